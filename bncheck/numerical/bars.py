@@ -1,0 +1,142 @@
+"""How far a numerical and an analytic gradient may be from the true one, entry by entry.
+
+m is dout where the output is active; means and sums run over the batch. Every function returns
+arrays by parameter name that broadcast against the gradient. The constants were measured over
+23,000 random problems (N, D, H to 40, scales 1e-8 to 1e6, means to 1e3, eps 1e-12 to 0.5).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bncheck.numerical.basepoint import BasePoint, U
+from bncheck.numerical.schemes import Scheme
+from bncheck.numerical.steps import Steps
+from bncheck.problem import FloatArray
+
+PerParameter = Mapping[str, FloatArray]
+
+# Rounding of a loss: needed was 0.95 in 99 % of 4,000 problems, 2.1 at most.
+ROUNDING_FACTOR = 4.0
+# Rounding of a gradient: needed was 3.3 at N <= 40 and 15.9 at N = 4096; 4 + sqrt(N) is allowed.
+CONDITIONING_FACTOR = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """What an error bar is the sum of, and what it is compared with, by parameter name."""
+
+    truncation: PerParameter
+    rounding: PerParameter
+    conditioning: PerParameter
+    size: PerParameter
+
+
+def bars_of(base: BasePoint, scheme: Scheme, steps: Steps, names: Sequence[str]) -> Bars:
+    """Return the bars of the named parameters' gradients."""
+    return Bars(
+        truncation(base, scheme, steps, names),
+        rounding(base, scheme, steps, names),
+        conditioning(base, names),
+        sizes(base, names),
+    )
+
+
+def sizes(base: BasePoint, names: Iterable[str]) -> PerParameter:
+    """Return S: the size of the terms that each entry is made of before they cancel.
+
+    S_h = |gamma|/sigma (|m| + mean|m| + |xhat| mean|m xhat|); the others are S_h, or the terms
+    of dgamma and dbeta, summed in absolute value. If N = 1 every xhat is exactly 0, and S_gamma
+    is what it would be at xhat = 1.
+    """
+    m, xhat = np.abs(base.m), np.abs(base.xhat)
+    scale = np.abs(base.problem.gamma) / base.sigma
+    h = scale * (m + m.mean(axis=0) + xhat * (m * xhat).mean(axis=0))
+    gamma = m if base.problem.N == 1 else m * xhat
+    return _through_affine(base, names, h, gamma.sum(axis=0), m.sum(axis=0))
+
+
+def conditioning(base: BasePoint, names: Sequence[str]) -> PerParameter:
+    """Bound what rounding at the base point does to a gradient, analytic or numerical.
+
+    (4 + sqrt(n)) u kS, with kS the size of the terms times their sensitivity to the rounding of
+    h - mu, and n the length of the sums.
+    """
+    m, xhat, kappa = np.abs(base.m), np.abs(base.xhat), base.kappa_in_bars
+    N, H = base.m.shape
+    scale = (1 + kappa) * np.abs(base.problem.gamma) / base.sigma
+    h = scale * (m + (1 + xhat) * (m * (1 + xhat)).mean(axis=0))
+    gamma = (1 + kappa) * m.sum(axis=0) + (m * xhat).sum(axis=0)
+    sensitive = _through_affine(base, names, h, gamma, m.sum(axis=0))
+    terms = {"X": N + H, "W": 2 * N, "b": 2 * N, "gamma": N, "beta": N, "h": N}
+    return {
+        name: (CONDITIONING_FACTOR + np.sqrt(terms[name])) * U * sensitive[name] for name in names
+    }
+
+
+def _through_affine(
+    base: BasePoint, names: Iterable[str], h: FloatArray, gamma: FloatArray, beta: FloatArray
+) -> PerParameter:
+    """Carry the sizes of the terms of dh on to dX = dh W^T, dW = X^T dh and db = sum dh."""
+    carried: Mapping[str, Callable[[], FloatArray]] = {
+        "X": lambda: h @ np.abs(base.problem.W).T,
+        "W": lambda: np.abs(base.problem.X).T @ h,
+        "b": lambda: h.sum(axis=0),
+        "gamma": lambda: gamma,
+        "beta": lambda: beta,
+        "h": lambda: h,
+    }
+    return {name: carried[name]() for name in names}
+
+
+def rounding(base: BasePoint, scheme: Scheme, steps: Steps, names: Iterable[str]) -> PerParameter:
+    """Bound the rounding of the losses that a numerical gradient subtracts, over the step.
+
+    Per column u [|gamma| (kappa |m|_2 + |m xhat|_2) + |beta| |m|_2
+    + 1/4 sqrt(N) |gamma| (kappa |sum m| + |sum m xhat|)]: rounding errors of single outputs add
+    up like a random walk, those of mu and var move a whole column at once.
+    """
+    m, kappa = base.m, base.kappa_in_bars
+    gamma, beta = np.abs(base.problem.gamma), np.abs(base.problem.beta)
+    mx = m * base.xhat
+    single = np.sqrt((m * m).sum(axis=0))
+    whole = kappa * np.abs(m.sum(axis=0)) + np.abs(mx.sum(axis=0))
+    walk = kappa * single + np.sqrt((mx * mx).sum(axis=0))
+    column = U * (gamma * walk + beta * single + np.sqrt(base.problem.N) / 4 * gamma * whole)
+    loss = {name: np.sqrt((column * column).sum()) if name == "X" else column for name in names}
+    factor = ROUNDING_FACTOR * scheme.rounding
+    with np.errstate(over="ignore"):  # a vanishing step has an infinite bar
+        return {name: factor * loss[name] / steps[name] for name in names}
+
+
+def truncation(base: BasePoint, scheme: Scheme, steps: Steps, names: Iterable[str]) -> PerParameter:
+    """Bound the scheme's truncation error, rigorously: see ``Scheme.truncation``.
+
+    St = |gamma|/sigma (|p| + |sum m xhat| sqrt(r/N)) with p = sum m (v - vbar) and
+    r = sum (v - vbar)^2 for a move of the column along v; gamma and beta act linearly, and b
+    not at all.
+    """
+    bounds: dict[str, FloatArray] = {name: np.zeros(1) for name in names}
+    sigma, m, X, W = base.sigma, base.m, base.problem.X, base.problem.W
+    scale = np.abs(base.problem.gamma) / sigma
+    slope = np.abs((m * base.xhat).sum(axis=0))
+    one = base.spread_of_one
+    terms = scale * (np.abs(m - m.mean(axis=0)) + slope * one)
+    if "h" in bounds:
+        bounds["h"] = _at_most(terms, scheme.truncation(steps["h"] * one / sigma))
+    if "X" in bounds:
+        tau = (np.abs(W) / sigma).max(axis=1) * steps["X"] * one
+        bounds["X"] = _at_most(terms @ np.abs(W).T, scheme.truncation(tau))
+    if "W" in bounds:
+        spread = X.std(axis=0)[:, None]
+        along = np.abs((X - X.mean(axis=0)).T @ m)
+        bounds["W"] = _at_most(
+            scale * (along + slope * spread), scheme.truncation(steps["W"] * spread / sigma)
+        )
+    return bounds
+
+
+def _at_most(terms: FloatArray, share: FloatArray) -> FloatArray:
+    """Return terms * share, where nothing at an infinite share is still not known to be 0."""
+    return np.where(np.isfinite(share), terms * np.where(np.isfinite(share), share, 1.0), np.inf)

@@ -1,0 +1,78 @@
+"""The point at which the gradients are taken: every forward quantity that the bars need."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from bncheck import layers
+from bncheck.problem import FloatArray, Problem
+
+# Unit roundoff of float64.
+U = 2.0**-53
+
+
+@dataclass(frozen=True, slots=True)
+class BasePoint:
+    """The forward pass at a problem, column by column.
+
+    Attributes
+    ----------
+    problem : Problem
+        The arrays themselves; dout is 0 at guarded outputs.
+    h, c, xhat, y : arrays, shape (N, H)
+        Pre-activation, h - mu, normalised pre-activation, batch-norm output.
+    m : array, shape (N, H)
+        dout where the output is active, 0 elsewhere: the weight of each y in the loss.
+    sigma : array, shape (H,)
+        sqrt(var + eps).
+    magnitude : array, shape (H,)
+        The largest of |X||W| + |b| in the column: what h is a sum of.
+    """
+
+    problem: Problem
+    h: FloatArray
+    c: FloatArray
+    xhat: FloatArray
+    y: FloatArray
+    m: FloatArray
+    sigma: FloatArray
+    magnitude: FloatArray
+
+    @classmethod
+    def of(cls, problem: Problem) -> "BasePoint":
+        """Run the forward pass of a problem."""
+        output, _ = layers.affine_forward(problem.X, problem.W, problem.b)
+        h = output.real
+        y, cache = layers.batchnorm_forward(h, problem.gamma, problem.beta, problem.bn_eps)
+        magnitude = (np.abs(problem.X) @ np.abs(problem.W)).max(axis=0) + np.abs(problem.b)
+        return cls(
+            problem=problem,
+            h=h,
+            c=h - h.mean(axis=0),
+            xhat=cache.xhat.real,
+            y=y.real,
+            m=np.where(y > 0, problem.dout, 0.0),
+            sigma=cache.sigma.real,
+            magnitude=magnitude,
+        )
+
+    def guarded(self, near: npt.NDArray[np.bool_]) -> "BasePoint":
+        """Return the same point with dout = 0 at the outputs where ``near`` is true."""
+        problem = replace(self.problem, dout=np.where(near, 0.0, self.problem.dout))
+        return replace(self, problem=problem, m=np.where(near, 0.0, self.m))
+
+    @property
+    def kappa(self) -> FloatArray:
+        """The cancellation in h - mu, (H,): the size of the terms of h over sigma."""
+        return self.magnitude / self.sigma
+
+    @property
+    def kappa_in_bars(self) -> FloatArray:
+        """kappa, but 0 if N = 1, where the mean is h itself and h - mu exactly 0."""
+        return np.zeros_like(self.sigma) if self.problem.N == 1 else self.kappa
+
+    @property
+    def spread_of_one(self) -> float:
+        """sqrt(r/N) when one row of h moves by 1: sqrt(N - 1) / N."""
+        return float(np.sqrt(self.problem.N - 1) / self.problem.N)

@@ -1,0 +1,59 @@
+"""The kink guard: which outputs lie so near ReLU's kink that some perturbation may cross it."""
+
+import numpy as np
+import numpy.typing as npt
+
+from bncheck.numerical.basepoint import BasePoint, U
+from bncheck.numerical.schemes import Scheme
+from bncheck.numerical.steps import Steps
+from bncheck.problem import FloatArray
+
+# The bound is sharp (measured |dy| / reach: 1.000), so it gets one per cent to round in.
+MARGIN = 1.01
+# y itself is rounded by about kappa u; a code under test may round it otherwise than we do.
+ROUNDING_OF_Y = 8.0
+
+
+def within_reach(base: BasePoint, scheme: Scheme, steps: Steps) -> npt.NDArray[np.bool_]:
+    """Return, as (N,H), where |y| is less than any single-entry perturbation can move it.
+
+    A move of h along v by t changes y by at most
+    |gamma| / (1 - tau) (|xhat| tau + t |v - vbar| / sigma), tau the step over the radius of
+    convergence: |1/sqrt(V(t)) - 1/sqrt(V(0))| is at most tau / (1 - tau) of 1/sqrt(V(0)), for a
+    complex t as well.
+    """
+    gamma, beta = np.abs(base.problem.gamma), np.abs(base.problem.beta)
+    xhat, largest = np.abs(base.xhat), scheme.reach
+    s = {name: largest * np.abs(step) for name, step in steps.items()}
+    reach = np.maximum(s["gamma"] * xhat, s["beta"])
+    reach = np.maximum(reach, _reach_of_rows(base, s["X"], s["h"], xhat))
+    reach = np.maximum(reach, _reach_of_weights(base, s["W"], xhat))
+    uncertain = ROUNDING_OF_Y * U * (gamma * (base.kappa_in_bars + xhat) + beta)
+    near: npt.NDArray[np.bool_] = np.abs(base.y) < MARGIN * reach + uncertain
+    return near
+
+
+def _reach_of_rows(base: BasePoint, x: FloatArray, h: FloatArray, xhat: FloatArray) -> FloatArray:
+    """Return how far y moves when one row of h does, by an entry of h itself or of X."""
+    p = base.problem
+    t = np.maximum(h, (np.abs(p.W) * x[:, None]).max(axis=0))
+    return _reach(base, xhat, t * base.spread_of_one / base.sigma, t * (1 - 1 / p.N))
+
+
+def _reach_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> FloatArray:
+    """Return how far y moves when an entry of W does; the largest over the D features."""
+    p = base.problem
+    w = np.broadcast_to(w, p.W.shape)
+    deviation, spread = np.abs(p.X - p.X.mean(axis=0)), p.X.std(axis=0)
+    reach = np.zeros_like(xhat)
+    for d in range(p.D):
+        moved = _reach(base, xhat, w[d] * spread[d] / base.sigma, w[d] * deviation[:, d, None])
+        np.maximum(reach, moved, out=reach)
+    return reach
+
+
+def _reach(base: BasePoint, xhat: FloatArray, tau: FloatArray, moved: FloatArray) -> FloatArray:
+    """Return |gamma| / (1 - tau) (|xhat| tau + moved / sigma), infinite from tau = 1 on."""
+    inside = np.where(tau < 1, tau, 0.0)
+    scale = np.abs(base.problem.gamma) / (1 - inside)
+    return np.where(tau < 1, scale * (xhat * inside + moved / base.sigma), np.inf)

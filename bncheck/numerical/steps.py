@@ -1,0 +1,57 @@
+"""Finite-difference steps: one per column or feature, on the scale of the column's own sigma."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bncheck.numerical.basepoint import BasePoint, U
+from bncheck.numerical.schemes import Quotient, Scheme
+from bncheck.problem import FloatArray
+
+# A complex step subtracts nothing, so it can be so small that its truncation is far below u.
+COMPLEX_STEP = 2.0**-66
+# No automatic step moves h by more than this share of sigma, however large the cancellation ...
+LARGEST_SHARE = 2.0**-6
+# ... and a single row's move may always be this share of sigma, however large the batch.
+SINGLE_ROW_SHARE = 2.0**-9
+
+Steps = Mapping[str, FloatArray]
+
+
+def fixed_steps(step: float) -> Steps:
+    """Return the same absolute step for every parameter, and h."""
+    return {name: np.full(1, step) for name in ("X", "W", "b", "gamma", "beta", "h")}
+
+
+def automatic_steps(base: BasePoint, scheme: Scheme) -> Steps:
+    """Return scale-aware steps that broadcast against X, W, b, gamma, beta and h.
+
+    Rounding grows as 1/step and truncation as step^p, so the two balance near
+    delta = (u (1 + kappa))^(1/(p+1)) of sigma (Dennis & Schnabel 1983, section 5.4), where kappa
+    is the cancellation in h - mu. A step is absolute, in the units of what it moves.
+    """
+    p, sigma, X, W = base.problem, base.sigma, base.problem.X, base.problem.W
+    if scheme.quotient is Quotient.COMPLEX:
+        delta = np.full_like(sigma, COMPLEX_STEP)
+    else:
+        delta = np.minimum((U * (1 + base.kappa)) ** (1 / (scheme.order + 1)), LARGEST_SHARE)
+    wide = np.maximum(delta, SINGLE_ROW_SHARE)
+    # Where xhat is tiny (var << eps) and beta is 0, all of y lies near the kink: move less.
+    with np.errstate(divide="ignore", invalid="ignore"):  # a zero scale sets no limit
+        nearness = np.median(np.abs(base.y), axis=0) / np.abs(p.gamma)
+        q = np.where(nearness > 0, np.minimum(nearness, 1.0), 1.0)
+        h = q * np.minimum(delta * sigma / base.spread_of_one, wide * sigma)
+        x = 1 / (np.abs(W) / h).max(axis=1)
+        deviation = np.abs(X - X.mean(axis=0)).max(axis=0)
+        w = q * np.minimum.reduce(
+            [
+                delta * sigma / X.std(axis=0)[:, None],
+                wide * sigma / deviation[:, None],
+                delta * (base.magnitude + sigma) / np.abs(X).max(axis=0)[:, None],
+            ]
+        )
+        largest = np.abs(base.xhat).max(axis=0)
+        gamma = delta * (np.abs(p.gamma) + np.where(largest > 0, np.abs(p.beta) / largest, 0.0))
+        beta = delta * (np.abs(p.gamma) * largest + np.abs(p.beta))
+    steps = {"X": x, "W": w, "b": h, "gamma": gamma, "beta": beta, "h": h}
+    return {name: np.where(np.isfinite(s) & (s > 0), s, 1.0) for name, s in steps.items()}
