@@ -113,7 +113,7 @@ def _with_option_names(sentence: str) -> str:
 @click.group(
     cls=Door,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-    help="Check the backward pass of affine → batch norm → ReLU against finite differences.",
+    help="Check the backward pass of affine, batch norm and ReLU against finite differences.",
     epilog=(
         "Exit codes: 0 everything passed; 1 something is wrong, or the check was inconclusive; "
         "2 no answer (bad usage, or the code did not run)."

@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-from bncheck.results import GRADIENTS
-
 SHOWN = 40
 
 
@@ -35,7 +33,7 @@ class Number(click.ParamType[Any]):
 class Names(click.ParamType[Any]):
     """Gradient names, separated by commas."""
 
-    name = ",".join(GRADIENTS[:2]) + ",..."
+    name = "names"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

@@ -65,7 +65,10 @@ WORTH_A_BAR = 20_000
     help="Check that many random entries of each gradient; needs --engine full.  [default: all]",
 )
 @scheme_option(
-    "--only", type=NAMES, help=f"Gradients to check, of {', '.join(GRADIENTS)}.  [default: all]"
+    "--only",
+    type=NAMES,
+    metavar="dW,dgamma,...",
+    help=f"Gradients to check, of {', '.join(GRADIENTS)}.  [default: all]",
 )
 @judgement_option(
     "--rtol",
@@ -113,7 +116,7 @@ def run(
             result = check(problem, target, **method, progress=progress)
     except InterruptedCheck as interrupted:
         streams.write(show(interrupted.result))
-        click.echo(f"Interrupted: {interrupted.args[0].removeprefix('interrupted ')}.", err=True)
+        click.echo(f"{interrupted}.".capitalize(), err=True)
         return ExitCode.INTERRUPTED
     streams.write(show(result))
     return ExitCode.of(result.verdict)

@@ -119,9 +119,13 @@ class _Page:
         return table
 
     def row(self, g: GradientResult, failed: bool) -> Iterable[str | Text]:
-        exact = g.zero and not g.wrong and g.checked > 0
+        exact = g.zero and not g.wrong
         yield self.text(g.name)
         yield f"{g.checked:,}"
+        if not g.checked:
+            yield from ("-",) * 4
+            yield self.verdict(g.verdict)
+            return
         if failed:
             yield f"{g.wrong:,}"
         yield "zero" if exact else _relative(g.max_relative_error)
@@ -162,8 +166,8 @@ class _Page:
                 f"Interrupted: {r.checked:,} of {r.entries:,} entries were checked, none is wrong; "
                 "the others are not known."
             )
-        else:
-            yield self.text(Verdict.INCONCLUSIVE.meaning)
+            return
+        yield self.text(Verdict.INCONCLUSIVE.meaning)
         if r.audit is not None and not r.audit.agrees:
             yield self.text(
                 "The local engine and whole forward passes disagree, so its numbers cannot be "
@@ -174,8 +178,10 @@ class _Page:
             for reason in g.reasons:
                 by_reason.setdefault(reason, []).append(g.name)
         for reason, names in by_reason.items():
-            whose = "" if len(names) == len(r.gradients) > 1 else f"{', '.join(names)}: "
-            yield self.text(f"{whose}{reason}.")
+            if len(names) == len(r.gradients):
+                yield self.text(f"{reason[0].upper()}{reason[1:]}.")
+            else:
+                yield self.text(f"{', '.join(names)}: {reason}.")
 
     def on_fail(self) -> Iterable[Text | Table]:
         r = self.result
