@@ -16,7 +16,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 # Peak memory of a whole check in float64 arrays of the size of X (or dX), W and h: the arrays
 # themselves, the analytic and the numerical gradient, its bars and what they are computed from.
 # Measured with tracemalloc over lopsided shapes, rounded up (tests/test_problem.py holds it).
-ARRAYS_LIKE_X, ARRAYS_LIKE_W, ARRAYS_LIKE_H = 12, 13, 22
+ARRAYS_LIKE_X, ARRAYS_LIKE_W, ARRAYS_LIKE_H = 16, 18, 25
 
 # The least var + eps whose square root, cubes and quotients stay clear of float64's denormals.
 LEAST_VARIANCE = 1e-200

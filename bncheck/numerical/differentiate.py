@@ -130,12 +130,17 @@ def _audit(
     """
     p = plan.problem
     total = min(AUDIT_ENTRIES, max(LEAST_AUDIT_ENTRIES, AUDIT_COST // (p.N * p.D * p.H)))
-    shares = np.array_split(np.arange(total), len(values))
-    entries = {
-        name: _draw(rng, value.size, len(share))
-        for (name, value), share in zip(values.items(), shares, strict=True)
-    }
-    evaluated, _ = full_gradients(forward, plan.base, plan.scheme, plan.steps, entries, silent)
+    # Shared out evenly; what the small gradients cannot take, the large ones do.
+    entries: dict[str, npt.NDArray[np.intp]] = {}
+    for name in sorted(values, key=lambda name: values[name].size):
+        even = -(-total // (len(values) - len(entries)))
+        entries[name] = _draw(rng, values[name].size, even)
+        total -= len(entries[name])
+    evaluated, interrupted = full_gradients(
+        forward, plan.base, plan.scheme, plan.steps, entries, silent
+    )
+    if interrupted:  # half an audit audits nothing
+        raise KeyboardInterrupt
     differences, shares_of_bar = [np.zeros(0)], [np.zeros(0)]
     for name, found in evaluated.items():
         usable = found.done & ~found.unresolved

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.box import Box
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.constrain import Constrain
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -43,7 +44,7 @@ class CheckReport:
         page = _Page(self.result, options.ascii_only, min(WIDTH, options.max_width - INDENT))
         blocks = (page.header(), page.table(), page.findings(), page.machinery())
         for block in blocks:
-            yield Padding(block, (0, 0, 0, INDENT), expand=False)
+            yield Padding(Constrain(block, page.width), (0, 0, 0, INDENT), expand=False)
             yield Text()
 
 
@@ -333,7 +334,7 @@ def _audit(r: CheckResult) -> str:
             f"{r.audit.entries} entries by whole forward passes: off by {r.audit.of_bar:.1f} bars"
         )
     within = f"within {_times(r.audit.of_bar)} of the bar" if r.audit.of_bar else "to the last bit"
-    return f"{r.audit.entries} entries by whole forward passes: the same {within}"
+    return f"{r.audit.entries} entries by whole forward passes agree {within}"
 
 
 def _broken(command: str, width: int) -> list[str]:

@@ -1,0 +1,98 @@
+"""How much faster the local engine is than whole forward passes, side by side in one run.
+
+    python tests/benchmarks/engines.py [--N 64 --D 100 --H 50] [--repeat 5] [--save FILE.json]
+
+Both engines evaluate every entry of X, W, b, gamma, beta and h at the same steps; "numerical" is
+the engine alone, "check" a whole ``bncheck.check`` (with the local engine's audit). Runs alternate,
+and the ratio is the median of the ratios of neighbours.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bncheck import check, random_problem
+from bncheck.numerical.differentiate import plan_measurement
+from bncheck.numerical.full import full_gradients, network_forward
+from bncheck.numerical.local import local_gradients
+from bncheck.numerical.schemes import SCHEMES
+from bncheck.progress import silent
+
+PARAMETERS = ("X", "W", "b", "gamma", "beta", "h")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+@click.command()
+@click.option("--N", "N", default=64)
+@click.option("--D", "D", default=100)
+@click.option("--H", "H", default=50)
+@click.option("--repeat", default=5)
+@click.option("--save", type=click.Path(path_type=Path))
+def main(N: int, D: int, H: int, repeat: int, save: Path | None) -> None:
+    """Time both engines on one problem and print the ratios."""
+    problem = random_problem(N, D, H)
+    rows: list[dict[str, Any]] = []
+    for name, scheme in SCHEMES.items():
+        plan = plan_measurement(problem, scheme, None)
+        forward = network_forward(problem.bn_eps)
+        sizes = {p: getattr(problem, p).size for p in PARAMETERS[:-1]} | {"h": N * H}
+        entries = {p: np.arange(size) for p, size in sizes.items()}
+        measured: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+            "numerical": (
+                lambda plan=plan: local_gradients(  # type: ignore[misc]  # bound in the loop
+                    plan.base, plan.scheme, plan.steps, PARAMETERS, silent
+                ),
+                lambda plan=plan, f=forward, e=entries: full_gradients(  # type: ignore[misc]  # likewise
+                    f, plan.base, plan.scheme, plan.steps, e, silent
+                ),
+            ),
+            "check": (
+                lambda name=name: check(problem, scheme=name),  # type: ignore[misc]  # likewise
+                lambda name=name: check(problem, scheme=name, engine="full"),  # type: ignore[misc]  # likewise
+            ),
+        }
+        for what, (local, full) in measured.items():
+            local()  # warm
+            times = [(seconds(local), seconds(full)) for _ in range(repeat)]
+            rows.append(
+                {
+                    "scheme": name,
+                    "what": what,
+                    "entries": sum(sizes.values()),
+                    "local_seconds": statistics.median(t[0] for t in times),
+                    "full_seconds": statistics.median(t[1] for t in times),
+                    "ratio": statistics.median(t[1] / t[0] for t in times),
+                }
+            )
+    table = Table(title=f"local against full, N {N}, D {D}, H {H}, medians of {repeat}")
+    for heading in ("scheme", "what", "entries", "local", "full", "full / local"):
+        table.add_column(heading, justify="left" if heading in ("scheme", "what") else "right")
+    for row in rows:
+        table.add_row(
+            row["scheme"],
+            row["what"],
+            f"{row['entries']:,}",
+            f"{1e3 * row['local_seconds']:.1f} ms",
+            f"{1e3 * row['full_seconds']:.0f} ms",
+            f"{row['ratio']:.0f}",
+        )
+    Console().print(table)
+    if save is not None:
+        save.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

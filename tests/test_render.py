@@ -1,0 +1,171 @@
+"""What a person sees of a check: whole screens at a fixed width."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bncheck import CheckResult, check, network, random_problem
+from bncheck.render import FORMATS
+from bncheck.render.check_report import CheckReport, _broken, _listed
+from bncheck.selftest import VariancePathDropped
+
+from .test_check import Gradients, Spoilt
+
+
+def screen(result: CheckResult, width: int = 80, encoding: str = "utf-8") -> str:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    Console(file=stream, width=width, highlight=False).print(CheckReport(result))
+    stream.flush()
+    written = stream.buffer.getvalue().decode(encoding)
+    return "\n".join(line.rstrip() for line in written.splitlines())
+
+
+def masked(text: str) -> str:
+    """Replace measured numbers, which differ between machines, and the width they take."""
+    text = re.sub(r"largest at \w+\[[\d, ]+\]", "largest at *", text)
+    text = re.sub(r"-?\d(\.\d+)?e[+-]\d+|<?\d+ %|\d+\.\d\d s|-?\d+\.\d{4,}", "*", text)
+    return re.sub(r" +\*", " *", text)
+
+
+def test_a_pass_is_the_whole_screen() -> None:
+    assert (
+        masked(screen(check(random_problem(64, 100, 50))))
+        == """\
+  affine → batch norm → ReLU          N 64   D 100   H 50   eps *   seed 0
+  reference, float64, against central differences of every entry
+
+               entries  max rel.  norm rel.  of tolerance  resolution  verdict
+  ────────────────────────────────────────────────────────────────────────────
+  dX             6,400 * * * *  pass
+  dW             5,000 * * * *  pass
+  db                50      zero       zero * *  pass
+  dgamma            50 * * * *  pass
+  dbeta             50 * * * *  pass
+  dh             3,200 * * * *  pass
+
+  PASS  14,750 of 14,750 entries agree within their error bars.
+        A term wrong by * of itself would have been seen.
+
+  max rel.   largest at * = *, nearly 0; of tolerance is judged
+  kinks      0 of 3,200 outputs guarded; every unit is active somewhere
+  audit      64 entries by whole forward passes agree within * of the bar
+  again      bncheck run --N 64 --D 100 --H 50 --seed 0 *
+"""
+    )
+
+
+def test_a_failure_shows_the_census_and_the_worst_entries_aligned() -> None:
+    def spoil(g: Gradients) -> None:
+        g["dW"][3, 4] = 100.0
+        g["dgamma"][7:12] *= -2
+
+    text = screen(check(random_problem(64, 100, 50), Spoilt(spoil)))
+    assert "  FAIL  dW: 1 of 5,000 entries is wrong, in row 3 and column 4.\n" in text
+    assert "        dgamma: 5 of 50 entries are wrong: units 7-11.\n" in text
+    # Told in full: the failing gradient nearest to the loss, three entries of it.
+    told = re.findall(r"analytic +(\S+)\n +numerical +(\S+) ± \S+\n", text)
+    assert len(told) == 3
+    for analytic, numerical in told:
+        assert float(analytic) == pytest.approx(-2 * float(numerical), rel=1e-6)
+    points = {line.index(".") for line in text.splitlines() if re.match(r" +(analy|numer)", line)}
+    assert len(points) <= 2  # aligned within each pair
+    assert re.search(r"dbeta +50 +0 .* pass\n", text)
+    assert re.search(r"dgamma +50 +5 .* FAIL\n", text)
+
+
+def test_a_missing_minus_sign_is_aligned_as_well() -> None:
+    text = screen(check(random_problem(6, 5, 4), Spoilt(lambda g: g["db"].fill(-1.0))))
+    pair = re.findall(r"(?:analytic|numerical) +.*", text)[:2]
+    assert pair[0].index(".") == pair[1].index(".")
+
+
+def test_a_wrong_zero_is_shown_with_its_numbers() -> None:
+    text = screen(check(random_problem(6, 5, 4), Spoilt(lambda g: g["db"].fill(1.0))))
+    assert "zero" not in text
+    assert "db: all 4 entries are wrong." in text
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_line_is_longer_than_78_columns(width: int) -> None:
+    for target in ("reference", VariancePathDropped):
+        result = check(random_problem(64, 100, 50, x_mean=1.5, x_std=2.5), target)
+        assert max(map(len, screen(result, width).splitlines())) <= 78
+
+
+def test_the_report_survives_a_narrow_terminal() -> None:
+    text = screen(check(random_problem(6, 5, 4)), width=50)
+    assert max(map(len, text.splitlines())) <= 50
+
+
+def test_an_ascii_stream_gets_ascii_with_the_columns_still_aligned() -> None:
+    text = screen(check(random_problem(64, 100, 50), VariancePathDropped), encoding="ascii")
+    assert "affine -> batch norm -> ReLU" in text
+    assert " +- " in text
+    assert max(map(len, text.splitlines())) <= 78
+
+
+def test_unusual_settings_are_told_in_the_header() -> None:
+    problem = random_problem(6, 5, 4, x_mean=2.0, x_std=0.5)
+    text = screen(check(problem, scheme="complex", step=1e-20, engine="full"))
+    assert "against the complex step at every entry\n" in text
+    assert "  x-mean 2   x-std 0.5   step 1e-20   engine full\n" in text
+
+
+def test_a_sample_is_never_shown_as_exhaustive() -> None:
+    text = screen(check(random_problem(6, 5, 4), engine="full", sample=5))
+    assert "checked" in text.splitlines()[4]
+    assert "PASS  27 of 86 entries, drawn at random, agree within their error bars." in text
+
+
+def test_a_tolerance_that_was_asked_for_is_named() -> None:
+    text = screen(check(random_problem(6, 5, 4), rtol=1e-4, atol=1e-8))
+    assert "86 of 86 entries agree within the tolerance that was asked for." in text
+
+
+def test_reasons_that_gradients_share_are_told_once() -> None:
+    text = screen(check(random_problem(6, 5, 4), step=1e-14))
+    assert text.count("rounding dominates") == 1
+
+
+def test_a_disagreeing_audit_says_what_to_run_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> dict[str, np.ndarray]:
+        return {"gamma": np.zeros(4)}
+
+    monkeypatch.setattr("bncheck.numerical.differentiate.local_gradients", wrong)
+
+    class Zero(Spoilt):
+        def backward(self, dout: object, cache: network.Cache) -> Gradients:
+            return {**super().backward(dout, cache), "dgamma": np.zeros(4)}  # type: ignore[arg-type]  # passed on
+
+    text = screen(check(random_problem(6, 5, 4), Zero(dict), only=["dgamma"]))
+    assert "INCONCLUSIVE" in text
+    assert "--engine full" in text
+
+
+def test_a_long_command_is_broken_so_that_it_can_be_pasted() -> None:
+    command = "bncheck run --N 64 --D 100 --H 50 --seed 0 --bn-eps 0.25 --x-mean 2.0"
+    lines = _broken(command, 40)
+    assert max(map(len, lines)) <= 40
+    assert " ".join(line.removesuffix("\\").strip() for line in lines) == command
+    assert all(line.endswith(" \\") for line in lines[:-1])
+
+
+def test_indices_are_named_as_runs_and_counted_where_they_are_many() -> None:
+    assert _listed([3], "row") == "row 3"
+    assert _listed([0, 1, 2, 7], "row") == "rows 0-2, 7"
+    assert _listed(range(0, 20, 2), "row") == "10 rows"
+
+
+def test_every_format_is_a_function_of_the_result_alone() -> None:
+    result = check(random_problem(4, 3, 2))
+    assert set(FORMATS) == {"table", "json"}
+    assert FORMATS["json"](result) == FORMATS["json"](result)
+
+
+def test_a_result_prints_as_plain_text() -> None:
+    text = str(check(random_problem(6, 5, 4)))
+    assert text.startswith("PASS  reference, N 6, D 5, H 4: 86 of 86 entries checked\n")
+    assert "  dW       pass         0 of 20 wrong" in text
