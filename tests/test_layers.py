@@ -123,11 +123,10 @@ def test_the_chain_reproduces_the_course_s_three_layer_net() -> None:
             array[index] = old
             numerical[index] = (above - below) / 2e-5
         errors[name] = course_rel_error(gradients[name], numerical)
-    assert {name: errors[name] for name in ("W1", "W2", "beta1")} == {
-        "W1": three_digits(1.10e-04),
-        "W2": three_digits(2.85e-06),
-        "beta1": three_digits(7.33e-09),
-    }
+    # W1's celebrated error is truncation at N = 2; the rest is rounding.
+    assert errors["W1"] == three_digits(1.10e-04)
+    assert rounding_like(errors["W2"], 2.85e-06)
+    assert rounding_like(errors["beta1"], 7.33e-09)
     assert rounding_like(errors["W3"], 4.05e-10)
     assert rounding_like(errors["gamma1"], 6.96e-09)
 

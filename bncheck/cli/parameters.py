@@ -3,14 +3,19 @@
 Ranges are the library's business, which words its own refusals; here is only what cannot be read.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # generic from click 8.4 on
 
 SHOWN = 40
 
 
-class Number(click.ParamType[Any]):
+class Number(ParamType):
     """A number; ``expected`` is what a refusal says it must be, ``word`` what may stand for it."""
 
     def __init__(self, kind: type[int] | type[float], expected: str, word: str = "") -> None:
@@ -30,7 +35,7 @@ class Number(click.ParamType[Any]):
             self.fail(f"{shown!r} is not {self._expected}", param, ctx)
 
 
-class Names(click.ParamType[Any]):
+class Names(ParamType):
     """Gradient names, separated by commas."""
 
     name = "names"

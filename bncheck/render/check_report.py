@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.render.spelling import spell
-from bncheck.results import CheckResult, Entry, GradientResult, Verdict
+from bncheck.results import CheckResult, Entry, ForwardResult, GradientResult, Verdict
 
 # Everything stands in the columns 3 to 78 of at least 80.
-INDENT, WIDTH = 2, 76
+INDENT, WIDTH, GAP = 2, 76, 2
 
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "yellow"}
 
@@ -92,49 +92,51 @@ class _Page:
     def table(self) -> Table:
         r = self.result
         failed = any(g.wrong for g in r.gradients.values())
+        headings = ["", "checked" if r.checked < r.entries else "entries"]
+        headings += ["wrong", "max rel."] if failed else ["max rel.", "norm rel."]
+        headings += ["of tolerance", "resolution", "verdict"]
+        rows = [
+            [self.text(part.name), *self.forward_cells(part, failed), self.verdict(part.verdict)]
+            for part in r.forward
+            if part.verdict is not Verdict.PASS
+        ]
+        rows += [
+            [self.text(g.name), *self.gradient_cells(g, failed), self.verdict(g.verdict)]
+            for g in r.gradients.values()
+        ]
         table = Table(
             box=ASCII_RULE if self.ascii_only else RULE,
             show_edge=False,
             pad_edge=False,
             padding=(0, 1, 0, 0),
-            width=self.width,
             header_style="bold",
         )
-        table.add_column("", min_width=6, ratio=1)
-        partial = r.checked < r.entries
-        headings = ["checked" if partial else "entries", *(["wrong"] if failed else [])]
-        headings += ["max rel.", *([] if failed else ["norm rel."]), "of tolerance", "resolution"]
-        for heading in headings:
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("verdict", no_wrap=True, min_width=7)
-        for part in r.forward:
-            if part.verdict is not Verdict.PASS:
-                blank = [""] * (len(headings) - (2 if failed else 1) - 1)
-                counts = [f"{r.kinks.outputs:,}", *([""] if failed else [])]
-                table.add_row(
-                    self.text(part.name), *counts, _relative(part.max_relative_error), *blank,
-                    self.verdict(part.verdict),
-                )  # fmt: skip
-        for g in r.gradients.values():
-            table.add_row(*self.row(g, failed))
+        widths = [max(map(len, column)) for column in zip(map(Text, headings), *rows, strict=True)]
+        # The names take what is left, so that the rule is as wide as the page.
+        widths[0] = max(6, self.width - sum(widths[1:]) - GAP * (len(widths) - 1))
+        for number, (heading, width) in enumerate(zip(headings, widths, strict=True)):
+            left = number in (0, len(headings) - 1)
+            table.add_column(heading, justify="left" if left else "right", min_width=width)
+        for row in rows:
+            table.add_row(*row)
         return table
 
-    def row(self, g: GradientResult, failed: bool) -> Iterable[str | Text]:
-        exact = g.zero and not g.wrong
-        yield self.text(g.name)
-        yield f"{g.checked:,}"
+    def forward_cells(self, part: ForwardResult, failed: bool) -> list[Text]:
+        relative = _relative(part.max_relative_error)
+        cells = ["", relative] if failed else [relative, ""]
+        return [self.text(cell) for cell in (f"{self.result.kinks.outputs:,}", *cells, "", "")]
+
+    def gradient_cells(self, g: GradientResult, failed: bool) -> list[Text]:
         if not g.checked:
-            yield from ("-",) * 4
-            yield self.verdict(g.verdict)
-            return
-        if failed:
-            yield f"{g.wrong:,}"
-        yield "zero" if exact else _relative(g.max_relative_error)
-        if not failed:
-            yield "zero" if exact else _relative(g.norm_relative_error)
-        yield self.text(_times(g.of_tolerance))
-        yield _relative(g.resolution)
-        yield self.verdict(g.verdict)
+            return [self.text(cell) for cell in ("0", "-", "-", "-", "-")]
+        exact = g.zero and not g.wrong
+        largest, norm = (
+            "zero" if exact else _relative(error)
+            for error in (g.max_relative_error, g.norm_relative_error)
+        )
+        cells = [f"{g.wrong:,}", largest] if failed else [largest, norm]
+        cells = [f"{g.checked:,}", *cells, _times(g.of_tolerance), _relative(g.resolution)]
+        return [self.text(cell) for cell in cells]
 
     def verdict(self, verdict: Verdict) -> Text:
         word = "FAIL" if verdict is Verdict.FAIL else verdict.value
