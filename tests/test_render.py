@@ -49,7 +49,7 @@ def test_a_pass_is_the_whole_screen() -> None:
   PASS  14,750 of 14,750 entries agree within their error bars.
         A term wrong by * of itself would have been seen.
 
-  max rel.   largest at * = *, nearly 0; of tolerance is judged
+  max rel.   largest at * = *, nearly 0 (not judged)
   kinks      0 of 3,200 outputs guarded; every unit is active somewhere
   audit      64 entries by whole forward passes agree within * of the bar
   again      bncheck run --N 64 --D 100 --H 50 --seed 0 *

@@ -318,7 +318,7 @@ def _max_relative(r: CheckResult) -> str:
         return ""
     small = abs(entry.numerical) < NEARLY_ZERO * np.nanmax(np.abs(g.numerical))
     nearly = ", nearly 0" if small else ""
-    return f"largest at {_place(g, entry)} = {entry.numerical:.1e}{nearly}; of tolerance is judged"
+    return f"largest at {_place(g, entry)} = {entry.numerical:.1e}{nearly} (not judged)"
 
 
 def _kinks(r: CheckResult) -> str:
