@@ -14,14 +14,7 @@ from bncheck.numerical.full import network_forward
 from bncheck.numerical.schemes import scheme_named
 from bncheck.problem import Problem
 from bncheck.progress import Progress, silent
-from bncheck.results import (
-    GRADIENTS,
-    CheckResult,
-    GradientResult,
-    Method,
-    Remark,
-    Verdict,
-)
+from bncheck.results import GRADIENTS, CheckResult, GradientResult, Method, Remark, Verdict
 from bncheck.targets import resolve
 
 ENGINES = ("local", "full")

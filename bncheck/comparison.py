@@ -34,23 +34,9 @@ def compare(
     plan: Plan,
     method: Method,
 ) -> dict[str, GradientResult]:
-    """Judge every gradient that is in both mappings.
+    """Judge every gradient that is in both mappings; GradientResult by name.
 
-    Parameters
-    ----------
-    analytic : mapping of str to array
-        What the target returned, by name, as it came.
-    numerical : mapping of str to NumericalGradient
-        The measurements, by the same names.
-    plan : Plan
-        What was guarded, and with which steps: too blunt a check is inconclusive.
-    method : Method
-        The rule to judge by.
-
-    Returns
-    -------
-    dict
-        GradientResult by name, in the order of ``numerical``.
+    The plan says what was guarded, and with which steps: too blunt a check is inconclusive.
     """
     return {
         name: _judge(name, analytic[name], measured, plan, method)
@@ -65,15 +51,15 @@ def compare_forward(analytic: Analytic, plan: Plan) -> ForwardResult:
     expected = np.maximum(base.y, 0.0)
     found, problem_with_it = _as_numbers("a", analytic.output, expected.shape)
     if problem_with_it:
-        return ForwardResult("a", None, Verdict.FAIL, math.inf, problem_with_it)
+        return ForwardResult(None, "a", Verdict.FAIL, math.inf, problem_with_it)
     with np.errstate(invalid="ignore"):
         difference = np.abs(found - expected)
     wrong = ~(difference <= rounding_of_output(base))
     relative = _over(difference, np.maximum(np.abs(found), np.abs(expected)))
     note = f"{wrong.sum():,} of {wrong.size:,} entries of a are not batch norm's"
     return ForwardResult(
-        name="a",
         function=None,
+        name="a",
         verdict=Verdict.FAIL if wrong.any() else Verdict.PASS,
         max_relative_error=float(relative.max()),
         note=note if wrong.any() else "",
@@ -120,9 +106,10 @@ def _judge(
             for index in _largest_at(score, where, count)
         )
 
+    worst = entries(of_tolerance, wrong, WORST_KEPT) or entries(of_tolerance, done, 1)
     return GradientResult(
-        name=name,
         function=None,
+        name=name,
         analytic=a,
         numerical=n,
         error_bar=measured.error_bar,
@@ -140,7 +127,8 @@ def _judge(
         resolution=_largest(_over(tolerance, size), live),
         value_resolution=None if measured.zero else _value_resolution(tolerance, n, done),
         zero=measured.zero,
-        worst=entries(of_tolerance, wrong, WORST_KEPT) or entries(of_tolerance, done, 1),
+        worst=next(iter(worst), None),
+        next_worst=worst[1:],
         rows=_indices(wrong, axis=0) if wrong.ndim == 2 else (),
         columns=_indices(wrong, axis=wrong.ndim - 1),
     )

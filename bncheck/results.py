@@ -3,7 +3,7 @@
 import enum
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,28 +58,14 @@ class Cause(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How the numerical gradients were taken.
+    """How the numerical gradients were taken, and what they were judged by."""
 
-    Attributes
-    ----------
-    scheme : str
-        The finite-difference formula.
-    engine : str
-        "local" or "full": how the perturbed losses were evaluated.
-    step : float or "auto"
-        The absolute step, or the scale-aware ones.
-    sample : int or None
-        How many entries of each gradient were drawn; None for all of them.
-    rtol, atol : float or None
-        The rule atol + rtol max(|a|, |n|) that replaces the error bars where either is given.
-    """
-
-    scheme: str
-    engine: str
-    step: float | str
-    sample: int | None = None
-    rtol: float | None = None
-    atol: float | None = None
+    scheme: str  # the finite-difference formula
+    engine: str  # "local" or "full": how the perturbed losses were evaluated
+    step: float | str  # absolute, or "auto": scale-aware ones
+    sample: int | None = None  # entries drawn of each gradient; None for all of them
+    rtol: float | None = None  # either of these given: atol + rtol max(|a|, |n|) ...
+    atol: float | None = None  # ... replaces the error bars
 
     @property
     def usual_rule(self) -> bool:
@@ -89,73 +75,38 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class NumericalGradient:
-    """One gradient from finite differences, with its error bars.
+    """One gradient from finite differences, with its error bars; arrays have its shape."""
 
-    Attributes
-    ----------
-    value : array
-        The estimate, in the parameter's shape; NaN where it was not evaluated.
-    done : array of bool
-        Where it was evaluated.
-    asked : int
-        How many entries were to be evaluated; fewer are done only where Ctrl-C came between.
-    error_bar : array
-        Bound on |value - exact derivative of the guarded problem|; inf where unresolved.
-    conditioning : array
-        The part of it that rounding at the base point makes, which an analytic float64
-        gradient shares.
-    size : array
-        S, the size of the terms that the entry is made of before they cancel.
-    zero : bool
-        Whether the true gradient is exactly 0 whatever the numbers are.
-    widest : Cause
-        What dominates the error bar where it is widest in terms of ``size``.
-    """
-
-    value: FloatArray
-    done: BoolArray
-    asked: int
-    error_bar: FloatArray
-    conditioning: FloatArray
-    size: FloatArray
-    zero: bool
-    widest: Cause
+    value: FloatArray  # the estimate; NaN where it was not evaluated
+    done: BoolArray  # where it was evaluated
+    asked: int  # entries to be evaluated; fewer are done only where Ctrl-C came between
+    error_bar: (
+        FloatArray  # bounds |value - exact derivative of the guarded problem|; inf: unresolved
+    )
+    conditioning: (
+        FloatArray  # its part from rounding at the base point, which an analytic value shares
+    )
+    size: FloatArray  # S: the terms that the entry is made of before they cancel
+    zero: bool  # the true gradient is exactly 0 whatever the numbers are
+    widest: Cause  # what dominates the error bar where it is widest in terms of size
 
 
 @dataclass(frozen=True, slots=True)
 class Kinks:
-    """The outputs that are no part of the loss because they lie too near ReLU's kink.
+    """The outputs that are no part of the loss because they lie too near ReLU's kink."""
 
-    Attributes
-    ----------
-    guarded, outputs : int
-        How many of how many.
-    dead_units : int
-        Units of which no active output is left in the loss.
-    """
-
-    guarded: int
-    outputs: int
-    dead_units: int
+    guarded: int  # how many ...
+    outputs: int  # ... of how many
+    dead_units: int  # units of which no active output is left in the loss
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The local engine held against whole forward passes on random entries.
+    """The local engine held against whole forward passes on random entries."""
 
-    Attributes
-    ----------
-    entries : int
-        How many entries both engines evaluated.
-    max_difference : float
-        The largest difference, in the gradient's units.
-    of_bar : float
-        The largest difference in terms of the rounding bar that bounds it; 1 is the limit.
-    """
-
-    entries: int
-    max_difference: float
-    of_bar: float
+    entries: int  # evaluated by both
+    max_difference: float  # in the gradient's units
+    of_bar: float  # the largest difference in terms of the rounding bar that bounds it
 
     @property
     def agrees(self) -> bool:
@@ -165,35 +116,27 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Numerical:
-    """What ``differentiate`` hands on: the gradients by name ("dX", ...), and how they were got."""
+    """What ``differentiate`` hands on."""
 
-    gradients: Mapping[str, NumericalGradient]
-    audit: Audit | None
+    gradients: Mapping[str, NumericalGradient]  # by name: "dX", ...
+    audit: Audit | None  # None where the full engine did the work itself
     interrupted: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Analytic:
-    """What a target returned.
+    """What a target returned, as it came: shapes and values are judged later."""
 
-    Attributes
-    ----------
-    output : array
-        The network's output a, as it came.
-    gradients : mapping of str to array
-        By name ("dX", ...), as they came: shapes and values are judged later.
-    """
-
-    output: npt.NDArray[Any]
-    gradients: Mapping[str, npt.NDArray[Any]]
+    output: npt.NDArray[Any]  # a
+    gradients: Mapping[str, npt.NDArray[Any]]  # by name: "dX", ...
 
 
 @dataclass(frozen=True, slots=True)
 class TargetInfo:
-    """What was checked: its name, interface ("network"), dtype and mode ("train")."""
+    """What was checked."""
 
     name: str
-    interface: str
+    interface: str  # "network"
     dtype: str = "float64"
     mode: str = "train"
 
@@ -218,35 +161,13 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class ForwardResult:
-    """The target's output against batch norm's own.
+    """The target's output against batch norm's own."""
 
-    Attributes
-    ----------
-    name : str
-        The output's name, "a".
-    function : str or None
-        The function of a course file it comes from; None for a whole network.
-    verdict : Verdict
-    max_relative_error : float
-    note : str
-        What is wrong with it in words, such as its shape; empty if nothing is.
-    """
-
-    name: str
-    function: str | None
+    function: str | None  # of a course file; None for a whole network
+    name: str  # "a"
     verdict: Verdict
     max_relative_error: float
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document's part for it."""
-        return {
-            "function": self.function,
-            "name": self.name,
-            "verdict": self.verdict.value,
-            "max_relative_error": _json_number(self.max_relative_error),
-            "note": self.note or None,
-        }
+    note: str = ""  # what is wrong with it in words, such as its shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +176,10 @@ class GradientResult:
 
     Attributes
     ----------
-    name : str
-        What it is called: "dX".
     function : str or None
         The function of a course file it comes from; None for a whole network.
+    name : str
+        What it is called: "dX".
     analytic, numerical : arrays
         Both gradients; numerical is NaN where no entry was evaluated.
     error_bar : array
@@ -273,8 +194,6 @@ class GradientResult:
         Why it is inconclusive, or what is wrong beyond single entries (a shape).
     max_relative_error : float
         max |a - n| / max(|a|, |n|) over entries where that is not 0/0.
-    largest_relative : Entry or None
-        Where that maximum is taken.
     norm_relative_error : float
         ||a - n|| / max(||a||, ||n||).
     max_absolute_error, of_tolerance : float
@@ -287,14 +206,16 @@ class GradientResult:
         been seen; None for a gradient that is exactly 0.
     zero : bool
         Whether the true gradient is exactly 0 whatever the numbers are.
-    worst : tuple of Entry
-        The worst entries, the worst first.
+    worst, next_worst : Entry or None, tuple of Entry
+        The worst entry, and the wrong ones after it.
+    largest_relative : Entry or None
+        Where the relative error is largest.
     rows, columns : tuple of int
         Along the first and the last axis, where wrong entries are.
     """
 
-    name: str
     function: str | None
+    name: str
     analytic: FloatArray
     numerical: FloatArray
     error_bar: FloatArray
@@ -305,14 +226,15 @@ class GradientResult:
     verdict: Verdict
     reasons: tuple[str, ...]
     max_relative_error: float
-    largest_relative: Entry | None
     norm_relative_error: float
     max_absolute_error: float
     of_tolerance: float
     resolution: float
     value_resolution: float | None
     zero: bool
-    worst: tuple[Entry, ...]
+    worst: Entry | None
+    next_worst: tuple[Entry, ...]
+    largest_relative: Entry | None
     rows: tuple[int, ...]
     columns: tuple[int, ...]
 
@@ -325,35 +247,6 @@ class GradientResult:
     def entries(self) -> int:
         """How many entries it has, checked or not."""
         return self.numerical.size
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON document's part for it."""
-        worst = self.worst[0] if self.worst else None
-        return {
-            "function": self.function,
-            "name": self.name,
-            "shape": list(self.numerical.shape),
-            "entries": self.entries,
-            "checked": self.checked,
-            "wrong": self.wrong,
-            "unresolved": self.unresolved,
-            "verdict": self.verdict.value,
-            "reasons": list(self.reasons),
-            "max_relative_error": _json_number(self.max_relative_error),
-            "norm_relative_error": _json_number(self.norm_relative_error),
-            "max_absolute_error": _json_number(self.max_absolute_error),
-            "of_tolerance": _json_number(self.of_tolerance),
-            "resolution": _json_number(self.resolution),
-            "value_resolution": _json_number(self.value_resolution),
-            "zero": self.zero,
-            "worst": worst
-            and {
-                "index": list(worst.index),
-                "analytic": _json_number(worst.analytic),
-                "numerical": _json_number(worst.numerical),
-                "tolerance": _json_number(worst.tolerance),
-            },
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,52 +313,16 @@ class CheckResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON document, schema "bncheck/1"."""
-        p = self.problem
+        p, gradients = self.problem, self.gradients.values()
+        sizes = {"N": p.N, "D": p.D, "H": p.H, "seed": p.seed}
         return {
             "schema": SCHEMA,
             "verdict": self.verdict.value,
-            "problem": {
-                "N": p.N,
-                "D": p.D,
-                "H": p.H,
-                "seed": p.seed,
-                "bn_eps": p.bn_eps,
-                "x_mean": p.x_mean,
-                "x_std": p.x_std,
-            },
-            "target": {
-                "name": self.target.name,
-                "interface": self.target.interface,
-                "dtype": self.target.dtype,
-                "mode": self.target.mode,
-            },
-            "method": {
-                "scheme": self.method.scheme,
-                "engine": self.method.engine,
-                "step": self.method.step,
-                "sample": self.method.sample,
-                "rtol": self.method.rtol,
-                "atol": self.method.atol,
-            },
-            "forward": [part.to_dict() for part in self.forward],
-            "gradients": [gradient.to_dict() for gradient in self.gradients.values()],
-            "kinks": {
-                "guarded": self.kinks.guarded,
-                "outputs": self.kinks.outputs,
-                "dead_units": self.kinks.dead_units,
-            },
-            "audit": self.audit
-            and {
-                "entries": self.audit.entries,
-                "max_difference": _json_number(self.audit.max_difference),
-                "of_bar": _json_number(self.audit.of_bar),
-            },
+            **_as_json(self),
+            "problem": {**sizes, "bn_eps": p.bn_eps, "x_mean": p.x_mean, "x_std": p.x_std},
+            "gradients": [{"shape": list(g.numerical.shape), **_as_json(g)} for g in gradients],
             "probes": [],
-            "remarks": [{"code": r.code, "text": r.text} for r in self.remarks],
             "diagnosis": [],
-            "interrupted": self.interrupted,
-            "seconds": self.seconds,
-            "reproduce": self.reproduce,
         }
 
     def __str__(self) -> str:
@@ -474,16 +331,24 @@ class CheckResult:
             f"{self.verdict.value.upper()}  {self.target.name}, N {p.N}, D {p.D}, H {p.H}: "
             f"{self.checked:,} of {self.entries:,} entries checked"
         ]
-        for key, g in self.gradients.items():
-            lines.append(
-                f"  {key:8} {g.verdict.value:12} {g.wrong:,} of {g.checked:,} wrong, "
-                f"{g.of_tolerance:.2g} of tolerance, resolution {g.resolution:.1e}"
-            )
+        lines += [
+            f"  {key:8} {g.verdict.value:12} {g.wrong:,} of {g.checked:,} wrong, "
+            f"{g.of_tolerance:.2g} of tolerance, resolution {g.resolution:.1e}"
+            for key, g in self.gradients.items()
+        ]
         return "\n".join(lines)
 
 
-def _json_number(value: float | None) -> float | str | None:
-    """Return a number as JSON can hold it: a non-finite one as "nan", "inf" or "-inf"."""
-    if value is None or math.isfinite(value):
-        return value
-    return str(value)
+def _as_json(value: Any) -> Any:
+    """Return a record as JSON can hold it: no arrays, a non-finite number as its name."""
+    if is_dataclass(value):
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+        left_out = (np.ndarray, Problem, Mapping)
+        return {k: _as_json(v) for k, v in parts.items() if not isinstance(v, left_out)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -27,20 +27,10 @@ PLANTED = "variance path dropped"
 
 @dataclass(frozen=True, slots=True)
 class SmokeResult:
-    """What ``smoke`` found.
+    """What ``smoke`` found."""
 
-    Attributes
-    ----------
-    checks : tuple of CheckResult
-        The reference on the smoke problems; each must pass.
-    planted : CheckResult
-        A backward pass that is wrong on purpose; it must fail at dh.
-    seconds : float
-        Wall-clock time.
-    """
-
-    checks: tuple[CheckResult, ...]
-    planted: CheckResult
+    checks: tuple[CheckResult, ...]  # the reference on the smoke problems; each must pass
+    planted: CheckResult  # a backward pass that is wrong on purpose; it must fail at dh
     seconds: float
 
     @property

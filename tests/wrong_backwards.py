@@ -119,15 +119,9 @@ WRONG = (
     ),
     Wrong("1/N missing", lambda p: p.gradients(dh=p.terms(1, _n(p), _n(p))), _ALL_DH),
     Wrong("gamma missing", lambda p: p.gradients(dh=p.terms(1, 1, 1) / p.gamma), _BALANCED),
+    Wrong("eps missing", lambda p: p.gradients(dh=p.terms(1, 1, 1, np.sqrt(p.var))), _BALANCED),
     Wrong(
-        "eps missing",
-        lambda p: p.gradients(dh=p.terms(1, 1, 1, np.sqrt(p.var))),
-        _BALANCED,
-    ),
-    Wrong(
-        "sign of eps",
-        lambda p: p.gradients(dh=p.terms(1, 1, 1, np.sqrt(p.var - p.eps))),
-        _BALANCED,
+        "sign of eps", lambda p: p.gradients(dh=p.terms(1, 1, 1, np.sqrt(p.var - p.eps))), _BALANCED
     ),
     Wrong(
         "std stored under the name var",
@@ -141,9 +135,7 @@ WRONG = (
     ),
     Wrong("mask missing", lambda p: p.masked(p.dout), _BALANCED | _PARAMETERS),
     Wrong(
-        "mask taken from dout",
-        lambda p: p.masked(p.dout * (p.dout > 0)),
-        _BALANCED | _PARAMETERS,
+        "mask taken from dout", lambda p: p.masked(p.dout * (p.dout > 0)), _BALANCED | _PARAMETERS
     ),
     Wrong(
         "mask turned round",
@@ -176,17 +168,9 @@ WRONG = (
         _PARAMETERS,
     ),
     Wrong("db = sum dy", lambda p: p.gradients(db=p.dy.sum(axis=0)), frozenset({"db"})),
-    Wrong(
-        "dW from dy",
-        lambda p: p.gradients(dW=p.X.T @ p.dy),
-        frozenset({"dW"}),
-    ),
+    Wrong("dW from dy", lambda p: p.gradients(dW=p.X.T @ p.dy), frozenset({"dW"})),
     Wrong("dX from dy", lambda p: p.gradients(dX=p.dy @ p.W.T), frozenset({"dX"})),
-    Wrong(
-        "sign of dW",
-        lambda p: p.gradients(dW=-p.X.T @ p.terms(1, 1, 1)),
-        frozenset({"dW"}),
-    ),
+    Wrong("sign of dW", lambda p: p.gradients(dW=-p.X.T @ p.terms(1, 1, 1)), frozenset({"dW"})),
     Wrong(
         "dW averaged over the batch",
         lambda p: p.gradients(dW=p.X.T @ p.terms(1, 1, 1) / _n(p)),

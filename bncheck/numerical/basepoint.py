@@ -14,30 +14,16 @@ U = 2.0**-53
 
 @dataclass(frozen=True, slots=True)
 class BasePoint:
-    """The forward pass at a problem, column by column.
+    """The forward pass at a problem, column by column."""
 
-    Attributes
-    ----------
-    problem : Problem
-        The arrays themselves; dout is 0 at guarded outputs.
-    h, c, xhat, y : arrays, shape (N, H)
-        Pre-activation, h - mu, normalised pre-activation, batch-norm output.
-    m : array, shape (N, H)
-        dout where the output is active, 0 elsewhere: the weight of each y in the loss.
-    sigma : array, shape (H,)
-        sqrt(var + eps).
-    magnitude : array, shape (H,)
-        The largest of |X||W| + |b| in the column: what h is a sum of.
-    """
-
-    problem: Problem
-    h: FloatArray
-    c: FloatArray
-    xhat: FloatArray
-    y: FloatArray
-    m: FloatArray
-    sigma: FloatArray
-    magnitude: FloatArray
+    problem: Problem  # dout is 0 at guarded outputs
+    h: FloatArray  # (N,H) pre-activation
+    c: FloatArray  # (N,H) h - mu
+    xhat: FloatArray  # (N,H) normalised pre-activation
+    y: FloatArray  # (N,H) batch-norm output
+    m: FloatArray  # (N,H) dout where the output is active, 0 elsewhere: y's weight in the loss
+    sigma: FloatArray  # (H,) sqrt(var + eps)
+    magnitude: FloatArray  # (H,) the largest of |X||W| + |b| in the column: what h is a sum of
 
     @classmethod
     def of(cls, problem: Problem) -> "BasePoint":

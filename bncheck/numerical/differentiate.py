@@ -24,26 +24,13 @@ AUDIT_ENTRIES, LEAST_AUDIT_ENTRIES, AUDIT_COST = 64, 8, 2**29
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where and how a check differentiates.
+    """Where and how a check differentiates."""
 
-    Attributes
-    ----------
-    base : BasePoint
-        The forward pass at the guarded problem.
-    scheme : Scheme
-    steps : mapping of str to array
-        By parameter name; they broadcast against the parameter.
-    automatic : bool
-        Whether the steps are the scale-aware ones.
-    kinks : Kinks
-        What the guard took out of the loss.
-    """
-
-    base: BasePoint
+    base: BasePoint  # the forward pass at the guarded problem
     scheme: Scheme
-    steps: Steps
-    automatic: bool
-    kinks: Kinks
+    steps: Steps  # by parameter name; they broadcast against the parameter
+    automatic: bool  # the steps are the scale-aware ones
+    kinks: Kinks  # what the guard took out of the loss
 
     @property
     def problem(self) -> Problem:
@@ -54,12 +41,7 @@ class Plan:
 def plan_measurement(problem: Problem, scheme: Scheme, step: float | None) -> Plan:
     """Choose the steps, and take out of the loss what they may carry across ReLU's kink.
 
-    Parameters
-    ----------
-    problem : Problem
-    scheme : Scheme
-    step : float or None
-        An absolute step for every parameter; None for scale-aware ones.
+    ``step`` is an absolute step for every parameter, or None for scale-aware ones.
     """
     base = BasePoint.of(problem)
     steps = automatic_steps(base, scheme) if step is None else fixed_steps(step)
@@ -79,25 +61,10 @@ def differentiate(
     sample: int | None = None,
     progress: Progress = silent,
 ) -> Numerical:
-    """Take the gradients numerically, each entry with its error bar.
+    """Take the named gradients ("dX", ...) numerically, each entry with its error bar.
 
-    Parameters
-    ----------
-    forward : callable
-        The forward pass: what the full engine differentiates, and audits the local one with.
-    plan : Plan
-    names : sequence of str
-        Gradients: "dX", ...
-    engine : str
-        "local" or "full".
-    sample : int, optional
-        Draw this many entries of each gradient (full engine).
-    progress : callable, optional
-        Told of entries as they are done.
-
-    Returns
-    -------
-    Numerical
+    ``forward`` is what the full engine differentiates, and audits the local one with; ``sample``
+    is how many entries of each gradient it draws.
     """
     parameters = [name[1:] for name in names]
     rng = np.random.default_rng([plan.problem.seed or 0, 1])  # not the stream of the problem

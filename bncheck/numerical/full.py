@@ -26,21 +26,11 @@ LOST_SHARE = 1 / 8
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What the full engine found of one gradient.
+    """What the full engine found of one gradient; arrays of the parameter's shape."""
 
-    Attributes
-    ----------
-    value : array
-        The numerical gradient, in the parameter's shape; NaN where it was not evaluated.
-    done : array of bool
-        Where it was evaluated.
-    unresolved : array of bool
-        Where the step was lost in the addition, or an output that counts crossed the kink.
-    """
-
-    value: FloatArray
-    done: BoolArray
-    unresolved: BoolArray
+    value: FloatArray  # NaN where it was not evaluated
+    done: BoolArray  # where it was
+    unresolved: BoolArray  # the step was lost in the addition, or an output that counts crossed
 
 
 def network_forward(bn_eps: float) -> Forward:
@@ -63,25 +53,9 @@ def full_gradients(
     entries: Mapping[str, npt.NDArray[np.intp]],
     progress: Progress,
 ) -> tuple[dict[str, Evaluated], bool]:
-    """Evaluate the listed entries by whole forward passes.
+    """Evaluate the listed entries (flat indices by parameter name) by whole forward passes.
 
-    Parameters
-    ----------
-    forward : callable
-        The forward pass that is differentiated.
-    base, scheme, steps
-        The guarded point, the scheme, and the steps by parameter name.
-    entries : mapping of str to array of int
-        Flat indices by parameter name.
-    progress : callable
-        Told of each entry that is done.
-
-    Returns
-    -------
-    evaluated : dict
-        By parameter name.
-    interrupted : bool
-        Whether Ctrl-C ended it early; what was done until then is returned.
+    Returns what was found, by parameter name, and whether Ctrl-C ended it early.
     """
     p = base.problem
     outside = {"X": p.X, "W": p.W, "b": p.b, "gamma": p.gamma, "beta": p.beta}

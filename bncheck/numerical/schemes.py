@@ -44,21 +44,11 @@ class Quotient(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """A finite-difference formula.
+    """A finite-difference formula."""
 
-    Attributes
-    ----------
-    name : str
-        What ``--scheme`` calls it.
-    quotient : Quotient
-        The difference that is taken.
-    multiples : tuple of float
-        The multiples of the step at which it is taken.
-    """
-
-    name: str
-    quotient: Quotient
-    multiples: tuple[float, ...]
+    name: str  # what --scheme calls it
+    quotient: Quotient  # the difference that is taken ...
+    multiples: tuple[float, ...]  # ... at these multiples of the step
 
     @property
     def power(self) -> int:

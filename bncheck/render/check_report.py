@@ -205,7 +205,8 @@ class _Page:
 
     def entries(self, g: GradientResult) -> Table:
         grid = Table.grid(padding=(0, 3, 0, 0))
-        for number, entry in enumerate(g.worst):
+        entries = ([g.worst] if g.worst else []) + list(g.next_worst)
+        for number, entry in enumerate(entries):
             label = "worst entry" if number == 0 else "next"
             analytic, numerical = _aligned(entry)
             grid.add_row(self.text(label), self.text(_place(g, entry)))
