@@ -1,27 +1,47 @@
 """One check: a target's analytic gradients against numerical ones, on one problem."""
 
 import math
-import shlex
 import time
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from bncheck.comparison import compare, compare_forward
-from bncheck.errors import InvalidInput
-from bncheck.numerical.differentiate import differentiate, plan_measurement
-from bncheck.numerical.full import network_forward
-from bncheck.numerical.schemes import scheme_named
-from bncheck.problem import Problem
-from bncheck.progress import Progress, silent
-from bncheck.results import GRADIENTS, CheckResult, GradientResult, Method, Remark, Verdict
-from bncheck.targets import resolve
+import numpy as np
 
-ENGINES = ("local", "full")
-# Below this a step times a weight may be one of float64's denormals, which have lost digits.
-LEAST_STEP = 1e-100
+from bncheck.comparison import compare, compare_forward, recognised_eps
+from bncheck.errors import InvalidInput, TargetError
+from bncheck.isolated import Interrupted, check_apart
+from bncheck.method import Method, gradients_named
+from bncheck.numerical.measure import measure
+from bncheck.numerical.schemes import scheme_named
+from bncheck.pieces import Piece
+from bncheck.problem import Problem, random_problem
+from bncheck.progress import Progress, silent
+from bncheck.results import (
+    Answer,
+    CheckResult,
+    ForwardResult,
+    GradientResult,
+    Kinks,
+    Measurement,
+    ProbeResult,
+    Remark,
+    Verdict,
+)
+from bncheck.targets import BUILT_IN, Target, resolve
+
 # A factor on a whole gradient that would have to be off by more than this to be seen is told.
 COARSE_VALUE = 1e-2
+
+# Small problems on which some mistakes cannot hide; N, D and H are all different.
+PROBES: Mapping[str, Mapping[str, Any]] = {
+    "small-variance": {"N": 7, "D": 5, "H": 4, "x_std": 1e-3},
+    "large-eps": {"N": 7, "D": 5, "H": 4, "bn_eps": 0.5},
+    "two-rows": {"N": 2, "D": 5, "H": 4},
+    "far-mean": {"N": 7, "D": 5, "H": 4, "x_mean": 50.0},
+    "wide": {"N": 4, "D": 5, "H": 9},
+    "large-bias": {"N": 7, "D": 5, "H": 4, "x_std": 10.0},
+}
 
 
 class InterruptedCheck(KeyboardInterrupt):
@@ -43,6 +63,8 @@ def check(
     only: Iterable[str] | None = None,
     rtol: float | None = None,
     atol: float | None = None,
+    probes: bool = True,
+    timeout: float = 60.0,
     progress: Progress = silent,
 ) -> CheckResult:
     """Check a target's backward pass against finite differences of the forward pass.
@@ -52,8 +74,9 @@ def check(
     problem : Problem
         From ``random_problem``, or made by hand.
     target : str or object, default "reference"
-        A built-in's name, or an object with ``forward(X, W, b, gamma, beta, bn_eps)`` and
-        ``backward(dout, cache)``.
+        "reference" or "staged"; a file ("layers.py"), a module ("mypkg.layers"), or a name in one
+        ("layers.py:solution_b"), which run in a process of their own; or a module, class, object
+        or mapping that carries functions bncheck knows, which run in this process.
     scheme : str, default "central"
         forward, central, five-point, richardson or complex.
     step : float or "auto", default "auto"
@@ -67,8 +90,12 @@ def check(
     rtol, atol : float, optional
         Judge by atol + rtol max(|a|, |n|) instead of the error bars. Without ``atol`` a gradient
         that is exactly 0 (db) keeps its error bars.
+    probes : bool, default True
+        Try code that is not bncheck's own on a few small problems as well.
+    timeout : float, default 60
+        Seconds that one call of a file's or module's functions may take.
     progress : callable, optional
-        Told of entries as they are done.
+        Told how many entries are done, and of how many.
 
     Returns
     -------
@@ -79,47 +106,138 @@ def check(
     InvalidInput
         An option has a value it cannot have.
     TargetError
-        The target raised, or did not return what its interface says.
+        The target did not load, raised, or did not return what its interface says.
     InterruptedCheck
         Ctrl-C; it is a KeyboardInterrupt that carries what was done.
     """
-    started = time.perf_counter()
-    formula, names = scheme_named(scheme), _names(only)
-    method = Method(
-        scheme,
-        _engine(engine),
-        _step(step),
-        _sample(sample, engine),
-        _limit("rtol", rtol),
-        _limit("atol", atol),
-    )
-    code = resolve(target)
+    gradients = gradients_named(only)
+    method = Method(scheme_named(scheme).name, engine, step, sample, gradients, rtol, atol)
+    if not isinstance(target, str):
+        return check_code(problem, resolve(target), None, method, probes, progress)
+    if target in BUILT_IN:
+        return check_code(problem, resolve(target), target, method, False, progress)
+    if not 0 < timeout < math.inf:
+        raise InvalidInput(f"timeout is {timeout}; it must be a number of seconds above 0")
+    try:
+        return check_apart(target, problem, (method, probes), timeout, progress)
+    except Interrupted as interrupted:
+        if interrupted.result is None:
+            raise KeyboardInterrupt from None
+        raise InterruptedCheck(interrupted.result) from None
 
-    plan = plan_measurement(problem, formula, None if step == "auto" else float(step))
-    analytic = code.run(plan.problem)
-    numerical = differentiate(
-        network_forward(problem.bn_eps), plan, names, engine, sample=sample, progress=progress
-    )
-    gradients = compare(analytic.gradients, numerical.gradients, plan, method)
+
+def check_code(
+    problem: Problem, code: Target, command: str | None, method: Method, probes: bool, progress: Progress = silent
+) -> CheckResult:
+    """Check a target in this process; ``command`` is what ``run`` would call it."""
+    started = time.perf_counter()
+    forward: list[ForwardResult] = []
+    gradients: dict[str, GradientResult] = {}
+    measurements: list[Measurement] = []
+    remarks: list[Remark] = []
+    for piece in code.pieces:
+        inputs = [i for i in piece.inputs if _gradient_of(i) in method.only]
+        if not inputs:
+            continue
+        measured, answers, more = _meet(problem, piece, code, method, inputs, progress)
+        measurements.append(measured)
+        remarks += more
+        for answer in answers:
+            output = compare_forward(answer, measured)
+            if all(output.function != other.function for other in forward):
+                forward.append(output)
+            gradients |= compare(answer, measured, method)
+        if measured.interrupted:
+            break
+    interrupted = any(m.interrupted for m in measurements)
+    tried = _probe(code, command, method) if probes and not interrupted else ()
+    kinked = [m for m in measurements if m.piece.output == "a"] or measurements
     result = CheckResult(
-        problem=plan.problem,
+        problem=kinked[-1].problem if kinked else problem,
         target=code.info,
         method=method,
-        forward=(compare_forward(analytic, plan),),
+        forward=tuple(forward),
         gradients=gradients,
-        kinks=plan.kinks,
-        audit=numerical.audit,
-        remarks=tuple(_remarks(gradients.values())),
-        interrupted=numerical.interrupted,
+        notes=code.notes,
+        kinks=kinked[-1].kinks if kinked else Kinks(0, problem.dout.size, 0),
+        audit=next((m.audit for m in measurements if m.audit), None),
+        probes=tuple(tried),
+        remarks=(*code.remarks, *dict.fromkeys(remarks), *_coarse(gradients.values())),
+        interrupted=interrupted,
         seconds=time.perf_counter() - started,
-        reproduce=_command(problem, target, method, names),
+        reproduce=method.command(problem, command),
     )
-    if result.interrupted:
+    if interrupted:
         raise InterruptedCheck(result)
     return result
 
 
-def _remarks(gradients: Iterable[GradientResult]) -> Iterable[Remark]:
+def _meet(
+    problem: Problem, piece: Piece, code: Target, method: Method, inputs: list[str], progress: Progress
+) -> tuple[Measurement, list[Answer], list[Remark]]:
+    """Measure a piece and run the code on it: the same guarded problem, and the right forward.
+
+    A forward pass that is batch norm with another eps is measured with that; one that is not
+    batch norm at all is itself what its backward pass must be the derivative of.
+    """
+    measured = measure(problem, piece, method, inputs, progress=progress)
+    answers = code.run(piece, measured.problem)
+    if measured.interrupted or code.info.name in BUILT_IN:
+        return measured, answers, []
+    remarks = list(_second_answer(code, piece, measured.problem, answers))
+    wrong = [a for a in answers if compare_forward(a, measured).verdict is Verdict.FAIL]
+    if not wrong:
+        return measured, answers, remarks
+    answer = wrong[0]
+    name = answer.forward_name or "forward"
+    eps = recognised_eps(answer, measured)
+    if eps is not None:
+        other = measure(replace(problem, bn_eps=eps), piece, method, inputs, progress=progress)
+        again = code.run(piece, other.problem)
+        if all(compare_forward(a, other).verdict is Verdict.PASS for a in again):
+            text = f"{name} takes no notice of eps and uses {eps:g}; it was checked with that"
+            return other, again, [*remarks, Remark("fixed-eps", text)]
+    usable = answer.output.shape == problem.dout.shape and np.isfinite(answer.output).all()
+    moved = [i for i in inputs if piece.output != "a" or i != "h"]
+    if usable and moved:
+        own = replace(method, scheme="central") if method.scheme == "complex" else method
+        measured = measure(problem, piece, own, moved, own=answer.forward, progress=progress)
+        text = f"{name} is not batch norm's; its backward was checked against {name} itself"
+        remarks.append(Remark("own-forward", text))
+        measured = replace(measured, own=True)
+    return measured, answers, remarks
+
+
+def _second_answer(code: Target, piece: Piece, problem: Problem, answers: list[Answer]) -> Iterator[Remark]:
+    """Run the code again on the same problem: another answer is worth a remark."""
+    for first, second in zip(answers, code.run(piece, problem), strict=False):
+        pairs = [(first.output, second.output)]
+        pairs += [(first.gradients[i], second.gradients[i]) for i in first.gradients]
+        if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs):
+            yield Remark(
+                "another-answer",
+                f"{first.backward_name or 'backward'} gives another answer the second time "
+                "(randomness, gradients that add up, or a parameter step?)",
+            )
+
+
+def _probe(code: Target, command: str | None, method: Method) -> Iterator[ProbeResult]:
+    method = replace(method, engine="local", step="auto", sample=None)
+    for name, settings in PROBES.items():
+        problem = random_problem(**settings)
+        try:
+            result = check_code(problem, code, command, method, False)
+        except TargetError as error:
+            failing: tuple[str, ...] = (str(error).split("\n")[0],)
+            yield ProbeResult(name, Verdict.FAIL, failing, method.command(problem, command))
+            continue
+        wrong = [f"{f.name} of {f.function or 'forward'}" for f in result.forward if f.wrong]
+        wrong += [k for k, g in result.gradients.items() if g.verdict is not Verdict.PASS]
+        wrong += [f"{n.function} {n.text}" for n in result.notes if n.verdict is Verdict.FAIL]
+        yield ProbeResult(name, result.verdict, tuple(wrong), result.reproduce)
+
+
+def _coarse(gradients: Iterable[GradientResult]) -> Iterator[Remark]:
     for g in gradients:
         coarse = g.value_resolution is not None and g.value_resolution > COARSE_VALUE
         if coarse and g.verdict is Verdict.PASS:
@@ -130,78 +248,6 @@ def _remarks(gradients: Iterable[GradientResult]) -> Iterable[Remark]:
             )
 
 
-def _command(problem: Problem, target: Any, method: Method, names: Iterable[str]) -> str | None:
-    """Return the command that does the check again, or None where no command can."""
-    if problem.seed is None or not isinstance(target, str):
-        return None
-    words = ["bncheck", "run"]
-    if target != "reference":
-        words.append(shlex.quote(target))
-    words += ["--N", str(problem.N), "--D", str(problem.D), "--H", str(problem.H)]
-    words += ["--seed", str(problem.seed)]
-    options = (
-        ("--bn-eps", problem.bn_eps, 1e-5),
-        ("--x-mean", problem.x_mean, 0.0),
-        ("--x-std", problem.x_std, 1.0),
-        ("--scheme", method.scheme, "central"),
-        ("--step", method.step, "auto"),
-        ("--engine", method.engine, "local"),
-        ("--sample", method.sample, None),
-        ("--only", ",".join(names), ",".join(GRADIENTS)),
-        ("--rtol", method.rtol, None),
-        ("--atol", method.atol, None),
-    )
-    for option, value, default in options:
-        if value != default:
-            words += [option, str(value).removesuffix(".0")]
-    return " ".join(words)
-
-
-def _names(only: Iterable[str] | None) -> tuple[str, ...]:
-    if only is None:
-        return GRADIENTS
-    asked = [only] if isinstance(only, str) else list(only)
-    if not asked:
-        raise InvalidInput(f"only is empty; choose from {', '.join(GRADIENTS)}")
-    for name in asked:
-        if name not in GRADIENTS:
-            same = [known for known in GRADIENTS if known.lower() == str(name).lower()]
-            near = same or get_close_matches(str(name), GRADIENTS, 1, 0.5)
-            guess = f"did you mean {near[0]}? There" if near else "there"
-            raise InvalidInput(f"no gradient {name!r}; {guess} are {', '.join(GRADIENTS)}")
-    return tuple(name for name in GRADIENTS if name in asked)
-
-
-def _engine(engine: str) -> str:
-    if engine not in ENGINES:
-        raise InvalidInput(f"no engine {engine!r}; there are {' and '.join(ENGINES)}")
-    return engine
-
-
-def _step(step: float | str) -> float | str:
-    if step == "auto":
-        return step
-    if isinstance(step, str | bool) or not (0 < step < math.inf):
-        raise InvalidInput(f"step is {step!r}; it must be a number above 0, or 'auto'")
-    if step < LEAST_STEP:
-        raise InvalidInput(f"step is {step}; float64 loses digits below {LEAST_STEP:.0e}")
-    return float(step)
-
-
-def _sample(sample: int | None, engine: str) -> int | None:
-    if sample is None:
-        return None
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
-        raise InvalidInput(f"sample is {sample!r}; it must be a whole number, 1 or larger")
-    if engine != "full":
-        raise InvalidInput(
-            f"sample is {sample}, but the {engine} engine checks every entry; "
-            "take the full engine, or leave sample out"
-        )
-    return sample
-
-
-def _limit(name: str, value: float | None) -> float | None:
-    if value is not None and not (0 <= value < math.inf):
-        raise InvalidInput(f"{name} is {value}; it must be a finite number, 0 or larger")
-    return value
+def _gradient_of(name: str) -> str:
+    """Return what --only calls the gradient for an input; ReLU's is always checked with dh."""
+    return "dh" if name == "y" else f"d{name}"

@@ -1,24 +1,15 @@
 """Analytic against numerical: errors, tolerances, and the verdict on each gradient."""
 
 import math
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.numerical.basepoint import BasePoint, U
-from bncheck.numerical.differentiate import Plan
+from bncheck.layers import affine_forward
+from bncheck.method import Method
 from bncheck.problem import FloatArray
-from bncheck.results import (
-    Analytic,
-    Cause,
-    Entry,
-    ForwardResult,
-    GradientResult,
-    Method,
-    NumericalGradient,
-    Verdict,
-)
+from bncheck.results import Answer, Cause, Entry, ForwardResult, GradientResult, Measurement, NumericalGradient, Verdict
 
 # A check that would not have seen a term wrong by this share of itself is too blunt to pass.
 BLUNT = 1e-3
@@ -26,64 +17,74 @@ BLUNT = 1e-3
 LARGEST_GUARDED = 0.1
 # How many of the worst entries are kept.
 WORST_KEPT = 3
+# An eps below this cannot be told from rounding.
+LEAST_EPS = 1e-14
 
 
-def compare(
-    analytic: Mapping[str, npt.NDArray[np.generic]],
-    numerical: Mapping[str, NumericalGradient],
-    plan: Plan,
-    method: Method,
-) -> dict[str, GradientResult]:
-    """Judge every gradient that is in both mappings; GradientResult by name.
-
-    The plan says what was guarded, and with which steps: too blunt a check is inconclusive.
-    """
-    return {
-        name: _judge(name, analytic[name], measured, plan, method)
-        for name, measured in numerical.items()
-        if name in analytic
-    }
+def compare(answer: Answer, measured: Measurement, method: Method) -> dict[str, GradientResult]:
+    """Judge every gradient that was both returned and measured; by ``GradientResult.key``."""
+    results = [_judge(answer, name, measured, method) for name in measured.gradients if name in answer.gradients]
+    return {result.key: result for result in results}
 
 
-def compare_forward(analytic: Analytic, plan: Plan) -> ForwardResult:
-    """Judge a target's output a (N,H) against batch norm's own, entry by entry."""
-    base = plan.base
-    expected = np.maximum(base.y, 0.0)
-    found, problem_with_it = _as_numbers("a", analytic.output, expected.shape)
-    if problem_with_it:
-        return ForwardResult(None, "a", Verdict.FAIL, math.inf, problem_with_it)
+def compare_forward(answer: Answer, measured: Measurement) -> ForwardResult:
+    """Judge an output (N,H) against the reference's own, entry by entry."""
+    expected, name = measured.output, "a" if answer.forward_name is None else "out"
+    found, note = _as_numbers(name, answer.output, expected.shape)
     with np.errstate(invalid="ignore"):
         difference = np.abs(found - expected)
-    wrong = ~(difference <= rounding_of_output(base))
+    wrong = ~(difference <= measured.output_bar * _coarser(answer.output))
     relative = _over(difference, np.maximum(np.abs(found), np.abs(expected)))
-    note = f"{wrong.sum():,} of {wrong.size:,} entries of a are not batch norm's"
+    what = {"network": "batch norm's", "batchnorm": "batch norm's"}.get(answer.piece.name)
+    told = f"{wrong.sum():,} of {wrong.size:,} entries of {name} are not {what or 'right'}"
     return ForwardResult(
-        function=None,
-        name="a",
+        function=answer.forward_name,
+        piece=answer.piece.name,
+        name=name,
+        entries=wrong.size,
+        wrong=int(wrong.sum()),
         verdict=Verdict.FAIL if wrong.any() else Verdict.PASS,
         max_relative_error=float(relative.max()),
-        note=note if wrong.any() else "",
+        note=note or (told if wrong.any() else ""),
     )
 
 
-def rounding_of_output(base: BasePoint) -> FloatArray:
-    """Bound how far apart two float64 forward passes may come out, as (N,H)."""
-    gamma, beta = np.abs(base.problem.gamma), np.abs(base.problem.beta)
-    factor = 8 + math.sqrt(base.problem.N + base.problem.D)
-    bound: FloatArray = factor * U * (gamma * (1 + base.kappa) * (1 + np.abs(base.xhat)) + beta)
-    return bound
+def _coarser(returned: npt.NDArray[Any]) -> float:
+    """Return how much coarser than float64 a floating-point array is rounded."""
+    if returned.dtype.kind != "f":
+        return 1.0
+    return max(1.0, float(np.finfo(returned.dtype).eps) / float(np.finfo(np.float64).eps))
 
 
-def _judge(
-    name: str,
-    returned: npt.NDArray[np.generic],
-    measured: NumericalGradient,
-    plan: Plan,
-    method: Method,
-) -> GradientResult:
+def recognised_eps(answer: Answer, measured: Measurement) -> float | None:
+    """Return the eps that a forward pass uses instead of bn_eps, if it is batch norm with one.
+
+    Where an output is gamma (h - mu) / sigma' + beta, sigma' follows from it, and eps from
+    sigma'^2 - var; code fixes round numbers, so two digits are kept. Whether it is right is seen
+    when the forward pass is compared again.
+    """
+    p = measured.problem
+    found, unusable = _as_numbers("out", answer.output, measured.output.shape)
+    if unusable or p.N == 1 or answer.piece.name not in ("network", "batchnorm"):
+        return None
+    h, _ = affine_forward(p.X, p.W, p.b)
+    c = h - h.mean(axis=0)
+    var = (c * c).mean(axis=0)
+    with np.errstate(all="ignore"):
+        sigma = p.gamma * c / (found - p.beta)
+        eps = np.where(found != 0, sigma * sigma - var, np.nan)
+        # Where var is smallest and |c| largest, eps is seen best.
+        blur = np.where(np.isfinite(eps), var * (1 + np.abs(p.beta / (p.gamma * c))), np.inf)
+    guess = float(eps.flat[int(np.argmin(blur))])
+    return float(f"{guess:.1e}") if guess >= LEAST_EPS and math.isfinite(guess) else None
+
+
+def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Method) -> GradientResult:
+    measured, name = measurement.gradients[parameter], answer.labels[parameter]
+    returned = answer.gradients[parameter]
     n, done, size = measured.value, measured.done, measured.size
     a, problem_with_it = _as_numbers(name, returned, n.shape)
-    tolerance = _tolerance(a, measured, method)
+    tolerance = _tolerance(a, measured, method, _coarser(returned))
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.abs(a - n)
     resolvable = np.isfinite(n) & np.isfinite(measured.error_bar)
@@ -95,7 +96,8 @@ def _judge(
     reasons = [problem_with_it] if problem_with_it else []
     verdict = Verdict.FAIL
     if not wrong.any():
-        reasons = _why_inconclusive(measured, plan, int(unresolved.sum()), live)
+        blunt = _largest(_over(_own_tolerance(measured, _coarser(returned)), size), live)
+        reasons = _why_inconclusive(measured, measurement, int(unresolved.sum()), blunt)
         verdict = Verdict.INCONCLUSIVE if reasons else Verdict.PASS
     of_tolerance = _over(difference, tolerance)
     relative = _over(difference, np.maximum(np.abs(a), np.abs(n)))
@@ -108,7 +110,8 @@ def _judge(
 
     worst = entries(of_tolerance, wrong, WORST_KEPT) or entries(of_tolerance, done, 1)
     return GradientResult(
-        function=None,
+        function=answer.backward_name,
+        piece=answer.piece.name,
         name=name,
         analytic=a,
         numerical=n,
@@ -134,66 +137,73 @@ def _judge(
     )
 
 
-def _as_numbers(
-    name: str, returned: npt.NDArray[np.generic], shape: tuple[int, ...]
-) -> tuple[FloatArray, str]:
+def _as_numbers(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, ...]) -> tuple[FloatArray, str]:
     """Return what a target gave as float64, or NaN everywhere and what is the matter with it."""
     if returned.shape == shape and returned.dtype.kind in "fiu":
         return returned.astype(np.float64), ""
-    found = f"{name} is {returned.dtype} of shape {returned.shape}"
-    return np.full(shape, np.nan), f"{found}; expected real numbers of shape {shape}"
+    if returned.dtype.kind not in "fiu":
+        kind = "None" if returned.dtype == object and returned.item(0) is None else returned.dtype
+        return np.full(shape, np.nan), f"{name} is {kind}; expected real numbers of shape {shape}"
+    text = f"{name} has shape {returned.shape}; expected {shape}"
+    if returned.shape == shape[::-1]:
+        text += ": is it transposed?"
+    elif returned.ndim > len(shape) and returned.shape[-1:] == shape:
+        text += ": was the sum over the batch axis left out?"
+    elif returned.ndim < len(shape):
+        text += ": was it summed over too many axes?"
+    return np.full(shape, np.nan), text
 
 
-def _why_inconclusive(
-    measured: NumericalGradient, plan: Plan, unresolved: int, live: npt.NDArray[np.bool_]
-) -> list[str]:
+def _why_inconclusive(measured: NumericalGradient, whole: Measurement, unresolved: int, blunt: float) -> list[str]:
     """Say what the check could not have seen; nothing if it could have seen everything."""
     reasons = []
-    kinks = plan.kinks
+    kinks = whole.kinks
     checked = int(measured.done.sum())
     if checked < measured.asked:
         reasons.append(f"interrupted after {checked:,} of {measured.asked:,} entries")
     if kinks.guarded > LARGEST_GUARDED * kinks.outputs:
         reasons.append(
             f"{kinks.guarded:,} of {kinks.outputs:,} outputs are within reach of ReLU's kink "
-            f"and guarded: take {_way_out(None, plan)}"
+            f"and guarded: take {_way_out(None, whole.automatic)}"
         )
-    if kinks.dead_units:
+    if kinks.dead_units and whole.piece.name == "network":
         reasons.append(f"{kinks.dead_units:,} units have no active output left in the loss")
     if unresolved:
         reasons.append(f"{unresolved:,} of {checked:,} entries have no usable numerical value")
-    if not live.any():
+    if not (measured.done & (measured.size > 0)).any():
         if checked:
             reasons.append("all its terms are 0: there is nothing to check")
-        return reasons
-    # The measurement's own bars, whatever tolerance was asked for.
-    seen = _largest(_over(measured.error_bar + measured.conditioning, measured.size), live)
-    if not seen <= BLUNT:
+    elif not blunt <= BLUNT:
         reasons.append(
             f"too blunt (resolution above {BLUNT:.0e}): {measured.widest.value} dominates; "
-            f"take {_way_out(measured.widest, plan)}"
+            f"take {_way_out(measured.widest, whole.automatic)}"
         )
     return reasons
 
 
-def _way_out(cause: Cause | None, plan: Plan) -> str:
+def _way_out(cause: Cause | None, automatic: bool) -> str:
     """Say what to take instead where an error bar is wide, or, without a cause, a guard."""
     if cause is Cause.CONDITIONING:
         return "an --x-mean nearer to 0, or a larger --x-std"
-    if plan.automatic:
+    if automatic:
         return "--scheme complex" if cause else "another --seed, or --scheme central"
     return f"a {'larger' if cause is Cause.ROUNDING else 'smaller'} --step, or leave it at auto"
 
 
-def _tolerance(a: FloatArray, measured: NumericalGradient, method: Method) -> FloatArray:
-    """Return by how much a right gradient may differ, entry by entry.
+def _own_tolerance(measured: NumericalGradient, coarser: float) -> FloatArray:
+    """Return the error bar of the numerical value and the rounding of the analytic one."""
+    tolerance: FloatArray = measured.error_bar + coarser * measured.conditioning
+    return tolerance
 
-    The error bar of the numerical value and the rounding of the analytic one; or what rtol and
-    atol ask for, but with rtol alone a gradient that is exactly 0 keeps its error bars, for no
-    relative error of it means anything.
+
+def _tolerance(a: FloatArray, measured: NumericalGradient, method: Method, coarser: float) -> FloatArray:
+    """Return by how much a right gradient may differ: its own tolerance, or the usual rule.
+
+    With rtol alone a gradient that is exactly 0 keeps its error bars, for no relative error of
+    it means anything.
     """
     if not method.usual_rule or (method.atol is None and measured.zero):
-        return measured.error_bar + measured.conditioning
+        return _own_tolerance(measured, coarser)
     larger: FloatArray = np.maximum(np.abs(a), np.abs(measured.value))
     return (method.atol or 0.0) + (method.rtol or 0.0) * larger
 
@@ -209,9 +219,7 @@ def _largest(values: FloatArray, where: npt.NDArray[np.bool_]) -> float:
     return float(values[where].max()) if where.any() else math.inf
 
 
-def _largest_at(
-    score: FloatArray, where: npt.NDArray[np.bool_], count: int
-) -> list[tuple[int, ...]]:
+def _largest_at(score: FloatArray, where: npt.NDArray[np.bool_], count: int) -> list[tuple[int, ...]]:
     """Return the indices of the largest scores there, the largest first; a NaN is largest."""
     flat = np.flatnonzero(where)
     found = np.nan_to_num(score.ravel()[flat], nan=np.inf, posinf=np.inf)

@@ -10,4 +10,8 @@ class InvalidInput(BncheckError, ValueError):
 
 
 class TargetError(BncheckError):
-    """The code under test gave no answer: it is missing a piece, or raised."""
+    """The code under test gave no answer: it did not load, is missing a piece, or raised."""
+
+
+class NotImplementedYet(TargetError):
+    """A function of the code under test returned None, as one does that is not written yet."""

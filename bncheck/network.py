@@ -27,9 +27,7 @@ class Cache(NamedTuple):
     relu: Array
 
 
-def forward(
-    X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: float
-) -> tuple[Array, Cache]:
+def forward(X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: float) -> tuple[Array, Cache]:
     """Run the network on a batch.
 
     Parameters

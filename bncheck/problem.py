@@ -18,41 +18,26 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 # Measured with tracemalloc over lopsided shapes, rounded up (tests/test_problem.py holds it).
 ARRAYS_LIKE_X, ARRAYS_LIKE_W, ARRAYS_LIKE_H = 16, 18, 25
 
+# What a random problem has where nothing else is asked for.
+USUAL = {"bn_eps": 1e-5, "x_mean": 0.0, "x_std": 1.0}
+
 # The least var + eps whose square root, cubes and quotients stay clear of float64's denormals.
 LEAST_VARIANCE = 1e-200
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """The inputs, parameters and upstream gradient of one check; the arrays are read-only.
+    """The inputs, parameters and upstream gradient of one check; the arrays are read-only."""
 
-    Attributes
-    ----------
-    X : array, shape (N, D)
-        The batch.
-    W : array, shape (D, H)
-        The weights.
-    b, gamma, beta : arrays, shape (H,)
-        The bias, and batch norm's scale and shift.
-    dout : array, shape (N, H)
-        The upstream gradient dL/da of the loss L = sum(dout * a).
-    bn_eps : float
-        The constant inside batch norm's square root.
-    seed : int or None
-        The seed that ``random_problem`` drew it from; None for a problem made by hand.
-    x_mean, x_std : float or None
-        The mean and the standard deviation that X was drawn with, likewise.
-    """
-
-    X: FloatArray
-    W: FloatArray
-    b: FloatArray
-    gamma: FloatArray
-    beta: FloatArray
-    dout: FloatArray
-    bn_eps: float
-    seed: int | None = None
-    x_mean: float | None = None
+    X: FloatArray  # (N,D) the batch
+    W: FloatArray  # (D,H) the weights
+    b: FloatArray  # (H,) the bias
+    gamma: FloatArray  # (H,) batch norm's scale ...
+    beta: FloatArray  # (H,) ... and shift
+    dout: FloatArray  # (N,H) the upstream gradient dL/da of the loss L = sum(dout * a)
+    bn_eps: float  # the constant inside batch norm's square root
+    seed: int | None = None  # what random_problem drew it from; None for a problem made by hand
+    x_mean: float | None = None  # what X was drawn with, likewise
     x_std: float | None = None
 
     def __post_init__(self) -> None:
@@ -62,17 +47,14 @@ class Problem:
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         if self.X.ndim != 2 or self.W.ndim != 2:
-            raise InvalidInput(
-                f"X has shape {self.X.shape} and W {self.W.shape}; they must be (N, D) and (D, H)"
-            )
+            raise InvalidInput(f"X has shape {self.X.shape} and W {self.W.shape}; they must be (N, D) and (D, H)")
         (N, D), H = self.X.shape, self.W.shape[1]
         expected = {"W": (D, H), "b": (H,), "gamma": (H,), "beta": (H,), "dout": (N, H)}
         for name, shape in expected.items():
             found = getattr(self, name).shape
             if found != shape:
                 raise InvalidInput(
-                    f"{name} has shape {found}; with X {self.X.shape} and W {self.W.shape} "
-                    f"it must be {shape}"
+                    f"{name} has shape {found}; with X {self.X.shape} and W {self.W.shape} it must be {shape}"
                 )
         _require_sizes(N, D, H)
         require_bn_eps(self.bn_eps, N)
@@ -94,14 +76,7 @@ class Problem:
 
 
 def random_problem(
-    N: int,
-    D: int,
-    H: int,
-    *,
-    seed: int = 0,
-    bn_eps: float = 1e-5,
-    x_mean: float = 0.0,
-    x_std: float = 1.0,
+    N: int, D: int, H: int, *, seed: int = 0, bn_eps: float = 1e-5, x_mean: float = 0.0, x_std: float = 1.0
 ) -> Problem:
     """Draw a problem in which no unit is dead.
 
@@ -214,8 +189,7 @@ def _require_representable(X: FloatArray, W: FloatArray, b: FloatArray, bn_eps: 
     var = np.square(h - h.mean(axis=0)).mean(axis=0).min() + bn_eps
     if not scale < 1e150:
         raise InvalidInput(
-            f"the pre-activation reaches {scale:.1e}, whose square float64 cannot hold; "
-            "take a smaller x_std or x_mean"
+            f"the pre-activation reaches {scale:.1e}, whose square float64 cannot hold; take a smaller x_std or x_mean"
         )
     if not var >= LEAST_VARIANCE:
         raise InvalidInput(

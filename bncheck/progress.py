@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TypeAlias
 
-# Called with the number of entries that were done since the last call.
-Progress: TypeAlias = Callable[[int], None]
+# Called with the number of entries that are done and how many there are to do.
+Progress: TypeAlias = Callable[[int, int], None]
 
 
-def silent(_: int) -> None:
+def silent(_: int, __: int) -> None:
     """Report nothing."""

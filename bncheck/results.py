@@ -9,14 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from bncheck.method import Method
+from bncheck.pieces import Forward, Piece
 from bncheck.problem import FloatArray, Problem
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 SCHEMA = "bncheck/1"
-
-# The gradients, in the order in which they are shown.
-GRADIENTS = ("dX", "dW", "db", "dgamma", "dbeta", "dh")
 
 
 class Verdict(enum.Enum):
@@ -57,35 +56,14 @@ class Cause(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
-    """How the numerical gradients were taken, and what they were judged by."""
-
-    scheme: str  # the finite-difference formula
-    engine: str  # "local" or "full": how the perturbed losses were evaluated
-    step: float | str  # absolute, or "auto": scale-aware ones
-    sample: int | None = None  # entries drawn of each gradient; None for all of them
-    rtol: float | None = None  # either of these given: atol + rtol max(|a|, |n|) ...
-    atol: float | None = None  # ... replaces the error bars
-
-    @property
-    def usual_rule(self) -> bool:
-        """Whether rtol or atol was asked for, the field's usual rule."""
-        return self.rtol is not None or self.atol is not None
-
-
-@dataclass(frozen=True, slots=True)
 class NumericalGradient:
     """One gradient from finite differences, with its error bars; arrays have its shape."""
 
     value: FloatArray  # the estimate; NaN where it was not evaluated
     done: BoolArray  # where it was evaluated
     asked: int  # entries to be evaluated; fewer are done only where Ctrl-C came between
-    error_bar: (
-        FloatArray  # bounds |value - exact derivative of the guarded problem|; inf: unresolved
-    )
-    conditioning: (
-        FloatArray  # its part from rounding at the base point, which an analytic value shares
-    )
+    error_bar: FloatArray  # bounds |value - exact derivative of the guarded problem|; inf: unresolved
+    conditioning: FloatArray  # its part from rounding at the base point, which an analytic value shares
     size: FloatArray  # S: the terms that the entry is made of before they cancel
     zero: bool  # the true gradient is exactly 0 whatever the numbers are
     widest: Cause  # what dominates the error bar where it is widest in terms of size
@@ -115,20 +93,51 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
-class Numerical:
-    """What ``differentiate`` hands on."""
+class Measurement:
+    """The numerical gradients of one piece of the network, and what else a comparison needs."""
 
-    gradients: Mapping[str, NumericalGradient]  # by name: "dX", ...
+    problem: Problem  # dout is 0 at the guarded outputs
+    piece: Piece
+    gradients: Mapping[str, NumericalGradient]  # by the name of the input: "X", ...
+    output: FloatArray  # (N,H) the piece's own output
+    output_bar: FloatArray  # (N,H) how far from it another right forward pass may come out
+    kinks: Kinks
+    automatic: bool  # the steps were the scale-aware ones
     audit: Audit | None  # None where the full engine did the work itself
+    own: bool  # the target's own forward pass was differentiated, which is not batch norm's
     interrupted: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Analytic:
-    """What a target returned, as it came: shapes and values are judged later."""
+class Answer:
+    """What a pair of forward and backward functions returned, as it came: judged later."""
 
-    output: npt.NDArray[Any]  # a
-    gradients: Mapping[str, npt.NDArray[Any]]  # by name: "dX", ...
+    piece: Piece
+    forward_name: str | None  # of a course file; None for a whole network
+    backward_name: str | None
+    output: npt.NDArray[Any]
+    gradients: Mapping[str, npt.NDArray[Any]]  # by the name of the input: "X", ...
+    labels: Mapping[str, str]  # what the target calls each: "dX", or "dx" of a course file
+    forward: Forward  # the forward function, to be differentiated as a black box
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionNote:
+    """A function that gave nothing to compare: why, and what that means for the verdict."""
+
+    function: str
+    text: str
+    verdict: Verdict | None  # None: counts for nothing, such as one that is not written yet
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """The same target on a small problem on which some mistakes cannot hide."""
+
+    name: str
+    verdict: Verdict
+    failing: tuple[str, ...]  # the keys of what is not a pass
+    reproduce: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,7 @@ class TargetInfo:
     """What was checked."""
 
     name: str
-    interface: str  # "network"
+    interface: str  # "network", or "course"
     dtype: str = "float64"
     mode: str = "train"
 
@@ -161,10 +170,13 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class ForwardResult:
-    """The target's output against batch norm's own."""
+    """The output of a target's forward function against the reference's."""
 
     function: str | None  # of a course file; None for a whole network
-    name: str  # "a"
+    piece: str  # "network", "batchnorm", "affine" or "relu"
+    name: str  # "a", or "out" of a course file
+    entries: int
+    wrong: int
     verdict: Verdict
     max_relative_error: float
     note: str = ""  # what is wrong with it in words, such as its shape
@@ -172,71 +184,32 @@ class ForwardResult:
 
 @dataclass(frozen=True, slots=True)
 class GradientResult:
-    """One gradient, judged.
+    """One gradient, judged; the arrays have the shape of what it is taken for."""
 
-    Attributes
-    ----------
-    function : str or None
-        The function of a course file it comes from; None for a whole network.
-    name : str
-        What it is called: "dX".
-    analytic, numerical : arrays
-        Both gradients; numerical is NaN where no entry was evaluated.
-    error_bar : array
-        Bound on |numerical - exact derivative of the guarded problem|.
-    tolerance : array
-        Bound on |analytic - numerical| for a right gradient: the error bar and the rounding of
-        the analytic value, or what ``rtol`` and ``atol`` ask for.
-    checked, wrong, unresolved : int
-        Entries that were evaluated; of these, off by more than the tolerance; and undecidable.
-    verdict : Verdict
-    reasons : tuple of str
-        Why it is inconclusive, or what is wrong beyond single entries (a shape).
-    max_relative_error : float
-        max |a - n| / max(|a|, |n|) over entries where that is not 0/0.
-    norm_relative_error : float
-        ||a - n|| / max(||a||, ||n||).
-    max_absolute_error, of_tolerance : float
-        max |a - n|, and max |a - n| / tolerance, which is what was judged.
-    resolution : float
-        max tolerance / size over live entries: the smallest wrong share of a term that would
-        have been seen everywhere.
-    value_resolution : float or None
-        max tolerance / max |n|: the smallest wrong factor on the whole gradient that would have
-        been seen; None for a gradient that is exactly 0.
-    zero : bool
-        Whether the true gradient is exactly 0 whatever the numbers are.
-    worst, next_worst : Entry or None, tuple of Entry
-        The worst entry, and the wrong ones after it.
-    largest_relative : Entry or None
-        Where the relative error is largest.
-    rows, columns : tuple of int
-        Along the first and the last axis, where wrong entries are.
-    """
-
-    function: str | None
-    name: str
+    function: str | None  # of a course file; None for a whole network
+    piece: str  # what it is a gradient of: "network", or a layer
+    name: str  # "dX", or "dx" of a course file
     analytic: FloatArray
-    numerical: FloatArray
-    error_bar: FloatArray
-    tolerance: FloatArray
-    checked: int
-    wrong: int
-    unresolved: int
+    numerical: FloatArray  # NaN where it was not evaluated
+    error_bar: FloatArray  # bounds |numerical - exact derivative of the guarded problem|
+    tolerance: FloatArray  # bounds |analytic - numerical| of a right gradient, or is what rtol and atol ask for
+    checked: int  # entries that were evaluated; of these ...
+    wrong: int  # ... off by more than the tolerance ...
+    unresolved: int  # ... and undecidable
     verdict: Verdict
-    reasons: tuple[str, ...]
-    max_relative_error: float
-    norm_relative_error: float
-    max_absolute_error: float
-    of_tolerance: float
-    resolution: float
-    value_resolution: float | None
-    zero: bool
+    reasons: tuple[str, ...]  # why it is inconclusive, or what is wrong beyond single entries (a shape)
+    max_relative_error: float  # max |a - n| / max(|a|, |n|) over entries where that is not 0/0
+    norm_relative_error: float  # ||a - n|| / max(||a||, ||n||)
+    max_absolute_error: float  # max |a - n|
+    of_tolerance: float  # max |a - n| / tolerance: what was judged
+    resolution: float  # max tolerance / size of the terms: the wrong share that would have been seen everywhere
+    value_resolution: float | None  # max tolerance / max |n|, the wrong factor likewise; None for an exact zero
+    zero: bool  # the true gradient is exactly 0 whatever the numbers are
     worst: Entry | None
-    next_worst: tuple[Entry, ...]
-    largest_relative: Entry | None
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
+    next_worst: tuple[Entry, ...]  # the wrong ones after it
+    largest_relative: Entry | None  # where the relative error is largest
+    rows: tuple[int, ...]  # along the first axis, where wrong entries are ...
+    columns: tuple[int, ...]  # ... and along the last
 
     @property
     def key(self) -> str:
@@ -251,47 +224,29 @@ class GradientResult:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One check, from the problem to the verdict.
+    """One check, from the problem to the verdict."""
 
-    Attributes
-    ----------
-    problem : Problem
-        As it was checked: dout is 0 at the guarded outputs.
-    target : TargetInfo
-    method : Method
-    forward : tuple of ForwardResult
-        The target's outputs against batch norm's own.
-    gradients : mapping of str to GradientResult
-        By ``GradientResult.key``, in the order in which they are shown.
-    kinks : Kinks
-    audit : Audit or None
-        None where the full engine did the work itself.
-    remarks : tuple of Remark
-    interrupted : bool
-        Whether Ctrl-C ended it early; then it is never a pass.
-    seconds : float
-        Wall-clock time.
-    reproduce : str or None
-        The command that does it again; None where no command can (objects given in Python).
-    """
-
-    problem: Problem
+    problem: Problem  # as it was checked: dout is 0 at the guarded outputs
     target: TargetInfo
     method: Method
-    forward: tuple[ForwardResult, ...]
-    gradients: Mapping[str, GradientResult]
+    forward: tuple[ForwardResult, ...]  # the target's outputs against batch norm's own
+    gradients: Mapping[str, GradientResult]  # by key ("dX"), in the order in which they are shown
+    notes: tuple[FunctionNote, ...]  # functions that gave nothing to compare
     kinks: Kinks
-    audit: Audit | None
+    audit: Audit | None  # None where the full engine did the work itself
+    probes: tuple[ProbeResult, ...]  # the target on small problems on which some mistakes cannot hide
     remarks: tuple[Remark, ...]
-    interrupted: bool
-    seconds: float
-    reproduce: str | None
+    interrupted: bool  # Ctrl-C ended it early; then it is never a pass
+    seconds: float  # wall-clock time
+    reproduce: str | None  # the command that does it again; None for objects given in Python
 
     @property
     def verdict(self) -> Verdict:
         """The worst verdict of all; never a pass where the audit or an interruption forbids it."""
         verdicts = [part.verdict for part in self.forward]
         verdicts += [gradient.verdict for gradient in self.gradients.values()]
+        verdicts += [probe.verdict for probe in self.probes]
+        verdicts += [note.verdict for note in self.notes if note.verdict is not None]
         if not self.gradients or self.interrupted or not (self.audit is None or self.audit.agrees):
             verdicts.append(Verdict.INCONCLUSIVE)
         return Verdict.worst(verdicts)
@@ -321,7 +276,6 @@ class CheckResult:
             **_as_json(self),
             "problem": {**sizes, "bn_eps": p.bn_eps, "x_mean": p.x_mean, "x_std": p.x_std},
             "gradients": [{"shape": list(g.numerical.shape), **_as_json(g)} for g in gradients],
-            "probes": [],
             "diagnosis": [],
         }
 
@@ -343,7 +297,7 @@ def _as_json(value: Any) -> Any:
     """Return a record as JSON can hold it: no arrays, a non-finite number as its name."""
     if is_dataclass(value):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
-        left_out = (np.ndarray, Problem, Mapping)
+        left_out = (np.ndarray, Problem, Mapping)  # large, or written by hand in to_dict
         return {k: _as_json(v) for k, v in parts.items() if not isinstance(v, left_out)}
     if isinstance(value, enum.Enum):
         return value.value

@@ -66,8 +66,7 @@ def smoke() -> SmokeResult:
     """Check the reference on small problems with fixed seeds, and one planted mistake."""
     started = time.perf_counter()
     checks = tuple(
-        check(random_problem(*shape, seed=seed, **unusual))
-        for seed, (shape, unusual) in enumerate(SMOKE_PROBLEMS)
+        check(random_problem(*shape, seed=seed, **unusual)) for seed, (shape, unusual) in enumerate(SMOKE_PROBLEMS)
     )
     planted = check(random_problem(16, 10, 8, seed=0), VariancePathDropped)
     return SmokeResult(checks, planted, time.perf_counter() - started)

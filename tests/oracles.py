@@ -1,11 +1,11 @@
 """Independent truths: plain loops and 50-digit arithmetic, never bncheck's own formulas."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import mpmath
 import numpy as np
 
-from bncheck import Problem
 from bncheck.problem import FloatArray
 
 DIGITS = 50
@@ -13,21 +13,38 @@ DIGITS = 50
 TINY = mpmath.mpf(10) ** -16
 
 
-def loop_forward(
-    X: Any, W: Any, b: Any, gamma: Any, beta: Any, bn_eps: Any, sqrt: Any, h: Any = None
-) -> list[list[Any]]:
-    """Run the network entry by entry, in whatever arithmetic the numbers bring."""
+def loop_affine(X: Any, W: Any, b: Any) -> Any:
+    """Return h entry by entry, in whatever arithmetic the numbers bring."""
     N, D, H = len(X), len(W), len(b)
-    if h is None:
-        h = [[sum(X[n][d] * W[d][j] for d in range(D)) + b[j] for j in range(H)] for n in range(N)]
-    a = [[b[0] * 0] * H for _ in range(N)]
+    return [[sum(X[n][d] * W[d][j] for d in range(D)) + b[j] for j in range(H)] for n in range(N)]
+
+
+def loop_batchnorm(h: Any, gamma: Any, beta: Any, bn_eps: Any, sqrt: Any) -> Any:
+    """Return y entry by entry."""
+    N, H = len(h), len(gamma)
+    y = [[gamma[0] * 0] * H for _ in range(N)]
     for j in range(H):
         mu = sum(h[n][j] for n in range(N)) / N
         var = sum((h[n][j] - mu) ** 2 for n in range(N)) / N
         for n in range(N):
-            y = gamma[j] * (h[n][j] - mu) / sqrt(var + bn_eps) + beta[j]
-            a[n][j] = max(y, y * 0)
-    return a
+            y[n][j] = gamma[j] * (h[n][j] - mu) / sqrt(var + bn_eps) + beta[j]
+    return y
+
+
+def loop_relu(y: Any) -> Any:
+    """Return a entry by entry."""
+    return [[max(value, value * 0) for value in row] for row in y]
+
+
+def loop_piece(piece: str, arrays: Mapping[str, Any], bn_eps: Any, sqrt: Any) -> Any:
+    """Return the output of a piece; the network's from h on where h is given."""
+    if piece == "affine":
+        return loop_affine(arrays["X"], arrays["W"], arrays["b"])
+    if piece == "relu":
+        return loop_relu(arrays["y"])
+    h = arrays["h"] if "h" in arrays else loop_affine(arrays["X"], arrays["W"], arrays["b"])
+    y = loop_batchnorm(h, arrays["gamma"], arrays["beta"], bn_eps, sqrt)
+    return y if piece == "batchnorm" else loop_relu(y)
 
 
 def _listed(array: FloatArray) -> Any:
@@ -35,33 +52,23 @@ def _listed(array: FloatArray) -> Any:
     return [_listed(row) if row.ndim else mpmath.mpf(float(row)) for row in array]
 
 
-def exact_gradients(problem: Problem, h: FloatArray | None = None) -> dict[str, FloatArray]:
+def exact_gradients(piece: str, values: Mapping[str, FloatArray], dout: FloatArray, bn_eps: float) -> dict[str, Any]:
     """Return every gradient by central differences in 50-digit arithmetic, entry by entry.
 
-    ``h`` is the stored pre-activation for dh; without it dh is left out.
+    ``values`` holds the piece's inputs; the network's dh is taken at the stored h.
     """
     with mpmath.workdps(DIGITS):
-        names = ("X", "W", "b", "gamma", "beta")
-        arrays = {name: _listed(getattr(problem, name)) for name in names}
-        if h is not None:
-            arrays["h"] = _listed(h)
-        dout, eps = _listed(problem.dout), mpmath.mpf(problem.bn_eps)
+        arrays, weights = {name: _listed(value) for name, value in values.items()}, _listed(dout)
 
         def loss(moved: str) -> Any:
-            from_h = arrays["h"] if moved == "h" else None
-            X, W, b, gamma, beta = (arrays[name] for name in names)
-            a = loop_forward(X, W, b, gamma, beta, eps, mpmath.sqrt, from_h)
-            return sum(
-                d * v
-                for row, out in zip(dout, a, strict=True)
-                for d, v in zip(row, out, strict=True)
-            )
+            given = {k: v for k, v in arrays.items() if k != "h" or moved == "h" or piece == "batchnorm"}
+            out = loop_piece(piece, given, mpmath.mpf(bn_eps), mpmath.sqrt)
+            return sum(d * v for ds, vs in zip(weights, out, strict=True) for d, v in zip(ds, vs, strict=True))
 
         gradients = {}
         for name, array in arrays.items():
-            shape = problem.dout.shape if name == "h" else getattr(problem, name).shape
-            gradient = np.empty(shape)
-            for index in np.ndindex(shape):
+            gradient = np.empty(values[name].shape)
+            for index in np.ndindex(gradient.shape):
                 *outer, last = index
                 row = array[outer[0]] if outer else array
                 original = row[last]
@@ -71,5 +78,5 @@ def exact_gradients(problem: Problem, h: FloatArray | None = None) -> dict[str, 
                 below = loss(name)
                 row[last] = original
                 gradient[index] = float((above - below) / (2 * TINY))
-            gradients[f"d{name}"] = gradient
+            gradients[name] = gradient
         return gradients

@@ -26,9 +26,7 @@ def process(
     arguments: Sequence[str], encoding: str = "utf-8", **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
     settings = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "80", **environment}
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, timeout=60, env=settings, check=False
-    )
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=60, env=settings, check=False)
 
 
 def test_the_main_job_exits_0_and_checks_14750_numbers() -> None:
@@ -57,8 +55,11 @@ def test_the_main_job_exits_0_and_checks_14750_numbers() -> None:
         (["run", "--bn-eps", "0", "--N", "1"], "take a larger --bn-eps, such as 1e-5"),
         (["run", "--x-std", "0"], "--x-std is 0.0; it must be a finite number above 0"),
         (["run", "--x-mean", "nan"], "--x-mean is nan"),
-        (["run", "layers"], "no target 'layers'; there is reference"),
-        (["run", "reference", "other"], "unexpected extra argument"),
+        (["run", "layers.py"], "there is no file 'layers.py'"),
+        (["run", "tests/"], "'tests/' is a folder; name a file in it, or 'tests/*.py'"),
+        (["run", "nothing*.py"], "no file matches 'nothing*.py'"),
+        (["run", "no_such_module"], "no_such_module: it needs the module 'no_such_module'"),
+        (["run", "--timeout", "0", "tests/oracles.py"], "timeout is 0"),
         (["run", "--scheme", "midpoint"], "'midpoint' is not one of 'forward', 'central'"),
         (["run", "--engine", "gpu"], "'gpu' is not one of 'local', 'full'"),
         (["run", "--format", "pdf"], "'pdf' is not one of 'table', 'json'"),
@@ -90,9 +91,7 @@ def test_no_command_shows_the_help_and_exits_2() -> None:
     assert "Commands:" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("verdict", "options"), [("pass", ()), ("inconclusive", ("--step", "1e-14"))]
-)
+@pytest.mark.parametrize(("verdict", "options"), [("pass", ()), ("inconclusive", ("--step", "1e-14"))])
 def test_the_json_document_is_on_stdout_alone(verdict: str, options: Sequence[str]) -> None:
     result = invoke(*SMALL, *options, "--format", "json")
     assert result.exit_code == (0 if verdict == "pass" else 1)
@@ -136,8 +135,8 @@ def test_the_options_do_what_they_say() -> None:
 
 def test_every_option_is_explained_with_its_default_under_a_heading() -> None:
     text = invoke("run", "-h").stdout
-    assert [word for word in ("Problem:", "Scheme:", "Judgement:", "Output:") if word in text] == [
-        "Problem:", "Scheme:", "Judgement:", "Output:"
+    assert [word for word in ("Problem:", "Scheme:", "Target:", "Judgement:", "Output:") if word in text] == [
+        "Problem:", "Scheme:", "Target:", "Judgement:", "Output:"
     ]  # fmt: skip
     for option in run.params:
         if option.param_type_name == "option" and option.name != "help":
@@ -201,9 +200,7 @@ def test_no_colour_is_written_to_a_file_and_none_where_it_is_declined() -> None:
 def test_a_closed_pipe_is_quiet() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    result = subprocess.run(
-        [*COMMAND, *SMALL], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False
-    )
+    result = subprocess.run([*COMMAND, *SMALL], stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
     os.close(writer)
     assert result.stderr == b""
     assert result.returncode == 0
@@ -212,33 +209,25 @@ def test_a_closed_pipe_is_quiet() -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a Linux device")
 def test_a_full_disk_is_one_sentence_and_exit_2() -> None:
     with open("/dev/full", "wb") as full:
-        result = subprocess.run(
-            [*COMMAND, *SMALL], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False
-        )
+        result = subprocess.run([*COMMAND, *SMALL], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
     assert result.stderr == b"Error: cannot write the result: No space left on device\n"
     assert result.returncode == 2
 
 
 @pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)],
+    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 )
-def test_an_interrupted_full_engine_check_says_how_far_it_came(
-    number: signal.Signals, code: ExitCode
-) -> None:
+def test_an_interrupted_full_engine_check_says_how_far_it_came(number: signal.Signals, code: ExitCode) -> None:
     arguments = ["run", "--engine", "full", "--N", "300", "--D", "300", "--H", "50"]
     # Every entry that is done is told on stderr, so that the signal comes in the middle of them.
     script = (
         "import signal, sys, bncheck.cli.run as r; from bncheck.cli import main; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
-        "r.silent = lambda _: print('done', file=sys.stderr, flush=True); "
+        "r.silent = lambda *_: print('done', file=sys.stderr, flush=True); "
         "main(prog_name='bncheck')"
     )
     running = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert running.stderr is not None
     assert running.stderr.readline() == "done\n"
@@ -267,7 +256,5 @@ def test_importing_bncheck_imports_neither_optional_extras_nor_click() -> None:
         "print([m for m in ('torch', 'jax', 'dask', 'matplotlib', 'click', 'rich') "
         "if m in sys.modules])"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"

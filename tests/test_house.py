@@ -11,10 +11,10 @@ HOUSE = Path(bncheck.__file__).parent
 # From the ground up; a name stands for a module or a package.
 FLOORS = (
     ("errors", "progress"),
-    ("layers", "network", "problem", "results"),
+    ("layers", "network", "problem", "pieces", "method", "results"),
     ("numerical", "targets", "comparison"),
     (),  # judgement
-    ("check",),
+    ("check", "isolated", "worker"),
     ("selftest",),
     ("render",),
     ("cli",),
@@ -23,15 +23,23 @@ FLOORS = (
 ARROWS = {
     ("network", "layers"),
     ("problem", "network"),
+    ("pieces", "problem"),
+    ("pieces", "network"),
+    ("pieces", "layers"),
+    ("method", "pieces"),
+    ("method", "problem"),
+    ("results", "method"),
+    ("results", "pieces"),
     ("results", "problem"),
-    ("comparison", "numerical"),
+    ("check", "isolated"),
+    ("worker", "check"),
 }
 # Where third-party packages other than numpy may be imported.
 ALLOWED = {"click": {"cli"}, "rich": {"cli", "render"}, "numpy": None}
 STANDARD = {
-    "codecs", "collections", "contextlib", "dataclasses", "difflib", "enum", "functools", "io",
-    "json", "math", "os", "re", "shlex", "signal", "sys", "threading", "time", "traceback",
-    "types", "typing",
+    "codecs", "collections", "contextlib", "dataclasses", "difflib", "enum", "functools", "glob", "importlib",
+    "inspect", "io", "json", "math", "os", "pathlib", "pickle", "queue", "re", "shlex", "signal", "subprocess",
+    "sys", "threading", "time", "traceback", "types", "typing",
 }  # fmt: skip
 DOORS = {"__init__", "__main__"}
 

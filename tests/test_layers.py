@@ -6,8 +6,9 @@ import pytest
 
 from bncheck import layers, network, random_problem
 from bncheck.layers import Array
+from bncheck.pieces import NETWORK
 
-from .oracles import loop_forward
+from .oracles import loop_affine, loop_piece
 
 
 def course_rel_error(x: Array, y: Array) -> float:
@@ -133,7 +134,7 @@ def test_the_chain_reproduces_the_course_s_three_layer_net() -> None:
 
 def test_the_forward_pass_is_what_plain_loops_compute() -> None:
     p = random_problem(5, 4, 3, seed=2, x_mean=3.0, bn_eps=0.1)
-    expected = loop_forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps, math.sqrt)
+    expected = loop_piece("network", NETWORK.arrays(p) | {"h": loop_affine(p.X, p.W, p.b)}, p.bn_eps, math.sqrt)
     a, _ = network.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)
     np.testing.assert_allclose(a, np.array(expected, float), rtol=1e-12, atol=1e-13)
 
@@ -150,9 +151,7 @@ def test_gradients_agree_with_torch_s_autograd_within_1e_12_of_term_size(seed: i
     N, D, H = (int(size) for size in rng.integers(2, 30, 3))
     p = random_problem(N, D, H, seed=seed)
     names = ("X", "W", "b", "gamma", "beta")
-    X, W, b, gamma, beta = (
-        torch.tensor(getattr(p, name).copy(), requires_grad=True) for name in names
-    )
+    X, W, b, gamma, beta = (torch.tensor(getattr(p, name).copy(), requires_grad=True) for name in names)
     h = X @ W + b
     h.retain_grad()
     y = torch.nn.functional.batch_norm(h, None, None, gamma, beta, training=True, eps=p.bn_eps)

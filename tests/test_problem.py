@@ -13,9 +13,7 @@ SIZES = st.integers(1, 12)
 
 @settings(max_examples=200, deadline=None)
 @given(N=SIZES, D=SIZES, H=SIZES, seed=st.integers(0, 10**6), x_mean=st.floats(-1e3, 1e3))
-def test_no_unit_of_a_random_problem_is_dead(
-    N: int, D: int, H: int, seed: int, x_mean: float
-) -> None:
+def test_no_unit_of_a_random_problem_is_dead(N: int, D: int, H: int, seed: int, x_mean: float) -> None:
     p = random_problem(N, D, H, seed=seed, x_mean=x_mean)
     a, _ = network.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)
     assert (a > 0).any(axis=0).all()
@@ -67,9 +65,7 @@ def test_a_value_out_of_range_is_shown_and_refused(arguments: dict[str, float], 
 def test_a_size_beyond_memory_is_refused_before_anything_is_allocated() -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(
-            InvalidInput, match=r"needs about 1\d\d\.\d TB of memory and this machine"
-        ):
+        with pytest.raises(InvalidInput, match=r"needs about 1\d\d\.\d TB of memory and this machine"):
             random_problem(10**6, 10**6, 50)
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -78,9 +74,7 @@ def test_a_size_beyond_memory_is_refused_before_anything_is_allocated() -> None:
 
 
 @pytest.mark.parametrize("shape", [(300, 300, 300), (600, 600, 8), (600, 8, 600), (8, 600, 600)])
-def test_the_stated_memory_is_enough_for_a_check_and_not_twice_too_much(
-    shape: tuple[int, int, int],
-) -> None:
+def test_the_stated_memory_is_enough_for_a_check_and_not_twice_too_much(shape: tuple[int, int, int]) -> None:
     tracemalloc.start()
     try:
         check(random_problem(*shape))

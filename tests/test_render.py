@@ -9,7 +9,8 @@ from rich.console import Console
 
 from bncheck import CheckResult, check, network, random_problem
 from bncheck.render import FORMATS
-from bncheck.render.check_report import CheckReport, _broken, _listed
+from bncheck.render.check_report import CheckReport
+from bncheck.render.words import broken, listed
 from bncheck.selftest import VariancePathDropped
 
 from .test_check import Gradients, Spoilt
@@ -62,7 +63,7 @@ def test_a_failure_shows_the_census_and_the_worst_entries_aligned() -> None:
         g["dW"][3, 4] = 100.0
         g["dgamma"][7:12] *= -2
 
-    text = screen(check(random_problem(64, 100, 50), Spoilt(spoil)))
+    text = screen(check(random_problem(64, 100, 50), Spoilt(spoil), probes=False))
     assert "  FAIL  dW: 1 of 5,000 entries is wrong, in row 3 and column 4.\n" in text
     assert "        dgamma: 5 of 50 entries are wrong: units 7-11.\n" in text
     # Told in full: the failing gradient nearest to the loss, three entries of it.
@@ -132,31 +133,31 @@ def test_reasons_that_gradients_share_are_told_once() -> None:
 
 def test_a_disagreeing_audit_says_what_to_run_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: object) -> dict[str, np.ndarray]:
-        return {"gamma": np.zeros(4)}
+        return {"gamma": np.zeros(4)}  # whatever the problem
 
-    monkeypatch.setattr("bncheck.numerical.differentiate.local_gradients", wrong)
+    monkeypatch.setattr("bncheck.numerical.measure.local_gradients", wrong)
 
     class Zero(Spoilt):
         def backward(self, dout: object, cache: network.Cache) -> Gradients:
             return {**super().backward(dout, cache), "dgamma": np.zeros(4)}  # type: ignore[arg-type]  # passed on
 
-    text = screen(check(random_problem(6, 5, 4), Zero(dict), only=["dgamma"]))
+    text = screen(check(random_problem(6, 5, 4), Zero(dict), only=["dgamma"], probes=False))
     assert "INCONCLUSIVE" in text
     assert "--engine full" in text
 
 
 def test_a_long_command_is_broken_so_that_it_can_be_pasted() -> None:
     command = "bncheck run --N 64 --D 100 --H 50 --seed 0 --bn-eps 0.25 --x-mean 2.0"
-    lines = _broken(command, 40)
+    lines = broken(command, 40)
     assert max(map(len, lines)) <= 40
     assert " ".join(line.removesuffix("\\").strip() for line in lines) == command
     assert all(line.endswith(" \\") for line in lines[:-1])
 
 
 def test_indices_are_named_as_runs_and_counted_where_they_are_many() -> None:
-    assert _listed([3], "row") == "row 3"
-    assert _listed([0, 1, 2, 7], "row") == "rows 0-2, 7"
-    assert _listed(range(0, 20, 2), "row") == "10 rows"
+    assert listed([3], "row") == "row 3"
+    assert listed([0, 1, 2, 7], "row") == "rows 0-2, 7"
+    assert listed(range(0, 20, 2), "row") == "10 rows"
 
 
 def test_every_format_is_a_function_of_the_result_alone() -> None:

@@ -41,15 +41,12 @@ def test_the_complex_step_gives_the_published_value_to_the_last_digits() -> None
         ("five-point", EPSILON ** (1 / 5), 3e-12),
     ],
 )
-def test_a_scheme_reaches_the_accuracy_of_theory_at_its_best_step(
-    scheme: str, step: float, reachable: float
-) -> None:
+def test_a_scheme_reaches_the_accuracy_of_theory_at_its_best_step(scheme: str, step: float, reachable: float) -> None:
     assert abs(derivative(scheme, step) / TRUTH - 1) < reachable
 
 
 @pytest.mark.parametrize(
-    ("name", "order"),
-    [("forward", 1), ("central", 2), ("five-point", 4), ("richardson", 6), ("complex", 2)],
+    ("name", "order"), [("forward", 1), ("central", 2), ("five-point", 4), ("richardson", 6), ("complex", 2)]
 )
 def test_the_error_falls_with_the_step_to_the_scheme_s_order(name: str, order: int) -> None:
     scheme = SCHEMES[name]
@@ -81,9 +78,7 @@ def test_the_tableaux_are_the_textbook_ones() -> None:
     assert SCHEMES["five-point"].coefficients == pytest.approx((4 / 3, -1 / 3))
     assert SCHEMES["richardson"].coefficients == pytest.approx((1 / 45, -20 / 45, 64 / 45))
     roundings = {name: scheme.rounding for name, scheme in SCHEMES.items()}
-    assert roundings == pytest.approx(
-        {"forward": 2, "central": 1, "five-point": 1.5, "richardson": 6.6, "complex": 0}
-    )
+    assert roundings == pytest.approx({"forward": 2, "central": 1, "five-point": 1.5, "richardson": 6.6, "complex": 0})
 
 
 @pytest.mark.parametrize("name", SCHEMES)

@@ -21,9 +21,7 @@ from bncheck.cli.run import run
 from bncheck.cli.smoke import smoke
 from bncheck.errors import BncheckError
 
-AMBIGUOUS_EPS = (
-    "--eps could mean either: --bn-eps is batch norm's constant, --step the finite-difference step"
-)
+AMBIGUOUS_EPS = "--eps could mean either: --bn-eps is batch norm's constant, --step the finite-difference step"
 
 
 class Door(click.Group):
@@ -31,9 +29,7 @@ class Door(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line; click's own ending would exit 1 for what is no wrong gradient."""
-        command: Callable[[], Any] = partial(
-            super().main, *args, **{**options, "standalone_mode": False}
-        )
+        command: Callable[[], Any] = partial(super().main, *args, **{**options, "standalone_mode": False})
         if not options.get("standalone_mode", True):
             return command()
         streams.prepare()

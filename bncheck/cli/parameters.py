@@ -22,9 +22,7 @@ class Number(ParamType):
         self.name = "integer" if kind is int else "number"
         self._kind, self._expected, self._word = kind, expected, word
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | float | str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float | str:
         """Return the number, or the word, or refuse with the value and what it must be."""
         if self._word and value == self._word:
             return self._word
@@ -40,9 +38,7 @@ class Names(ParamType):
 
     name = "names"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Return the names; the library says which there are."""
         del param, ctx
         if isinstance(value, tuple):

@@ -21,8 +21,7 @@ def smoke() -> ExitCode:
     good = [c for c in result.checks if c.verdict is Verdict.PASS]
     if result.passed:
         streams.write(
-            f"smoke: {len(good)} problems pass, 1 planted mistake is caught ({PLANTED}), "
-            f"{result.seconds:.1f} s\n"
+            f"smoke: {len(good)} problems pass, 1 planted mistake is caught ({PLANTED}), {result.seconds:.1f} s\n"
         )
         return ExitCode.PASS
     for failed in (c for c in result.checks if c.verdict is not Verdict.PASS):

@@ -70,9 +70,7 @@ def conditioning(base: BasePoint, names: Sequence[str]) -> PerParameter:
     gamma = (1 + kappa) * m.sum(axis=0) + (m * xhat).sum(axis=0)
     sensitive = _through_affine(base, names, h, gamma, m.sum(axis=0))
     terms = {"X": N + H, "W": 2 * N, "b": 2 * N, "gamma": N, "beta": N, "h": N}
-    return {
-        name: (CONDITIONING_FACTOR + np.sqrt(terms[name])) * U * sensitive[name] for name in names
-    }
+    return {name: (CONDITIONING_FACTOR + np.sqrt(terms[name])) * U * sensitive[name] for name in names}
 
 
 def _through_affine(
@@ -131,9 +129,7 @@ def truncation(base: BasePoint, scheme: Scheme, steps: Steps, names: Iterable[st
     if "W" in bounds:
         spread = X.std(axis=0)[:, None]
         along = np.abs((X - X.mean(axis=0)).T @ m)
-        bounds["W"] = _at_most(
-            scale * (along + slope * spread), scheme.truncation(steps["W"] * spread / sigma)
-        )
+        bounds["W"] = _at_most(scale * (along + slope * spread), scheme.truncation(steps["W"] * spread / sigma))
     return bounds
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bncheck import layers
+from bncheck.pieces import NETWORK, Piece
 from bncheck.problem import FloatArray, Problem
 
 # Unit roundoff of float64.
@@ -26,8 +27,8 @@ class BasePoint:
     magnitude: FloatArray  # (H,) the largest of |X||W| + |b| in the column: what h is a sum of
 
     @classmethod
-    def of(cls, problem: Problem) -> "BasePoint":
-        """Run the forward pass of a problem."""
+    def of(cls, problem: Problem, piece: Piece = NETWORK) -> "BasePoint":
+        """Run the forward pass of a problem; without ReLU every output counts."""
         output, _ = layers.affine_forward(problem.X, problem.W, problem.b)
         h = output.real
         y, cache = layers.batchnorm_forward(h, problem.gamma, problem.beta, problem.bn_eps)
@@ -38,7 +39,7 @@ class BasePoint:
             c=h - h.mean(axis=0),
             xhat=cache.xhat.real,
             y=y.real,
-            m=np.where(y > 0, problem.dout, 0.0),
+            m=np.where(y > 0, problem.dout, 0.0) if piece is NETWORK else problem.dout,
             sigma=cache.sigma.real,
             magnitude=magnitude,
         )

@@ -1,24 +1,21 @@
 """The full engine: one whole forward pass per perturbed entry, for any black-box forward."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from bncheck import network
 from bncheck.layers import Array
-from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.schemes import Quotient, Scheme
 from bncheck.numerical.steps import Steps
-from bncheck.problem import FloatArray
+from bncheck.pieces import Forward, Piece
+from bncheck.problem import FloatArray, Problem
 from bncheck.progress import Progress
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
-# The output a (N,H) for the perturbable arrays, by parameter name.
-Forward: TypeAlias = Callable[[Mapping[str, Array]], Array]
 
 # A step that the addition x + s changes by more than this share is lost.
 LOST_SHARE = 1 / 8
@@ -33,21 +30,10 @@ class Evaluated:
     unresolved: BoolArray  # the step was lost in the addition, or an output that counts crossed
 
 
-def network_forward(bn_eps: float) -> Forward:
-    """Return the reference network as a function of all its arrays; from h on where h is given."""
-
-    def forward(arrays: Mapping[str, Array]) -> Array:
-        if "h" in arrays:
-            return network.forward_from_h(arrays["h"], arrays["gamma"], arrays["beta"], bn_eps)
-        a, _ = network.forward(**arrays, bn_eps=bn_eps)
-        return a
-
-    return forward
-
-
 def full_gradients(
     forward: Forward,
-    base: BasePoint,
+    piece: Piece,
+    problem: Problem,
     scheme: Scheme,
     steps: Steps,
     entries: Mapping[str, npt.NDArray[np.intp]],
@@ -57,14 +43,13 @@ def full_gradients(
 
     Returns what was found, by parameter name, and whether Ctrl-C ended it early.
     """
-    p = base.problem
-    outside = {"X": p.X, "W": p.W, "b": p.b, "gamma": p.gamma, "beta": p.beta}
-    inside = {"h": base.h, "gamma": p.gamma, "beta": p.beta}
-    evaluated = {name: _nothing_yet((inside if name == "h" else outside)[name]) for name in entries}
+    arrays = piece.arrays(problem)
+    evaluated = {name: _nothing_yet(arrays[name]) for name in entries}
+    done, total = 0, sum(map(len, entries.values()))
     try:
         for name, indices in entries.items():
-            arrays = inside if name == "h" else outside
-            probe = _Probe(forward, arrays, name, p.dout, scheme)
+            beside = {other: arrays[other] for other in piece.beside(name)}
+            probe = _Probe(forward, beside, name, problem.dout, scheme, piece.output == "a")
             step = np.broadcast_to(steps[name], arrays[name].shape)
             found = evaluated[name]
             for index in indices:
@@ -72,16 +57,15 @@ def full_gradients(
                 value, resolved = probe.derivative(where, float(step[where]))
                 found.value[where], found.unresolved[where] = value, not resolved
                 found.done[where] = True
-                progress(1)
+                done += 1
+                progress(done, total)
     except KeyboardInterrupt:
         return evaluated, True
     return evaluated, False
 
 
 def _nothing_yet(array: FloatArray) -> Evaluated:
-    return Evaluated(
-        np.full(array.shape, np.nan), np.zeros(array.shape, bool), np.zeros(array.shape, bool)
-    )
+    return Evaluated(np.full(array.shape, np.nan), np.zeros(array.shape, bool), np.zeros(array.shape, bool))
 
 
 class _Probe:
@@ -94,13 +78,14 @@ class _Probe:
         name: str,
         dout: FloatArray,
         scheme: Scheme,
+        kinked: bool,
     ) -> None:
         dtype = np.complex128 if scheme.quotient is Quotient.COMPLEX else np.float64
         self._moved = arrays[name].astype(dtype)
         self._arrays: dict[str, Array] = {**arrays, name: self._moved}
         self._forward, self._dout, self._scheme = forward, dout, scheme
         self._at_rest = forward(self._arrays)
-        self._counts = dout != 0
+        self._counts = (dout != 0) & kinked  # without ReLU an output may change its sign
         self._active = self._at_rest.real > 0
         self._crossed = self._lost = False
 

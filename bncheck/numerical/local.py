@@ -98,9 +98,7 @@ def _weight_moves(base: BasePoint) -> _Moves:
     return _Moves(v.T @ base.m, v.T @ base.c / N, (v * v).sum(axis=0)[:, None] / N)
 
 
-def _by_rows(
-    base: BasePoint, columns: _Columns, scheme: Scheme, step: FloatArray, progress: Progress
-) -> FloatArray:
+def _by_rows(base: BasePoint, columns: _Columns, scheme: Scheme, step: FloatArray, progress: Progress) -> FloatArray:
     """Return dX, (N,D): moving X[n,d] moves h[n,j] by W[d,j] in every column j."""
     N, D, H = base.problem.N, base.problem.D, base.problem.H
     step = np.broadcast_to(step, (D,))
@@ -117,7 +115,7 @@ def _by_rows(
                     columns.changes(scheme, row, t, m).sum(axis=1) / (m * s)
                 )
             )
-        progress(D)
+        progress((n + 1) * D, N * D)
     return dX
 
 

@@ -1,6 +1,6 @@
 """Finite-difference steps: one per column or feature, on the scale of the column's own sigma."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -18,9 +18,9 @@ SINGLE_ROW_SHARE = 2.0**-9
 Steps = Mapping[str, FloatArray]
 
 
-def fixed_steps(step: float) -> Steps:
-    """Return the same absolute step for every parameter, and h."""
-    return {name: np.full(1, step) for name in ("X", "W", "b", "gamma", "beta", "h")}
+def fixed_steps(step: float, names: Iterable[str]) -> Steps:
+    """Return the same absolute step for everything that is named."""
+    return {name: np.full(1, step) for name in names}
 
 
 def automatic_steps(base: BasePoint, scheme: Scheme) -> Steps:

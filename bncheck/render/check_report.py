@@ -1,10 +1,8 @@
 """The table of one check, and what stands under it."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from rich.box import Box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.constrain import Constrain
@@ -12,8 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from bncheck.problem import USUAL
+from bncheck.render import words
 from bncheck.render.spelling import spell
-from bncheck.results import CheckResult, Entry, ForwardResult, GradientResult, Verdict
+from bncheck.results import CheckResult, ForwardResult, GradientResult, Verdict
 
 # Everything stands in the columns 3 to 78 of at least 80.
 INDENT, WIDTH, GAP = 2, 76, 2
@@ -24,13 +24,36 @@ STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE:
 RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
 ASCII_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
-# The relative error that people have learnt to stay below ...
-FAMILIAR = 1e-7
-# ... and the share of a gradient's largest entry under which one is called nearly 0.
-NEARLY_ZERO = 1e-2
-
 # The gradient nearest to the loss that fails is told in full: the others may follow from it.
 FROM_THE_LOSS = ("dbeta", "dgamma", "dh", "db", "dW", "dX")
+
+
+def _zero(g: GradientResult) -> bool:
+    return g.zero and not g.wrong
+
+
+# What stands under a heading, for a gradient and for an output.
+GRADIENT_CELLS: Mapping[str, Callable[[GradientResult], str]] = {
+    "entries": lambda g: f"{g.checked:,}",
+    "wrong": lambda g: f"{g.wrong:,}",
+    "max rel.": lambda g: "zero" if _zero(g) else words.relative(g.max_relative_error),
+    "norm rel.": lambda g: "zero" if _zero(g) else words.relative(g.norm_relative_error),
+    "of tolerance": lambda g: words.times(g.of_tolerance),
+    "resolution": lambda g: words.relative(g.resolution),
+}
+FORWARD_CELLS: Mapping[str, Callable[[ForwardResult], str]] = {
+    "entries": lambda f: f"{f.entries:,}",
+    "wrong": lambda f: f"{f.wrong:,}",
+    "max rel.": lambda f: words.relative(f.max_relative_error),
+}
+
+
+def _cells(item: ForwardResult | GradientResult, shown: list[str]) -> list[str]:
+    if isinstance(item, ForwardResult):
+        return [FORWARD_CELLS[name](item) if name in FORWARD_CELLS else "" for name in shown]
+    if not item.checked:
+        return ["0", *("-" for _ in shown[1:])]
+    return [GRADIENT_CELLS[name](item) for name in shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +65,7 @@ class CheckReport:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay the report out for a stream's width and encoding."""
         page = _Page(self.result, options.ascii_only, min(WIDTH, options.max_width - INDENT))
-        blocks = (page.header(), page.table(), page.findings(), page.machinery())
-        for block in blocks:
+        for block in (page.header(), page.table(), page.findings(), page.machinery()):
             yield Padding(Constrain(block, page.width), (0, 0, 0, INDENT), expand=False)
             yield Text()
 
@@ -54,56 +76,58 @@ class _Page:
     ascii_only: bool
     width: int
 
-    def text(self, words: str, style: str = "") -> Text:
-        return Text(spell(words, ascii_only=self.ascii_only), style=style)
+    def text(self, sentence: str, style: str = "") -> Text:
+        return Text(spell(sentence, ascii_only=self.ascii_only), style=style)
 
     def header(self) -> Table:
         r, p = self.result, self.result.problem
         settings = [f"N {p.N}", f"D {p.D}", f"H {p.H}", f"eps {p.bn_eps:g}"]
         if p.seed is not None:
             settings.append(f"seed {p.seed}")
+        title = Table.grid(expand=True)
+        title.width = self.width
+        title.add_column()
+        title.add_column(justify="right")
+        name = "affine → batch norm → ReLU" if r.target.interface == "network" else self.named()
+        title.add_row(self.text(name, "bold"), self.text("   ".join(settings)))
+        grid = Table.grid()
+        grid.add_column(overflow="fold")
+        grid.add_row(title)
         which = "every entry" if r.method.sample is None else f"{r.method.sample:,} entries each"
-        against = f"{_measured(r.method.scheme)} {which}"
-        method = f"{r.target.name}, {r.target.dtype}, against {against}"
+        against = f"against {words.measured(r.method.scheme)} {which}"
+        if r.target.interface == "network":
+            grid.add_row(self.text(f"{self.named()}, {against}"))
+        else:
+            pieces = dict.fromkeys(part.piece for part in r.forward)
+            grid.add_row(self.text(f"course functions: {', '.join(pieces)}, {against}"))
         unusual = [
-            f"{name} {value:g}"
-            for name, value, usual in (("x-mean", p.x_mean, 0), ("x-std", p.x_std, 1))
-            if value is not None and value != usual
+            f"{name.replace('_', '-')} {getattr(p, name):g}"
+            for name, usual in USUAL.items()
+            if name != "bn_eps" and getattr(p, name) not in (None, usual)
         ]
         if r.method.step != "auto":
             unusual.append(f"step {r.method.step:g}")
         if r.method.engine != "local":
             unusual.append(f"engine {r.method.engine}")
-        grid = Table.grid()
-        grid.add_column(overflow="fold")
-        title = Table.grid(expand=True)
-        title.width = self.width
-        title.add_column()
-        title.add_column(justify="right")
-        title.add_row(
-            self.text("affine → batch norm → ReLU", "bold"), self.text("   ".join(settings))
-        )
-        grid.add_row(title)
-        grid.add_row(self.text(method))
         if unusual:
             grid.add_row(self.text("   ".join(unusual)))
         return grid
 
+    def named(self) -> str:
+        return f"{self.result.target.name}, {self.result.target.dtype}"
+
     def table(self) -> Table:
-        r = self.result
-        failed = any(g.wrong for g in r.gradients.values())
-        headings = ["", "checked" if r.checked < r.entries else "entries"]
-        headings += ["wrong", "max rel."] if failed else ["max rel.", "norm rel."]
-        headings += ["of tolerance", "resolution", "verdict"]
-        rows = [
-            [self.text(part.name), *self.forward_cells(part, failed), self.verdict(part.verdict)]
-            for part in r.forward
-            if part.verdict is not Verdict.PASS
-        ]
-        rows += [
-            [self.text(g.name), *self.gradient_cells(g, failed), self.verdict(g.verdict)]
-            for g in r.gradients.values()
-        ]
+        course = self.result.target.interface == "course"
+        shown = ["entries", "wrong", "max rel.", "resolution"]
+        if not course:
+            failed = any(g.wrong for g in self.result.gradients.values())
+            shown = ["entries", *(["wrong", "max rel."] if failed else ["max rel.", "norm rel."])]
+            shown += ["of tolerance", "resolution"]
+        rows = list(self.rows(shown, course))
+        partial = self.result.checked < self.result.entries
+        headings = ["function", "value"] if course else [""]
+        headings += ["checked" if partial and name == "entries" else name for name in shown]
+        headings.append("verdict")
         table = Table(
             box=ASCII_RULE if self.ascii_only else RULE,
             show_edge=False,
@@ -111,32 +135,35 @@ class _Page:
             padding=(0, 1, 0, 0),
             header_style="bold",
         )
-        widths = [max(map(len, column)) for column in zip(map(Text, headings), *rows, strict=True)]
+        columns = zip(map(Text, headings), *rows, strict=True)
+        widths = [max(map(len, column)) for column in columns]
         # The names take what is left, so that the rule is as wide as the page.
         widths[0] = max(6, self.width - sum(widths[1:]) - GAP * (len(widths) - 1))
+        left = {0, 1, len(headings) - 1} if course else {0, len(headings) - 1}
         for number, (heading, width) in enumerate(zip(headings, widths, strict=True)):
-            left = number in (0, len(headings) - 1)
-            table.add_column(heading, justify="left" if left else "right", min_width=width)
+            table.add_column(
+                heading,
+                justify="left" if number in left else "right",
+                min_width=width if number else None,
+                width=None if number else width,
+                overflow="fold",
+            )
         for row in rows:
             table.add_row(*row)
         return table
 
-    def forward_cells(self, part: ForwardResult, failed: bool) -> list[Text]:
-        relative = _relative(part.max_relative_error)
-        cells = ["", relative] if failed else [relative, ""]
-        return [self.text(cell) for cell in (f"{self.result.kinks.outputs:,}", *cells, "", "")]
-
-    def gradient_cells(self, g: GradientResult, failed: bool) -> list[Text]:
-        if not g.checked:
-            return [self.text(cell) for cell in ("0", "-", "-", "-", "-")]
-        exact = g.zero and not g.wrong
-        largest, norm = (
-            "zero" if exact else _relative(error)
-            for error in (g.max_relative_error, g.norm_relative_error)
-        )
-        cells = [f"{g.wrong:,}", largest] if failed else [largest, norm]
-        cells = [f"{g.checked:,}", *cells, _times(g.of_tolerance), _relative(g.resolution)]
-        return [self.text(cell) for cell in cells]
+    def rows(self, shown: list[str], course: bool) -> Iterator[list[Text]]:
+        """Yield a row per output and gradient, a layer's together; a function is named once."""
+        r, named = self.result, ""
+        items: list[ForwardResult | GradientResult] = []
+        for piece in dict.fromkeys(part.piece for part in r.forward):
+            items += [f for f in r.forward if f.piece == piece and (course or f.wrong)]
+            items += [g for g in r.gradients.values() if g.piece == piece]
+        for item in items:
+            function = item.function or ""
+            names = [item.name] if not course else [function if function != named else "", item.name]
+            named = function
+            yield [*map(self.text, [*names, *_cells(item, shown)]), self.verdict(item.verdict)]
 
     def verdict(self, verdict: Verdict) -> Text:
         word = "FAIL" if verdict is Verdict.FAIL else verdict.value
@@ -179,9 +206,12 @@ class _Page:
         by_reason: dict[str, list[str]] = {}
         for g in r.gradients.values():
             for reason in g.reasons:
-                by_reason.setdefault(reason, []).append(g.name)
+                by_reason.setdefault(reason, []).append(_whose(g))
+        for probe in r.probes:
+            if probe.verdict is not Verdict.PASS:
+                by_reason[f"on the probe {probe.name}: {', '.join(probe.failing)}"] = []
         for reason, names in by_reason.items():
-            if len(names) == len(r.gradients):
+            if not names or len(names) == len(r.gradients):
                 yield self.text(f"{reason[0].upper()}{reason[1:]}.")
             else:
                 yield self.text(f"{', '.join(names)}: {reason}.")
@@ -190,15 +220,22 @@ class _Page:
         r = self.result
         for part in r.forward:
             if part.note:
-                yield self.text(f"forward: {part.note}.")
+                yield self.text(f"{part.function or 'forward'}: {part.note}.")
         failing = [g for g in r.gradients.values() if g.wrong]
         for g in failing:
-            yield self.text(f"{g.name}: {_census(g)}.")
+            yield self.text(f"{_whose(g)}: {words.census(g)}.")
             for reason in g.reasons:
                 yield self.text(f"{reason}.")
         if r.interrupted:
             yield self.text(f"Interrupted after {r.checked:,} of {r.entries:,} entries.")
-        told = min(failing, key=lambda g: FROM_THE_LOSS.index(g.name), default=None)
+        for note in r.notes:
+            if note.verdict is Verdict.FAIL:
+                yield self.text(f"{note.function} {note.text}")
+        for probe in r.probes:
+            if probe.verdict is not Verdict.PASS:
+                yield self.text(f"On the probe {probe.name}: {', '.join(probe.failing)}.")
+        by_loss = {name: number for number, name in enumerate(FROM_THE_LOSS)}
+        told = min(failing, key=lambda g: by_loss.get(g.name, 0), default=None)
         if told is not None and not told.reasons:
             yield Text()
             yield self.entries(told)
@@ -208,28 +245,28 @@ class _Page:
         entries = ([g.worst] if g.worst else []) + list(g.next_worst)
         for number, entry in enumerate(entries):
             label = "worst entry" if number == 0 else "next"
-            analytic, numerical = _aligned(entry)
-            grid.add_row(self.text(label), self.text(_place(g, entry)))
+            analytic, numerical = words.aligned(entry)
+            grid.add_row(self.text(label), self.text(words.place(g, entry)))
             grid.add_row(self.text("  analytic"), self.text(analytic))
-            grid.add_row(
-                self.text("  numerical"), self.text(f"{numerical} ± {entry.tolerance:.1e}")
-            )
+            grid.add_row(self.text("  numerical"), self.text(f"{numerical} ± {entry.tolerance:.1e}"))
         return grid
 
     def machinery(self) -> Table:
         r = self.result
         grid = _two_columns(width=9)
         for label, sentence in (
-            ("max rel.", _max_relative(r)),
-            ("kinks", _kinks(r)),
-            ("audit", _audit(r)),
+            ("max rel.", words.max_relative(r)),
+            ("kinks", words.kinks(r)),
+            ("audit", words.audit(r)),
+            *(("skipped", f"{n.function} {n.text}") for n in r.notes if n.verdict is None),
             *(("remark", remark.text) for remark in r.remarks),
+            *(("probe", f"{p.name:15} {p.verdict.value}") for p in r.probes),
         ):
             if sentence:
                 grid.add_row(label, self.text(sentence), style="dim")
         seconds = f"{r.seconds:.2f} s"
         if r.reproduce:
-            lines = _broken(r.reproduce, self.width - 11)
+            lines = words.broken(r.reproduce, self.width - 11)
             # The time stands at the end of the command's line where there is room.
             if len(lines) == 1 and len(lines[0]) + len(seconds) + 13 <= self.width:
                 lines[0] += seconds.rjust(self.width - 11 - len(lines[0]))
@@ -247,107 +284,5 @@ def _two_columns(width: int | None = None) -> Table:
     return grid
 
 
-def _measured(scheme: str) -> str:
-    return "the complex step at" if scheme == "complex" else f"{scheme} differences of"
-
-
-def _relative(value: float) -> str:
-    return f"{value:.1e}" if math.isfinite(value) else str(value)
-
-
-def _times(share: float) -> str:
-    """Write |a - n| / tolerance: as per cent while it is small, as a factor where it is not."""
-    if not math.isfinite(share):
-        return str(share)
-    if share >= 10:
-        return f"{share:,.0f} ×" if share < 1e5 else f"{share:.1e} ×"
-    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
-
-
-def _place(g: GradientResult, entry: Entry) -> str:
-    return f"{g.name}[{', '.join(map(str, entry.index))}]"
-
-
-def _aligned(entry: Entry) -> tuple[str, str]:
-    """Write both values with as many digits, the points under one another."""
-    values = (entry.analytic, entry.numerical)
-    largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
-    plain = largest == 0 or 1e-3 <= largest < 1e6
-    written = [f"{v:.10f}" if plain else f"{v:.10e}" for v in values]
-    width = max(map(len, written))
-    return written[0].rjust(width), written[1].rjust(width)
-
-
-def _census(g: GradientResult) -> str:
-    """Say how many of how many entries are wrong, and where."""
-    many = f"{g.wrong:,} of {g.checked:,} entries are wrong"
-    if g.wrong == 1:
-        many = f"1 of {g.checked:,} entries is wrong"
-    if g.wrong == g.checked:
-        return f"all {g.checked:,} entries are wrong"
-    if g.numerical.ndim == 1:
-        return f"{many}: {_listed(g.columns, 'unit')}"
-    N, H = g.numerical.shape
-    rows = "" if len(g.rows) == N else _listed(g.rows, "row")
-    columns = "" if len(g.columns) == H else _listed(g.columns, "column")
-    where = " and ".join(filter(None, (rows, columns)))
-    return f"{many}, in {where or 'every row and every column'}"
-
-
-def _listed(indices: Sequence[int], noun: str) -> str:
-    """Name a few indices, runs as ranges: rows 3, 60-63; many are counted."""
-    runs: list[list[int]] = []
-    for i in indices:
-        if runs and i == runs[-1][-1] + 1:
-            runs[-1][1:] = [i]
-        else:
-            runs.append([i])
-    if len(runs) > 4:
-        return f"{len(indices):,} {noun}s"
-    names = ", ".join("-".join(map(str, run)) for run in runs)
-    return f"{noun}{'' if len(indices) == 1 else 's'} {names}"
-
-
-def _max_relative(r: CheckResult) -> str:
-    """Answer whoever learnt "below 1e-7" before they ask: where the largest relative error is."""
-    live = [g for g in r.gradients.values() if g.largest_relative and not g.zero and not g.wrong]
-    if not live or r.verdict is Verdict.FAIL:
-        return ""
-    g = max(live, key=lambda g: g.max_relative_error)
-    entry = g.largest_relative
-    if entry is None or not g.max_relative_error > FAMILIAR:
-        return ""
-    small = abs(entry.numerical) < NEARLY_ZERO * np.nanmax(np.abs(g.numerical))
-    nearly = ", nearly 0" if small else ""
-    return f"largest at {_place(g, entry)} = {entry.numerical:.1e}{nearly} (not judged)"
-
-
-def _kinks(r: CheckResult) -> str:
-    k = r.kinks
-    dead = f"{k.dead_units:,} of {r.problem.H:,} units have no active output left"
-    units = dead if k.dead_units else "every unit is active somewhere"
-    return f"{k.guarded:,} of {k.outputs:,} outputs guarded; {units}"
-
-
-def _audit(r: CheckResult) -> str:
-    if r.audit is None:
-        return ""
-    if not r.audit.agrees:
-        return (
-            f"{r.audit.entries} entries by whole forward passes: off by {r.audit.of_bar:.1f} bars"
-        )
-    within = f"within {_times(r.audit.of_bar)} of the bar" if r.audit.of_bar else "to the last bit"
-    return f"{r.audit.entries} entries by whole forward passes agree {within}"
-
-
-def _broken(command: str, width: int) -> list[str]:
-    r"""Break a command between options so that it can still be pasted: lines end in a ``\``."""
-    lines = [""]
-    for word in command.split(" --"):
-        piece = word if not lines[0] else f"--{word}"
-        if lines[-1] and len(lines[-1]) + len(piece) + 3 > width:
-            lines[-1] += " \\"
-            lines.append(f"  {piece}")
-        else:
-            lines[-1] += f" {piece}" if lines[-1] else piece
-    return lines
+def _whose(g: GradientResult) -> str:
+    return g.name if g.function is None else f"{g.name} of {g.function}"

@@ -1,54 +1,70 @@
-"""What can be checked: a target answers a problem with its output and its gradients."""
+"""What can be checked: a target answers a problem with its outputs and its gradients."""
 
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from bncheck import network
-from bncheck.errors import InvalidInput
+from bncheck.errors import InvalidInput, TargetError
+from bncheck.pieces import Piece
 from bncheck.problem import Problem
-from bncheck.results import Analytic, TargetInfo
+from bncheck.results import Answer, FunctionNote, Remark, TargetInfo
+from bncheck.targets import staged
+from bncheck.targets.course import CourseFunctions
 from bncheck.targets.whole_network import WholeNetwork
 
 # The implementations that bncheck carries itself, by the name that ``run`` takes.
-BUILT_IN = {"reference": network}
+BUILT_IN = {"reference": network, "staged": staged}
+
+INTERFACES = (
+    "batchnorm_forward(x, gamma, beta, bn_param) -> (out, cache) and "
+    "batchnorm_backward(dout, cache) -> (dx, dgamma, dbeta), or "
+    "forward(X, W, b, gamma, beta, bn_eps) -> (a, cache) and "
+    "backward(dout, cache) -> (dX, dW, db, dgamma, dbeta)"
+)
 
 
 class Target(Protocol):
     """Code under test, whatever its interface."""
 
+    info: TargetInfo
+    pieces: tuple[Piece, ...]  # what it has functions for
+    notes: tuple[FunctionNote, ...]  # functions that gave nothing to compare
+    calling: Callable[[str], None]  # told the name of each function that is called
+
     @property
-    def info(self) -> TargetInfo:
-        """What it is called and how it is called."""
+    def remarks(self) -> tuple[Remark, ...]:
+        """What was worth a remark in the calls so far."""
         ...
 
-    def run(self, problem: Problem) -> Analytic:
-        """Run its forward and backward pass on copies of the problem's arrays."""
+    def run(self, piece: Piece, problem: Problem) -> list[Answer]:
+        """Run its forward and backward functions of a piece on copies of the problem's arrays."""
         ...
 
 
-def resolve(target: Any) -> Target:
-    """Return the target that a name or an object stands for.
-
-    Parameters
-    ----------
-    target : str or object
-        A built-in's name, or any object or namespace that carries
-        ``forward(X, W, b, gamma, beta, bn_eps) -> (a, cache)`` and ``backward(dout, cache)``.
+def resolve(target: Any, name: str | None = None) -> Target:
+    """Return the target that a built-in's name, or an object or mapping of functions, stands for.
 
     Raises
     ------
     InvalidInput
-        No such name, or the object carries no known interface.
+        The object carries no known interface.
+    TargetError
+        It carries half of one.
     """
     if isinstance(target, str):
-        if target not in BUILT_IN:
-            raise InvalidInput(f"no target {target!r}; there is {', '.join(BUILT_IN)}")
         return WholeNetwork(BUILT_IN[target], target)
-    missing = [
-        name for name in ("forward", "backward") if not callable(getattr(target, name, None))
-    ]
+    if isinstance(target, Mapping):
+        target = SimpleNamespace(**{str(key): value for key, value in target.items()})
+    name = name or str(getattr(target, "__name__", type(target).__name__))
+    if isinstance(target, type) and not isinstance(target.__dict__.get("forward"), staticmethod):
+        try:
+            target = target()
+        except TypeError as error:
+            raise TargetError(f"{name} cannot be made without arguments: {error}") from error
+    if CourseFunctions.recognised(target):
+        return CourseFunctions(target, name)
+    missing = [half for half in ("forward", "backward") if not callable(getattr(target, half, None))]
     if missing:
-        raise InvalidInput(
-            f"the target {target!r} has no {' and no '.join(missing)}; a network is an object with "
-            "forward(X, W, b, gamma, beta, bn_eps) -> (a, cache) and backward(dout, cache)"
-        )
-    return WholeNetwork(target, getattr(target, "__name__", type(target).__name__))
+        raise InvalidInput(f"{name} has no functions that bncheck knows; it looks for {INTERFACES}")
+    return WholeNetwork(target, name)

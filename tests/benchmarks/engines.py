@@ -20,13 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bncheck import check, random_problem
-from bncheck.numerical.differentiate import plan_measurement
-from bncheck.numerical.full import full_gradients, network_forward
-from bncheck.numerical.local import local_gradients
+from bncheck.method import Method
+from bncheck.numerical.full import full_gradients
+from bncheck.numerical.measure import prepare
 from bncheck.numerical.schemes import SCHEMES
+from bncheck.pieces import NETWORK
 from bncheck.progress import silent
-
-PARAMETERS = ("X", "W", "b", "gamma", "beta", "h")
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -46,17 +45,14 @@ def main(N: int, D: int, H: int, repeat: int, save: Path | None) -> None:
     problem = random_problem(N, D, H)
     rows: list[dict[str, Any]] = []
     for name, scheme in SCHEMES.items():
-        plan = plan_measurement(problem, scheme, None)
-        forward = network_forward(problem.bn_eps)
-        sizes = {p: getattr(problem, p).size for p in PARAMETERS[:-1]} | {"h": N * H}
+        ground = prepare(problem, NETWORK, Method(scheme=name), NETWORK.inputs)
+        sizes = {p: array.size for p, array in NETWORK.arrays(problem).items()}
         entries = {p: np.arange(size) for p, size in sizes.items()}
         measured: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "numerical": (
-                lambda plan=plan: local_gradients(  # type: ignore[misc]  # bound in the loop
-                    plan.base, plan.scheme, plan.steps, PARAMETERS, silent
-                ),
-                lambda plan=plan, f=forward, e=entries: full_gradients(  # type: ignore[misc]  # likewise
-                    f, plan.base, plan.scheme, plan.steps, e, silent
+                lambda g=ground: g.local(silent),  # type: ignore[misc]  # bound in the loop
+                lambda g=ground, s=scheme, e=entries: full_gradients(  # type: ignore[misc]  # likewise
+                    NETWORK.forward(problem.bn_eps), NETWORK, g.problem, s, g.steps, e, silent
                 ),
             ),
             "check": (

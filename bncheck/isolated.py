@@ -1,0 +1,128 @@
+"""Checks of code that is not ours, in a process of its own: the side that asks.
+
+The other side is ``worker``. Messages are pickled pairs (kind, value) on the child's stdout; what
+the code under test prints there goes to stderr.
+"""
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import bncheck
+from bncheck.errors import InvalidInput, TargetError
+from bncheck.method import Method
+from bncheck.problem import Problem
+from bncheck.progress import Progress
+from bncheck.results import CheckResult
+
+# A child that says nothing for so long past the time-out, not even that it lives, is stuck.
+GRACE = 15.0
+# How long an interrupted child may take to hand over what it has.
+LAST_WORDS = 10.0
+
+
+class Interrupted(Exception):
+    """Ctrl-C; ``result`` is what the child had done, or None."""
+
+    def __init__(self, result: CheckResult | None) -> None:
+        super().__init__()
+        self.result = result
+
+
+def check_apart(
+    target: str, problem: Problem, options: tuple[Method, bool], timeout: float, progress: Progress
+) -> CheckResult:
+    """Check a file or module in a child process, made afresh.
+
+    Raises
+    ------
+    InvalidInput, TargetError
+        What the child raised; or it ended without a word, or a call did not return in time.
+    Interrupted
+        Ctrl-C.
+    """
+    root = str(Path(bncheck.__file__).parent.parent)
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "bncheck.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        start_new_session=True,  # Ctrl-C reaches it through us, once
+    )
+    said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    request = (target, problem, options, timeout)
+    threads = [
+        threading.Thread(target=_listen, args=(child, said), daemon=True),
+        threading.Thread(target=_ask, args=(child, request), daemon=True),
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        while True:
+            try:
+                kind, value = said.get(timeout=timeout + GRACE)
+            except queue.Empty:
+                raise TargetError(f"it did not answer within {timeout + GRACE:g} s") from None
+            if kind == "progress":
+                progress(*value)
+            elif kind != "alive":
+                return _outcome(kind, value, child)
+    except KeyboardInterrupt:
+        raise Interrupted(_last_words(child, said)) from None
+    finally:
+        child.kill()
+        child.wait()
+        for thread in threads:
+            thread.join()
+
+
+def _ask(child: subprocess.Popen[bytes], request: object) -> None:
+    assert child.stdin is not None
+    with suppress(OSError), child.stdin:  # it is gone: _listen notices
+        pickle.dump(request, child.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _listen(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]") -> None:
+    assert child.stdout is not None
+    try:
+        with child.stdout:
+            while True:
+                said.put(pickle.load(child.stdout))
+    except (EOFError, pickle.UnpicklingError, OSError, ValueError):
+        said.put(("gone", None))
+
+
+def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResult:
+    if kind == "result":
+        return value  # type: ignore[no-any-return]  # the worker sends a CheckResult
+    if kind == "invalid":
+        raise InvalidInput(value)
+    if kind == "error":
+        raise TargetError(value)
+    code = child.wait()
+    if code < 0:
+        name = signal.Signals(-code).name
+        meaning = {"SIGSEGV": "a segmentation fault", "SIGABRT": "it aborted"}.get(name, name)
+        raise TargetError(f"its process was killed by {name} ({meaning})")
+    raise TargetError(f"it ended its process with exit code {code}")
+
+
+def _last_words(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]") -> CheckResult | None:
+    with suppress(ValueError, OSError):
+        child.send_signal(signal.SIGINT)
+    with suppress(queue.Empty):
+        while True:
+            kind, value = said.get(timeout=LAST_WORDS)
+            if kind in ("interrupted", "result"):
+                return value  # type: ignore[no-any-return]  # the worker sends a CheckResult
+            if kind not in ("progress", "alive"):
+                return None
+    return None

@@ -1,0 +1,155 @@
+"""Targets in the style of a course: a forward and a backward function for each layer."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from bncheck.errors import NotImplementedYet, TargetError
+from bncheck.layers import Array
+from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, Piece
+from bncheck.problem import Problem
+from bncheck.results import Answer, FunctionNote, TargetInfo, Verdict
+from bncheck.targets.calling import Caller, shapes
+
+_BN = r"(?:batch_?norm(?:alization)?(?:_?1d)?|bn)"
+_AFFINE = r"(?:affine|linear|fc|dense)"
+# What the functions of each piece may be called, and their arguments in order; the network's
+# composites last, for they follow from the layers.
+STEMS = {AFFINE: _AFFINE, BATCHNORM: _BN, RELU: "relu", NETWORK: f"{_AFFINE}_?{_BN}_?relu"}
+ARGUMENTS = {
+    AFFINE: ("X", "W", "b"),
+    BATCHNORM: ("h", "gamma", "beta"),
+    RELU: ("y",),
+    NETWORK: ("X", "W", "b", "gamma", "beta"),
+}
+FORWARD, BACKWARD = "forward|fwd|fprop", "backward|bwd|bprop|backprop"
+# What the input of a layer is called there, whatever it is in the network.
+LABELS = {"X": "dx", "h": "dx", "y": "dx", "W": "dw"}
+
+
+def functions_of(namespace: Any, piece: Piece, direction: str) -> dict[str, str]:
+    """Return the names of a piece's functions by their suffix: "" or "_alt", ..."""
+    pattern = re.compile(rf"(?:{STEMS[piece]})_?(?:{direction})(?:_pass)?(\d*|_\w+)", re.IGNORECASE)
+    found = {}
+    for name in dir(namespace):
+        match = pattern.fullmatch(name)
+        if match and callable(getattr(namespace, name, None)):
+            found[match[1]] = name
+    return found
+
+
+class CourseFunctions(Caller):
+    """A namespace of functions such as ``batchnorm_forward`` and ``batchnorm_backward``."""
+
+    def __init__(self, namespace: Any, name: str) -> None:
+        super().__init__()
+        self._namespace = namespace
+        self.info = TargetInfo(name, "course")
+        self._pairs = {piece: list(self._paired(piece)) for piece in STEMS}
+        self.pieces = tuple(piece for piece, pairs in self._pairs.items() if pairs)
+        self.notes: tuple[FunctionNote, ...] = ()
+
+    @classmethod
+    def recognised(cls, namespace: Any) -> bool:
+        """Tell whether there is a batch norm of this kind, or one half of it."""
+        return any(functions_of(namespace, BATCHNORM, d) for d in (FORWARD, BACKWARD))
+
+    def _paired(self, piece: Piece) -> Iterator[tuple[str, str]]:
+        """Yield each backward function with its forward: that of the same suffix, or the plain."""
+        forwards = functions_of(self._namespace, piece, FORWARD)
+        for suffix, backward in functions_of(self._namespace, piece, BACKWARD).items():
+            forward = forwards.get(suffix) or forwards.get("")
+            if forward:
+                yield forward, backward
+            elif piece is BATCHNORM:
+                raise TargetError(f"{backward} has no forward function beside it")
+        if piece is BATCHNORM and forwards and not functions_of(self._namespace, piece, BACKWARD):
+            raise TargetError(f"{', '.join(forwards.values())} has no backward function beside it")
+
+    def run(self, piece: Piece, problem: Problem) -> list[Answer]:
+        """Run every backward function of a piece, each after its forward, on copies.
+
+        What is optional (everything but the plain pair of batch norm) and is not written yet, or
+        raises, becomes a note.
+
+        Raises
+        ------
+        TargetError
+            Batch norm's forward or backward gave no answer.
+        """
+        answers = []
+        for forward, backward in self._pairs[piece]:
+            required = piece is BATCHNORM and (forward, backward) == self._pairs[piece][0]
+            try:
+                answers.append(self._answer(piece, forward, backward, problem))
+            except TargetError as error:
+                if required:
+                    raise
+                verdict = None if isinstance(error, NotImplementedYet) else Verdict.FAIL
+                name, _, text = str(error).partition(" ")
+                note = FunctionNote(name, text, verdict)
+                self.notes += (note,) if note not in self.notes else ()
+        return answers
+
+    def _answer(self, piece: Piece, forward: str, backward: str, problem: Problem) -> Answer:
+        arrays = piece.arrays(problem)
+        inputs = ARGUMENTS[piece]
+        out, cache = self._forward(forward, inputs, arrays, problem)
+        function = getattr(self._namespace, backward)
+        found = self.backward(backward, function, inputs, problem.dout, cache)
+        labels = {name: LABELS.get(name, f"d{name}") for name in inputs}
+        expected = shapes(piece, problem)
+        return Answer(
+            piece=piece,
+            forward_name=forward,
+            backward_name=backward,
+            output=self.settle(f"out of {forward}", out, problem.dout.shape),
+            gradients={
+                name: self.settle(f"{labels[name]} of {backward}", value, expected[name])
+                for name, value in found.items()
+            },
+            labels=labels,
+            forward=lambda moved: np.asarray(self._forward(forward, inputs, moved, problem)[0]),
+        )
+
+    def _forward(
+        self, name: str, inputs: tuple[str, ...], arrays: Mapping[str, Array], problem: Problem
+    ) -> tuple[Any, Any]:
+        function = getattr(self._namespace, name)
+        given = [arrays[i] for i in inputs]
+        if "gamma" not in inputs:
+            return self.forward(name, function, *given)
+        more = list(_parameters(function, len(inputs), problem))
+        return self.forward(name, function, *given, *more)
+
+
+def _parameters(function: Callable[..., Any], given: int, problem: Problem) -> Iterator[Any]:
+    """Yield what a batch norm takes after gamma and beta: by position, as its names tell.
+
+    Course code takes a dict ("bn_param"); other code takes eps, a mode, momentum, running
+    statistics, each by itself.
+    """
+    H, eps = problem.H, problem.bn_eps
+    known = {"mode": "train", "momentum": 0.9, "running_mean": np.zeros(H), "running_var": np.ones(H)}
+    everything = {**known, "eps": eps, "epsilon": eps, "bn_eps": eps}
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[given:]
+    except (TypeError, ValueError):
+        parameters = []
+    for parameter in parameters:
+        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            return
+        name = parameter.name.lower()
+        if "eps" in name:
+            yield eps
+        elif name in known:
+            yield known[name]
+        elif "train" in name:
+            yield True
+        elif parameter.default is parameter.empty or "param" in name:
+            yield dict(everything)
+        else:
+            yield parameter.default

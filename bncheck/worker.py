@@ -1,0 +1,90 @@
+"""Checks of code that is not ours, in a process of its own: the side that answers."""
+
+import os
+import pickle
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from bncheck.check import InterruptedCheck, check_code
+from bncheck.errors import InvalidInput, TargetError
+from bncheck.targets import resolve
+from bncheck.targets.loading import load
+
+# How often the watchdog looks, and how often it says that we live.
+LOOK, ALIVE = 0.1, 1.0
+
+
+class Line:
+    """What goes to the side that asked, and the watch over the calls that are not ours."""
+
+    def __init__(self, timeout: float) -> None:
+        self._out = os.fdopen(os.dup(1), "wb")
+        self._lock = threading.Lock()
+        self._timeout = timeout
+        self._call: tuple[str, float] | None = None
+        os.dup2(2, 1)  # what it prints is no result
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)  # and there is nobody to ask
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def say(self, kind: str, value: Any = None) -> None:
+        """Send a message."""
+        with self._lock:
+            pickle.dump((kind, value), self._out, protocol=pickle.HIGHEST_PROTOCOL)
+            self._out.flush()
+
+    def calling(self, name: str) -> None:
+        """Note that a call begins, or with no name that it has ended."""
+        self._call = (name, time.monotonic()) if name else None
+
+    def _watch(self) -> None:
+        last = 0.0
+        while True:
+            time.sleep(LOOK)
+            now, call = time.monotonic(), self._call
+            if call is not None and now - call[1] > self._timeout:
+                self.say("error", f"{call[0]} did not return within {self._timeout:g} s")
+                os._exit(0)
+            if now - last > ALIVE:
+                self.say("alive")
+                last = now
+
+
+def main() -> None:
+    """Answer the one request on stdin, and end the process whatever threads it has left."""
+    target, problem, (method, probes), timeout = pickle.load(sys.stdin.buffer)
+    line = Line(timeout)
+    told = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > LOOK:
+            told = time.monotonic()
+            line.say("progress", (done, total))
+
+    try:
+        line.calling("importing it")
+        namespace = load(target)
+        line.calling("")
+        code = resolve(namespace, target)
+        code.calling = line.calling
+        with np.errstate(all="ignore"):  # the code under test may have made them errors
+            result = check_code(problem, code, target, method, probes, progress)
+        line.say("result", result)
+    except InterruptedCheck as interrupted:
+        line.say("interrupted", interrupted.result)
+    except InvalidInput as error:
+        line.say("error", str(error))
+    except TargetError as error:
+        line.say("error", str(error))
+    except KeyboardInterrupt:
+        line.say("stopped")
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Numerical gradients against the truth, and the two engines against each other."""
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from bncheck import Problem, check, network, random_problem
+from bncheck.layers import Array
+from bncheck.method import Method
+from bncheck.numerical.basepoint import BasePoint
+from bncheck.numerical.full import full_gradients
+from bncheck.numerical.kinks import within_reach
+from bncheck.numerical.local import local_gradients
+from bncheck.numerical.measure import Ground, measure, prepare
+from bncheck.numerical.schemes import SCHEMES
+from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, Piece
+from bncheck.progress import silent
+from bncheck.results import Measurement
+
+from .oracles import exact_gradients
+from .regimes import hard_problem
+
+PIECES = (NETWORK, BATCHNORM, AFFINE, RELU)
+STEPS: tuple[float | str, ...] = ("auto", 1e-3, 1e-6, 1e-10)
+SHAPES = [(1, 1, 1), (1, 5, 4), (2, 1, 1), (2, 6, 3), (3, 4, 1), (9, 7, 5), (30, 2, 3)]
+
+
+def measured(problem: Problem, piece: Piece = NETWORK, **method: object) -> Measurement:
+    return measure(problem, piece, Method(**method), piece.inputs)  # type: ignore[arg-type]  # as they come
+
+
+def prepared(problem: Problem, piece: Piece = NETWORK, **method: object) -> Ground:
+    return prepare(problem, piece, Method(**method), piece.inputs)  # type: ignore[arg-type]  # as they come
+
+
+def truth(measurement: Measurement) -> Mapping[str, Array]:
+    problem, piece = measurement.problem, measurement.piece
+    return exact_gradients(piece.name, piece.arrays(problem), problem.dout, problem.bn_eps)
+
+
+@pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_true_gradient_lies_within_its_error_bar(scheme: str, piece: Piece) -> None:
+    for seed, step in itertools.product(range(8), STEPS):
+        problem = hard_problem(seed, largest=4)  # small enough for 50 digits and plain loops
+        exact = None
+        for engine in ("local", "full"):
+            found = measured(problem, piece, scheme=scheme, step=step, engine=engine)
+            exact = exact or truth(found)
+            for name, gradient in found.gradients.items():
+                known = np.isfinite(gradient.error_bar)
+                error = np.abs(gradient.value - exact[name])
+                assert (error <= gradient.error_bar)[known].all(), (seed, step, engine, name)
+                assert known.any() or step != "auto", (seed, step, engine, name)
+
+
+@pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_local_and_full_agree_within_rounding_bars(scheme: str, shape: tuple[int, int, int], piece: Piece) -> None:
+    for (seed, x_mean), step in itertools.product(((0, 0.0), (1, 30.0)), STEPS):
+        problem = random_problem(*shape, seed=seed, x_mean=x_mean)
+        bars = prepared(problem, piece, scheme=scheme, step=step).bars
+        local = measured(problem, piece, scheme=scheme, step=step).gradients
+        full = measured(problem, piece, scheme=scheme, step=step, engine="full").gradients
+        for name in piece.inputs:
+            bar = np.broadcast_to(bars.rounding[name] + bars.conditioning[name], local[name].value.shape)
+            usable = np.isfinite(full[name].error_bar)
+            difference = np.abs(local[name].value - full[name].value)
+            assert (difference <= bar)[usable].all(), (seed, step, name)
+
+
+def test_error_bars_are_not_idle() -> None:
+    """The truncation bound is reached within a factor of 3 where truncation dominates."""
+    found = measured(random_problem(3, 3, 2, seed=1), step=1e-2)
+    exact = truth(found)
+    shares = [float((np.abs(g.value - exact[name]) / g.error_bar).max()) for name, g in found.gradients.items()]
+    assert max(shares) > 1 / 3
+
+
+def test_a_problem_scaled_by_a_million_is_resolved_as_well_as_an_unscaled_one() -> None:
+    resolutions = [
+        check(random_problem(20, 10, 6, x_std=scale, bn_eps=1e-5 * scale**2)).resolution for scale in (1e-6, 1.0, 1e6)
+    ]
+    assert max(resolutions) < 1.5 * min(resolutions)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("step", ["auto", 1e-3, 1e-2, 1e-1])
+@pytest.mark.parametrize("x_std", [1.0, 100.0])
+def test_no_single_entry_move_carries_an_unguarded_output_across_the_kink(
+    scheme: str, step: float | str, x_std: float
+) -> None:
+    """Brute force: every entry of every parameter, at every multiple of the step."""
+    formula = SCHEMES[scheme]
+    unit: complex = 1j if scheme == "complex" else 1
+    for seed in range(4):
+        problem = random_problem(7, 5, 4, seed=seed, x_std=x_std)
+        if step == "auto" and x_std == 1.0:
+            problem = hard_problem(seed, largest=9)
+        steps = prepared(problem, scheme=scheme, step=step).steps
+        near = within_reach(BasePoint.of(problem), formula, steps)
+        forward, values = NETWORK.forward(problem.bn_eps), NETWORK.arrays(problem)
+        for name in NETWORK.inputs:
+            arrays = {other: values[other] for other in NETWORK.beside(name)}
+            active = forward(arrays) > 0
+            step_of = np.broadcast_to(steps[name], arrays[name].shape)
+            for index in np.ndindex(arrays[name].shape):
+                for multiple, sign in itertools.product(formula.multiples, (-1, 1)):
+                    moved: Array = arrays[name].astype(complex if scheme == "complex" else float)
+                    moved[index] += sign * unit * multiple * step_of[index]
+                    crossed = (forward({**arrays, name: moved}).real > 0) != active
+                    assert not (crossed & ~near).any(), (seed, name, index)
+
+
+def test_the_guard_counts_what_it_takes_out() -> None:
+    ground = prepared(random_problem(64, 100, 50), step=1e-2)
+    assert ground.kinks.guarded == int((ground.problem.dout == 0).sum()) > 0
+    assert ground.kinks.outputs == 3200
+
+
+@pytest.mark.parametrize("scheme", ["five-point", "richardson"])
+def test_a_default_initialisation_on_small_data_is_not_guarded_away(scheme: str) -> None:
+    """With beta = 0 and var far below eps every y is near the kink: steps shrink with it."""
+    p = random_problem(64, 20, 10, x_std=1e-6, bn_eps=1e-3)
+    problem = Problem(p.X, p.W, p.b, np.ones(10), np.zeros(10), p.dout, p.bn_eps)
+    kinks = prepared(problem, scheme=scheme).kinks
+    assert kinks.guarded <= 0.02 * kinks.outputs
+
+
+def test_an_unguarded_check_of_a_right_weight_gradient_is_wrong_at_512_cubed() -> None:
+    """What the guard is for: the engine's own step moves outputs across the kink there."""
+    problem = random_problem(512, 512, 512)
+    ground = prepared(problem)
+    h = BasePoint.of(problem).h
+    _, cache = network.forward(problem.X, problem.W, problem.b, problem.gamma, problem.beta, problem.bn_eps)
+    dW = network.backward(problem.dout, cache)["dW"]
+    largest = 0.0
+    for j in np.flatnonzero((ground.problem.dout == 0).any(axis=0)):
+        s = np.broadcast_to(ground.steps["W"], problem.W.shape)[:, j]
+        arrays = {"gamma": problem.gamma[j], "beta": problem.beta[j]}
+        forward = NETWORK.forward(problem.bn_eps)
+        above = problem.dout[:, j] @ forward({**arrays, "h": h[:, j, None] + s * problem.X})
+        below = problem.dout[:, j] @ forward({**arrays, "h": h[:, j, None] - s * problem.X})
+        largest = max(largest, float(np.abs((above - below) / (2 * s) - dW[:, j]).max()))
+    assert largest > 1e-2
+    for seed in (0, 1):
+        assert check(random_problem(512, 512, 512, seed=seed), only=["dW"]).verdict.value == "pass"
+
+
+def test_an_entry_whose_step_is_lost_in_the_addition_is_unresolved() -> None:
+    problem = random_problem(4, 3, 2, x_mean=1.0)
+    gradient = measured(problem, step=1e-17, engine="full").gradients["X"]
+    assert np.isinf(gradient.error_bar[np.abs(problem.X) > 0.5]).all()
+
+
+def test_the_full_engine_divides_by_the_step_that_was_taken() -> None:
+    """h = x: whatever x + s rounds to, the slope is 1."""
+    one = np.ones((1, 1))
+    problem = Problem(one, one, np.zeros(1), one[0], one[0], one, 1e-5)
+    gradient = measured(problem, AFFINE, step=2.0**-50 * 1.1, engine="full").gradients["X"]
+    assert gradient.value == 1.0
+
+
+def test_an_entry_whose_move_crosses_the_kink_is_unresolved() -> None:
+    """A guard that were too small, or a forward that is not batch norm, must not lie."""
+    problem = random_problem(7, 5, 4, seed=3)
+    evaluated, _ = full_gradients(
+        NETWORK.forward(problem.bn_eps),
+        NETWORK,
+        problem,  # unguarded
+        SCHEMES["central"],
+        {"W": np.full(1, 0.3)},
+        {"W": np.arange(problem.W.size)},
+        silent,
+    )
+    assert evaluated["W"].unresolved.any()
+
+
+def test_the_audit_notices_a_local_engine_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = local_gradients
+
+    def wrong(*arguments: object) -> dict[str, Array]:
+        return {name: value * (1 + 1e-6) for name, value in right(*arguments).items()}  # type: ignore[arg-type]  # as they came
+
+    problem = random_problem(16, 10, 8)
+    honest = check(problem).audit
+    assert honest is not None
+    assert honest.agrees
+    assert honest.entries == 64
+    monkeypatch.setattr("bncheck.numerical.measure.local_gradients", wrong)
+    result = check(problem, only=["dW"], rtol=1e-3)
+    assert result.audit is not None
+    assert not result.audit.agrees
+    assert result.gradients["dW"].verdict.value == "pass"
+    assert result.verdict.value == "inconclusive"
+
+
+def test_a_sample_is_drawn_without_repetition_and_counted() -> None:
+    result = check(random_problem(6, 5, 4), engine="full", sample=7)
+    counts = {name: g.checked for name, g in result.gradients.items()}
+    assert counts == {"dX": 7, "dW": 7, "db": 4, "dgamma": 4, "dbeta": 4, "dh": 7}
+    assert result.verdict.value == "pass"
+    assert (result.checked, result.entries) == (33, 86)
+
+
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "complex"])
+def test_a_forward_pass_of_its_own_is_differentiated_within_its_error_bar(scheme: str) -> None:
+    """Unbiased variance: not batch norm; its derivative in 50 digits is that with N / (N - 1)."""
+    problem = random_problem(5, 3, 2, seed=4)
+    stretch = np.sqrt(1.25)
+
+    def unbiased(arrays: Mapping[str, Array]) -> Array:
+        # (h - mu) / sqrt(5/4 var + eps) = xhat of h sqrt(5/4), over sqrt(5/4)
+        scaled = {**arrays, "h": stretch * arrays["h"], "gamma": arrays["gamma"] / stretch}
+        return BATCHNORM.forward(problem.bn_eps)(scaled)
+
+    found = measure(problem, BATCHNORM, Method(scheme=scheme), BATCHNORM.inputs, own=unbiased)
+    assert found.own
+    arrays = BATCHNORM.arrays(problem)
+    scaled = {**arrays, "h": stretch * arrays["h"], "gamma": arrays["gamma"] / stretch}
+    exact = exact_gradients("batchnorm", scaled, problem.dout, problem.bn_eps)
+    exact = {"h": stretch * exact["h"], "gamma": exact["gamma"] / stretch, "beta": exact["beta"]}
+    for name, gradient in found.gradients.items():
+        assert (np.abs(gradient.value - exact[name]) <= gradient.error_bar).all(), name
+        assert np.abs(gradient.error_bar).max() < 1e-4
