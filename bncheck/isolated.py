@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import bncheck
-from bncheck.errors import InvalidInput, TargetError
+from bncheck.errors import TargetError
 from bncheck.method import Method
 from bncheck.problem import Problem
 from bncheck.progress import Progress
@@ -43,7 +43,7 @@ def check_apart(
 
     Raises
     ------
-    InvalidInput, TargetError
+    TargetError
         What the child raised; or it ended without a word, or a call did not return in time.
     Interrupted
         Ctrl-C.
@@ -103,8 +103,8 @@ def _listen(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, 
 def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResult:
     if kind == "result":
         return value  # type: ignore[no-any-return]  # the worker sends a CheckResult
-    if kind == "invalid":
-        raise InvalidInput(value)
+    if kind == "bug":
+        raise RuntimeError(f"in the process of the code under test:\n{value}")
     if kind == "error":
         raise TargetError(value)
     code = child.wait()

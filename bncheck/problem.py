@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -73,6 +73,13 @@ class Problem:
     def H(self) -> int:  # noqa: N802 - the field's name for the number of hidden units
         """The number of hidden units."""
         return len(self.W.T)
+
+    def with_eps(self, bn_eps: float) -> "Problem":
+        """Return the problem with another bn_eps; a random one is drawn anew, so that no unit is dead."""
+        if self.seed is None or self.x_mean is None or self.x_std is None:
+            return replace(self, bn_eps=bn_eps)
+        settings = {"bn_eps": bn_eps, "x_mean": self.x_mean, "x_std": self.x_std}
+        return random_problem(self.N, self.D, self.H, seed=self.seed, **settings)
 
 
 def random_problem(

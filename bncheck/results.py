@@ -2,8 +2,8 @@
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -86,6 +86,14 @@ class Audit:
     max_difference: float  # in the gradient's units
     of_bar: float  # the largest difference in terms of the rounding bar that bounds it
 
+    @classmethod
+    def of_all(cls, audits: Sequence["Audit"]) -> "Audit | None":
+        """Return the audit of several measurements together; None of none."""
+        if not audits:
+            return None
+        worst = max(audits, key=lambda audit: math.inf if math.isnan(audit.of_bar) else audit.of_bar)
+        return cls(sum(a.entries for a in audits), max(a.max_difference for a in audits), worst.of_bar)
+
     @property
     def agrees(self) -> bool:
         """Whether every difference is within its bar (a NaN is not)."""
@@ -100,12 +108,20 @@ class Measurement:
     piece: Piece
     gradients: Mapping[str, NumericalGradient]  # by the name of the input: "X", ...
     output: FloatArray  # (N,H) the piece's own output
-    output_bar: FloatArray  # (N,H) how far from it another right forward pass may come out
+    output_bar: FloatArray  # (N,H) how far from it another right forward pass may come out ...
+    one_pass_bar: FloatArray  # ... and how far if it takes the variance as E[x^2] - E[x]^2, which is noisier ...
+    one_pass_noise: float  # ... by this factor
     kinks: Kinks
     automatic: bool  # the steps were the scale-aware ones
     audit: Audit | None  # None where the full engine did the work itself
     own: bool  # the target's own forward pass was differentiated, which is not batch norm's
     interrupted: bool
+
+    def one_pass(self) -> "Measurement":
+        """Return the same for code whose variance is E[x^2] - E[x]^2: right, but noisier."""
+        noise = self.one_pass_noise
+        gradients = {k: replace(g, conditioning=noise * g.conditioning) for k, g in self.gradients.items()}
+        return replace(self, output_bar=self.one_pass_bar, gradients=gradients)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ import pickle
 import sys
 import threading
 import time
+import traceback
 from typing import Any
 
 import numpy as np
 
 from bncheck.check import InterruptedCheck, check_code
-from bncheck.errors import InvalidInput, TargetError
+from bncheck.errors import BncheckError
 from bncheck.targets import resolve
 from bncheck.targets.loading import load
 
@@ -77,12 +78,12 @@ def main() -> None:
         line.say("result", result)
     except InterruptedCheck as interrupted:
         line.say("interrupted", interrupted.result)
-    except InvalidInput as error:
-        line.say("error", str(error))
-    except TargetError as error:
+    except BncheckError as error:
         line.say("error", str(error))
     except KeyboardInterrupt:
         line.say("stopped")
+    except Exception:  # noqa: BLE001 - told as a bug of ours, not as what the code under test did
+        line.say("bug", traceback.format_exc())
     os._exit(0)
 
 

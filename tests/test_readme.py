@@ -13,29 +13,47 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
 def masked(text: str) -> str:
-    """Replace measured digits and times, and the width they take; counts and words stay."""
-    text = re.sub(r"largest at \w+\[[\d, ]+\]", "largest at *", text)
-    return re.sub(r"[ <]*-?(\d(\.\d+)?e[+-]\d+|\d+ %|\d+\.\d\d s)", " *", text).strip()
+    """Replace measured digits, times and places, and the width they take; counts and words stay."""
+    text = re.sub(r"\[[\d, ]+\]", "[*]", text)
+    return re.sub(r"[ <]*-?(\d(\.\d+)?e[+-]\d+|\d+ %|\d+\.\d\d s|\d+\.\d{4,})", " *", text).strip()
 
 
 def shown() -> list[tuple[str, str]]:
     """Return the commands of console blocks, each with the output that stands under it."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    found = [re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)[1:] for block in blocks]
+    found = [re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)[1:] for block in blocks("console")]
     return [pair for parts in found for pair in zip(parts[::2], parts[1::2], strict=True)]
 
 
-def typed() -> list[str]:
-    """Return the bncheck commands of sh blocks that need no set-up."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("bncheck ")]
+def typed() -> list[tuple[str, int]]:
+    """Return the bncheck commands of sh blocks, each with the exit code that its comment tells."""
+    lines = [line.partition("#") for block in blocks("sh") for line in block.splitlines()]
+    return [
+        (command.strip(), int((re.match(r" exits (\d)", comment) or [0, 0])[1]))
+        for command, _, comment in lines
+        if command.startswith("bncheck ")
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the files that the README shows, and work beside them."""
+    for block in blocks("python"):
+        name = re.match(r"# (\w+\.py)\n", block)
+        if name:
+            (tmp_path / name[1]).write_text(block, encoding="utf-8")
+    template = CliRunner().invoke(main, ["template"]).stdout
+    (tmp_path / "my_layers.py").write_text(template, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
 
 
 def test_the_readme_has_something_to_test() -> None:
-    assert shown()
-    assert typed()
+    assert len(shown()) >= 3
+    assert len(typed()) >= 10
 
 
 @pytest.mark.parametrize(("command", "output"), shown())
@@ -44,14 +62,16 @@ def test_a_command_prints_what_the_readme_shows(command: str, output: str) -> No
     assert masked(result.stdout) == masked(output)
 
 
-@pytest.mark.parametrize("command", typed())
-def test_a_command_of_the_readme_exits_0(command: str) -> None:
-    result = CliRunner().invoke(main, shlex.split(command)[1:])
-    assert result.exit_code == 0, result.output
+@pytest.mark.parametrize(("command", "code"), typed())
+def test_a_command_of_the_readme_exits_as_it_says(command: str, code: int) -> None:
+    words, _, file = command.partition(" > ")
+    result = CliRunner().invoke(main, shlex.split(words)[1:])
+    assert result.exit_code == code, result.output
+    assert not file or Path(file).read_text(encoding="utf-8") == result.stdout
 
 
 def test_the_python_example_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = [block for block in blocks("python") if block.startswith("import bncheck")]
     names: dict[str, object] = {}
     exec(example, names)
     assert str(names["result"]).startswith("PASS")

@@ -19,6 +19,7 @@ from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
 from bncheck.cli.run import run
 from bncheck.cli.smoke import smoke
+from bncheck.cli.template import template
 from bncheck.errors import BncheckError
 
 AMBIGUOUS_EPS = "--eps could mean either: --bn-eps is batch norm's constant, --step the finite-difference step"
@@ -120,5 +121,5 @@ def main() -> None:
     """Every command is a file beside this one."""
 
 
-main.add_command(run)
-main.add_command(smoke)
+for command in (run, smoke, template):
+    main.add_command(command)

@@ -65,9 +65,7 @@ PATIENCE = 0.5
     metavar="dW,dgamma,...",
     help=f"Gradients to check, of {', '.join(GRADIENTS)}.  [default: all]",
 )
-@target_option(
-    "--no-probes", is_flag=True, help="Do not try it on small problems too.  [default: tried]"
-)
+@target_option("--no-probes", is_flag=True, help="Do not try it on small problems too.  [default: tried]")
 @target_option("--timeout", type=REAL, default=60, help="Seconds that one call of its functions may take.")
 @judgement_option(
     "--rtol",
@@ -142,7 +140,8 @@ class Output:
 
     def no_answer(self, name: str, error: TargetError) -> None:
         """Say on stderr why there is no report, and in an array of documents as well."""
-        click.echo(f"Error: {name}: {error}", err=True)
+        whose = "" if str(error).startswith(name) else f"{name}: "
+        click.echo(f"Error: {whose}{error}", err=True)
         if self._array:
             self._write(no_answer_as_json(name, str(error)))
 

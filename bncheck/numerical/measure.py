@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bncheck.method import Method
-from bncheck.numerical.bars import Bars, bars_of
+from bncheck.numerical.bars import Bars, PerParameter, bars_of
 from bncheck.numerical.basepoint import BasePoint, U
 from bncheck.numerical.full import Evaluated, full_gradients
 from bncheck.numerical.kinks import within_reach
@@ -37,7 +37,9 @@ class Ground:
     kinks: Kinks
     local: Callable[[Progress], dict[str, FloatArray]]  # the local engine, every entry
     output: FloatArray  # the piece's own output
-    output_bar: FloatArray  # how far from it another right forward pass may come out
+    output_bar: FloatArray  # how far from it another right forward pass may come out ...
+    one_pass_bar: FloatArray  # ... and if its variance is E[x^2] - E[x]^2, with kappa^2 for kappa
+    one_pass_noise: float
 
 
 def measure(
@@ -66,7 +68,7 @@ def measure(
         if own is not None and not interrupted:
             twice = replace(ground, steps={name: 2 * s for name, s in ground.steps.items()})
             again, interrupted = _by_full(twice, own, entries, silent)
-            ground = replace(ground, bars=_measured_truncation(ground, evaluated, again))
+            ground = replace(ground, bars=_bars_of_another(ground, own, evaluated, again))
     else:
         values = ground.local(progress)
         evaluated = {name: _everything(value) for name, value in values.items()}
@@ -78,6 +80,8 @@ def measure(
         gradients=_with_bars(ground, evaluated, asked),
         output=ground.output,
         output_bar=ground.output_bar,
+        one_pass_bar=ground.one_pass_bar,
+        one_pass_noise=ground.one_pass_noise,
         kinks=ground.kinks,
         automatic=method.step == "auto",
         audit=audit,
@@ -99,6 +103,7 @@ def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]
             y = piece.arrays(problem)["y"]
             near, active = np.abs(y) <= 1.01 * scheme.reach * steps["y"], y > 0
         guarded = replace(problem, dout=np.where(near, 0.0, problem.dout))
+        bar = (8 + np.sqrt(problem.D)) * U * magnitude(problem) * (piece is AFFINE)
         return Ground(
             problem=guarded,
             piece=piece,
@@ -108,7 +113,9 @@ def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]
             kinks=_kinks(near, active),
             local=lambda _: linear_gradients(guarded, piece, scheme, steps, names),
             output=output,
-            output_bar=(8 + np.sqrt(problem.D)) * U * magnitude(problem) * (piece is AFFINE),
+            output_bar=bar,
+            one_pass_bar=bar,
+            one_pass_noise=1.0,
         )
     base = BasePoint.of(problem, piece)
     steps = fixed or automatic_steps(base, scheme)
@@ -123,7 +130,9 @@ def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]
         kinks=_kinks(near, base.y > 0 if piece is NETWORK else ~never),
         local=lambda progress: local_gradients(point, scheme, steps, names, progress),
         output=np.maximum(base.y, 0.0) if piece is NETWORK else base.y,
-        output_bar=_rounding_of_batchnorm(base),
+        output_bar=_rounding_of_batchnorm(base, 1.0),
+        one_pass_bar=_rounding_of_batchnorm(base, 1 + base.kappa),
+        one_pass_noise=float(1 + base.kappa.max()),
     )
 
 
@@ -132,11 +141,11 @@ def _kinks(near: npt.NDArray[np.bool_], active: npt.NDArray[np.bool_]) -> Kinks:
     return Kinks(int(near.sum()), near.size, int((~alive).sum()))
 
 
-def _rounding_of_batchnorm(base: BasePoint) -> FloatArray:
+def _rounding_of_batchnorm(base: BasePoint, noise: FloatArray | float) -> FloatArray:
     """Bound how far apart two float64 forward passes may come out, (N,H)."""
     gamma, beta = np.abs(base.problem.gamma), np.abs(base.problem.beta)
     factor = 8 + np.sqrt(base.problem.N + base.problem.D)
-    bound: FloatArray = factor * U * (gamma * (1 + base.kappa) * (1 + np.abs(base.xhat)) + beta)
+    bound: FloatArray = factor * U * (gamma * noise * (1 + base.kappa) * (1 + np.abs(base.xhat)) + beta)
     return bound
 
 
@@ -146,18 +155,29 @@ def _by_full(
     return full_gradients(forward, ground.piece, ground.problem, ground.scheme, ground.steps, entries, progress)
 
 
-def _measured_truncation(ground: Ground, at_step: Mapping[str, Evaluated], at_twice: Mapping[str, Evaluated]) -> Bars:
-    """Return bars whose truncation is what two steps tell of a forward pass that is not ours.
+def _bars_of_another(
+    ground: Ground, own: Forward, at_step: Mapping[str, Evaluated], at_twice: Mapping[str, Evaluated]
+) -> Bars:
+    """Return the bars for a forward pass that is not ours.
 
-    The error falls as step^order, so the two estimates differ by 2^order - 1 times the error of
-    the better one; doubled, and with batch norm's own bound for what both leave out.
+    The error falls as step^order, so estimates at two steps differ by 2^order - 1 times the error
+    of the better one; doubled, and with batch norm's own bound for what both leave out. What is
+    larger than batch norm's output is rounded as much more coarsely.
     """
-    order, measured = ground.scheme.order, {}
+    piece, bars = ground.piece, ground.bars
+    arrays = {name: a for name, a in piece.arrays(ground.problem).items() if name in piece.beside(piece.inputs[0])}
+    largest = float(np.abs(own(arrays)).max()), float(np.abs(ground.output).max())
+    larger = max(1.0, largest[0] / largest[1]) if largest[1] else 1.0
+    truncation = {}
     for name, found in at_step.items():
-        differ = np.abs(found.value - at_twice[name].value) / (2**order - 1)
+        differ = np.abs(found.value - at_twice[name].value) / (2**ground.scheme.order - 1)
         differ = np.where(at_twice[name].unresolved, np.inf, differ)
-        measured[name] = 2 * differ + ground.bars.truncation[name]
-    return replace(ground.bars, truncation=measured)
+        truncation[name] = 2 * differ + larger * bars.truncation[name]
+
+    def scaled(part: PerParameter) -> PerParameter:
+        return {name: larger * value for name, value in part.items()}
+
+    return Bars(truncation, scaled(bars.rounding), scaled(bars.conditioning), scaled(bars.size))
 
 
 def _audit(ground: Ground, values: Mapping[str, FloatArray], rng: np.random.Generator) -> Audit:

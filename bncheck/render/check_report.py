@@ -93,13 +93,13 @@ class _Page:
         grid = Table.grid()
         grid.add_column(overflow="fold")
         grid.add_row(title)
-        which = "every entry" if r.method.sample is None else f"{r.method.sample:,} entries each"
-        against = f"against {words.measured(r.method.scheme)} {which}"
+        numerical = words.measured(r.method.scheme)
         if r.target.interface == "network":
-            grid.add_row(self.text(f"{self.named()}, {against}"))
+            which = "every entry" if r.method.sample is None else f"{r.method.sample:,} entries each"
+            grid.add_row(self.text(f"{self.named()}, against {numerical} {which}"))
         else:
-            pieces = dict.fromkeys(part.piece for part in r.forward)
-            grid.add_row(self.text(f"course functions: {', '.join(pieces)}, {against}"))
+            pieces = ", ".join(dict.fromkeys(part.piece for part in r.forward))
+            grid.add_row(self.text(f"course functions: {pieces}, against {numerical.rpartition(' ')[0]}"))
         unusual = [
             f"{name.replace('_', '-')} {getattr(p, name):g}"
             for name, usual in USUAL.items()
@@ -223,7 +223,7 @@ class _Page:
                 yield self.text(f"{part.function or 'forward'}: {part.note}.")
         failing = [g for g in r.gradients.values() if g.wrong]
         for g in failing:
-            yield self.text(f"{_whose(g)}: {words.census(g)}.")
+            yield self.text(f"{g.function or g.name}: {words.census(g)}.")
             for reason in g.reasons:
                 yield self.text(f"{reason}.")
         if r.interrupted:
@@ -231,9 +231,10 @@ class _Page:
         for note in r.notes:
             if note.verdict is Verdict.FAIL:
                 yield self.text(f"{note.function} {note.text}")
-        for probe in r.probes:
-            if probe.verdict is not Verdict.PASS:
-                yield self.text(f"On the probe {probe.name}: {', '.join(probe.failing)}.")
+        if not failing:
+            for probe in (probe for probe in r.probes if probe.verdict is not Verdict.PASS):
+                yield self.text(f"On the small problem {probe.name}: {', '.join(probe.failing)}.")
+                yield self.text(f"See it with: {probe.reproduce}" if probe.reproduce else "")
         by_loss = {name: number for number, name in enumerate(FROM_THE_LOSS)}
         told = min(failing, key=lambda g: by_loss.get(g.name, 0), default=None)
         if told is not None and not told.reasons:
@@ -260,7 +261,7 @@ class _Page:
             ("audit", words.audit(r)),
             *(("skipped", f"{n.function} {n.text}") for n in r.notes if n.verdict is None),
             *(("remark", remark.text) for remark in r.remarks),
-            *(("probe", f"{p.name:15} {p.verdict.value}") for p in r.probes),
+            *(("probe", f"{p.name:15} {p.verdict.value:5} {', '.join(p.failing)}") for p in r.probes),
         ):
             if sentence:
                 grid.add_row(label, self.text(sentence), style="dim")

@@ -49,11 +49,10 @@ def aligned(entry: Entry) -> tuple[str, str]:
 
 def census(g: GradientResult) -> str:
     """Say how many of how many entries are wrong, and where."""
-    many = f"{g.wrong:,} of {g.checked:,} entries are wrong"
-    if g.wrong == 1:
-        many = f"1 of {g.checked:,} entries is wrong"
+    entries = "entries" if g.function is None else f"entries of {g.name}"
     if g.wrong == g.checked:
-        return f"all {g.checked:,} entries are wrong"
+        return f"all {g.checked:,} {entries} are wrong"
+    many = f"{g.wrong:,} of {g.checked:,} {entries} {'is' if g.wrong == 1 else 'are'} wrong"
     if g.numerical.ndim == 1:
         return f"{many}: {listed(g.columns, 'unit')}"
     N, H = g.numerical.shape
@@ -93,6 +92,8 @@ def max_relative(r: CheckResult) -> str:
 
 def kinks(r: CheckResult) -> str:
     """Say how many outputs were guarded."""
+    if not any(part.piece in ("relu", "network") for part in r.forward):
+        return ""
     k = r.kinks
     dead = f"{k.dead_units:,} of {r.problem.H:,} units have no active output left"
     units = dead if k.dead_units else "every unit is active somewhere"

@@ -52,7 +52,7 @@ def resolve(target: Any, name: str | None = None) -> Target:
     TargetError
         It carries half of one.
     """
-    if isinstance(target, str):
+    if isinstance(target, str) and name is None:
         return WholeNetwork(BUILT_IN[target], target)
     if isinstance(target, Mapping):
         target = SimpleNamespace(**{str(key): value for key, value in target.items()})

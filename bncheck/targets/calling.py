@@ -1,5 +1,6 @@
 """Calling functions that are not ours: on copies, watching how they conduct themselves."""
 
+import inspect
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -53,9 +54,10 @@ class Caller:
             raise TargetError(f"{name} called sys.exit({error.code!r})") from error
         finally:
             self.calling("")
-        for number, (before, after) in enumerate(zip(arguments, given, strict=True), 1):
+        for number, (before, after) in enumerate(zip(arguments, given, strict=True)):
             if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
-                self.remark("mutates-input", f"{name} writes into its argument number {number} (it was given a copy)")
+                which = argument_name(function, number)
+                self.remark("mutates-input", f"{name} writes into its {which} (it was given a copy)")
         return returned
 
     def forward(self, name: str, function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
@@ -66,7 +68,7 @@ class Caller:
         if not isinstance(returned, tuple | list) or len(returned) != 2:
             raise TargetError(f"{name} returned {told(returned)}; expected (out, cache)")
         if returned[0] is None:
-            raise NotImplementedYet(f"{name} returns None for its output: not implemented yet")
+            raise NotImplementedYet(f"{name} returns None: not implemented yet")
         return returned[0], returned[1]
 
     def backward(
@@ -90,7 +92,7 @@ class Caller:
         if not isinstance(returned, tuple | list) or len(returned) not in {len(wanted), len(inputs)}:
             raise TargetError(f"{name} returned {told(returned)}; expected {expected}")
         if all(value is None for value in returned):
-            raise NotImplementedYet(f"{name} returns None for everything: not implemented yet")
+            raise NotImplementedYet(f"{name} returns None: not implemented yet")
         return dict(zip(inputs, returned, strict=False))
 
     def settle(self, name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -109,6 +111,14 @@ def shapes(piece: Piece, problem: Problem) -> dict[str, tuple[int, ...]]:
     N, D, H = problem.N, problem.D, problem.H
     matrices = {"X": (N, D), "W": (D, H), "h": (N, H), "y": (N, H)}
     return {name: matrices.get(name, (H,)) for name in piece.inputs}
+
+
+def argument_name(function: Callable[..., Any], number: int) -> str:
+    """Return what a function calls its argument, counted from 0."""
+    try:
+        return list(inspect.signature(function).parameters)[number]
+    except (TypeError, ValueError, IndexError):
+        return f"argument number {number + 1}"
 
 
 def told(value: Any) -> str:

@@ -1,0 +1,16 @@
+"""``bncheck template``: a starting file for one's own implementation."""
+
+from importlib.resources import files
+
+import click
+
+from bncheck.cli import streams
+
+
+@click.command(epilog="Example: bncheck template > my_layers.py")
+def template() -> None:
+    """Write a commented starting file for your own implementation.
+
+    It runs at once: bncheck run my_layers.py says what is not implemented yet.
+    """
+    streams.write(files("bncheck.cli").joinpath("template.txt").read_text(encoding="utf-8"))
