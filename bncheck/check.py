@@ -155,7 +155,10 @@ def check_code(
     interrupted = any(m.interrupted for m in measurements)
     remarks = [*code.remarks, *dict.fromkeys(remarks), *_coarse(gradients.values())]
     notes = code.notes
-    tried = tuple(_probe(code, command, method)) if probes and not interrupted else ()
+    try:
+        tried = tuple(_probe(code, command, method)) if probes and not interrupted else ()
+    except KeyboardInterrupt:  # what the problem itself showed is not lost
+        tried, interrupted = (), True
     kinked = [m for m in measurements if m.piece.output == "a"] or measurements
     result = CheckResult(
         problem=kinked[-1].problem if kinked else problem,

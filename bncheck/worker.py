@@ -51,7 +51,10 @@ class Line:
                 self.say("error", f"{call[0]} did not return within {self._timeout:g} s")
                 os._exit(0)
             if now - last > ALIVE:
-                self.say("alive")
+                try:
+                    self.say("alive")
+                except OSError:  # nobody listens any more
+                    os._exit(1)
                 last = now
 
 
@@ -73,7 +76,8 @@ def main() -> None:
         line.calling("")
         code = resolve(namespace, target)
         code.calling = line.calling
-        with np.errstate(all="ignore"):  # the code under test may have made them errors
+        # NumPy's own settings again: the code under test may have made warnings errors.
+        with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
             result = check_code(problem, code, target, method, probes, progress)
         line.say("result", result)
     except InterruptedCheck as interrupted:

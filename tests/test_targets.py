@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -316,6 +317,22 @@ def test_what_hides_at_unit_scale_from_the_usual_rule_is_caught_by_a_probe(
     assert failing.reproduce is not None
     again = CliRunner().invoke(main, failing.reproduce.split()[1:])
     assert again.exit_code == 1
+
+
+def test_an_upstream_gradient_of_ones_gives_an_exact_zero_that_passes() -> None:
+    p = random_problem(9, 6, 4, seed=5)
+    ones = Problem(p.X, p.W, p.b, p.gamma, p.beta, np.ones_like(p.dout), p.bn_eps)
+    namespace: dict[str, object] = {}
+    exec(COURSE, namespace)
+    result = check(ones, namespace, probes=False)
+    assert np.abs(result.gradients[BN_DX].analytic).max() < 1e-14
+    assert result.verdict is Verdict.PASS
+
+
+def test_numpy_s_settings_in_the_code_under_test_do_not_reach_the_measurement(
+    checked: Callable[..., CheckResult],
+) -> None:
+    assert checked("import numpy as np; np.seterr(all='raise')\n" + COURSE).verdict is Verdict.PASS
 
 
 def test_a_layer_that_is_not_written_yet_is_told_and_counts_for_nothing(checked: Callable[..., CheckResult]) -> None:

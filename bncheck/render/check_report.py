@@ -14,6 +14,7 @@ from bncheck.problem import USUAL
 from bncheck.render import words
 from bncheck.render.spelling import spell
 from bncheck.results import CheckResult, ForwardResult, GradientResult, Verdict
+from bncheck.targets import BUILT_IN
 
 # Everything stands in the columns 3 to 78 of at least 80.
 INDENT, WIDTH, GAP = 2, 76, 2
@@ -157,7 +158,7 @@ class _Page:
         r, named = self.result, ""
         items: list[ForwardResult | GradientResult] = []
         for piece in dict.fromkeys(part.piece for part in r.forward):
-            items += [f for f in r.forward if f.piece == piece and (course or f.wrong)]
+            items += [f for f in r.forward if f.piece == piece and (f.wrong or r.target.name not in BUILT_IN)]
             items += [g for g in r.gradients.values() if g.piece == piece]
         for item in items:
             function = item.function or ""
