@@ -214,6 +214,7 @@ def _meet(
     if usable and moved:
         own = replace(method, scheme="central") if method.scheme == "complex" else method
         measured = measure(problem, piece, own, moved, own=answer.forward, progress=progress)
+        answers = code.run(piece, measured.problem)  # another scheme guards other outputs
         text = f"{name} is not the reference's; its backward was checked against {name} itself"
         if own is not method:
             text += ", by central differences: no complex step through code that is not ours is trusted"
