@@ -8,6 +8,7 @@ from bncheck.check import InterruptedCheck, check
 from bncheck.errors import BncheckError, InvalidInput, TargetError
 from bncheck.problem import Problem, random_problem
 from bncheck.results import CheckResult, GradientResult, Verdict
+from bncheck.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -22,4 +23,5 @@ __all__ = [
     "Verdict",
     "check",
     "random_problem",
+    "sweep",
 ]

@@ -65,6 +65,7 @@ def check(
     only: Iterable[str] | None = None,
     rtol: float | None = None,
     atol: float | None = None,
+    audit: int = 64,
     probes: bool = True,
     timeout: float = 60.0,
     progress: Progress = silent,
@@ -92,6 +93,8 @@ def check(
     rtol, atol : float, optional
         Judge by atol + rtol max(|a|, |n|) instead of the error bars. Without ``atol`` a gradient
         that is exactly 0 (db) keeps its error bars.
+    audit : int, default 64
+        Entries that the local engine is audited on by whole forward passes, at most.
     probes : bool, default True
         Try code that is not bncheck's own on a few small problems as well.
     timeout : float, default 60
@@ -113,7 +116,7 @@ def check(
         Ctrl-C; it is a KeyboardInterrupt that carries what was done.
     """
     gradients = gradients_named(only)
-    method = Method(scheme_named(scheme).name, engine, step, sample, gradients, rtol, atol)
+    method = Method(scheme_named(scheme).name, engine, step, sample, gradients, rtol, atol, audit)
     if not isinstance(target, str):
         return check_code(problem, resolve(target), None, method, probes, progress)
     if target in BUILT_IN:

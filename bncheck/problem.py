@@ -113,14 +113,7 @@ def random_problem(
         A value is out of its range, the problem does not fit into memory (refused before
         anything is allocated), or float64 cannot hold its variances.
     """
-    _require_sizes(N, D, H)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InvalidInput(f"seed is {seed!r}; it must be a whole number, 0 or larger")
-    require_bn_eps(bn_eps, N)
-    if not math.isfinite(x_mean):
-        raise InvalidInput(f"x_mean is {x_mean}; it must be a finite number")
-    if not (math.isfinite(x_std) and x_std > 0):
-        raise InvalidInput(f"x_std is {x_std}; it must be a finite number above 0")
+    require_settings(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
     _require_memory(N, D, H)
     rng = np.random.default_rng(seed)
     with np.errstate(over="ignore", invalid="ignore"):  # told in words by _require_representable
@@ -135,6 +128,23 @@ def random_problem(
         a, _ = network.forward(X, W, b, gamma, beta, bn_eps)
     flip = np.where((a > 0).any(axis=0), 1.0, -1.0)
     return Problem(X, W, b, flip * gamma, flip * beta, dout, bn_eps, seed, x_mean, x_std)
+
+
+def require_settings(N: int, D: int, H: int, *, seed: int, bn_eps: float, x_mean: float, x_std: float) -> None:
+    """Refuse what no random problem can be drawn with.
+
+    Raises
+    ------
+    InvalidInput
+    """
+    _require_sizes(N, D, H)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InvalidInput(f"seed is {seed!r}; it must be a whole number, 0 or larger")
+    require_bn_eps(bn_eps, N)
+    if not math.isfinite(x_mean):
+        raise InvalidInput(f"x_mean is {x_mean}; it must be a finite number")
+    if not (math.isfinite(x_std) and x_std > 0):
+        raise InvalidInput(f"x_std is {x_std}; it must be a finite number above 0")
 
 
 def require_bn_eps(bn_eps: float, N: int) -> None:

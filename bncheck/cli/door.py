@@ -19,6 +19,7 @@ from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
 from bncheck.cli.run import run
 from bncheck.cli.smoke import smoke
+from bncheck.cli.sweep import report, sweep
 from bncheck.cli.template import template
 from bncheck.errors import BncheckError
 
@@ -121,5 +122,5 @@ def main() -> None:
     """Every command is a file beside this one."""
 
 
-for command in (run, smoke, template):
+for command in (run, sweep, report, smoke, template):
     main.add_command(command)

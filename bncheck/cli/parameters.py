@@ -3,6 +3,7 @@
 Ranges are the library's business, which words its own refusals; here is only what cannot be read.
 """
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,6 +45,60 @@ class Names(ParamType):
         if isinstance(value, tuple):
             return value
         return tuple(word.strip() for word in str(value).split(","))
+
+
+class Values(ParamType):
+    """A list (8,64,256), a range of whole numbers (0..9) or of decades (1e-1..1e-12, or ../3 a decade)."""
+
+    def __init__(self, single: ParamType, whole: bool) -> None:
+        self.name = "list or range"
+        self._single, self._whole = single, whole
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """Return the values in the order in which they are named."""
+        if isinstance(value, tuple):
+            return value
+        found: list[Any] = []
+        for part in filter(None, (part.strip() for part in str(value).split(","))):
+            first, dots, rest = part.partition("..")
+            if not dots:
+                found.append(self._single.convert(part, param, ctx))
+                continue
+            last, _, per_decade = rest.partition("/")
+            ends = [self._single.convert(end, param, ctx) for end in (first, last)]
+            if self._whole and not per_decade:
+                found += _whole_range(*ends)
+            elif self._whole or any(isinstance(end, str) or not 0 < end < math.inf for end in ends):
+                self.fail(f"{part!r} is no range; {RANGES[self._whole]}", param, ctx)
+            else:
+                count = int(SIZE.convert(per_decade or "1", param, ctx))
+                if count < 1:
+                    self.fail(f"{part!r} asks for {count} values a decade; take 1 or more", param, ctx)
+                found += _decades(float(ends[0]), float(ends[1]), count)
+            if len(found) > MOST_VALUES:
+                self.fail(f"{part!r} is {len(found):,} values; take at most {MOST_VALUES:,}", param, ctx)
+        return tuple(found)
+
+
+# A longer axis is a slip of the finger.
+MOST_VALUES = 1_000_000
+RANGES = {
+    True: "whole numbers go as 0..9, or are listed: 8,64,256",
+    False: "it takes two numbers above 0, as 1e-1..1e-12; list others: 0,1.5",
+}
+
+
+def _whole_range(first: int, last: int) -> range:
+    if abs(last - first) >= MOST_VALUES:
+        raise click.BadParameter(f"{first}..{last} is {abs(last - first) + 1:,} values; take at most {MOST_VALUES:,}")
+    return range(first, last + 1) if first <= last else range(first, last - 1, -1)
+
+
+def _decades(first: float, last: float, per_decade: int) -> list[float]:
+    """Return first, and on in even shares of decades, up to last; those between with four digits."""
+    direction = 1 if last >= first else -1
+    count = math.floor(abs(math.log10(last / first)) * per_decade + 1e-9)
+    return [float(f"{first * 10 ** (direction * i / per_decade):.4g}") for i in range(count + 1)]
 
 
 SIZE = Number(int, "a whole number, 1 or larger")

@@ -55,4 +55,5 @@ def write(content: RenderableType | str) -> None:
 
 def discard() -> None:
     """Send what stdout still holds nowhere, so that nothing is said of it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if sys.stdout is sys.__stdout__ and sys.__stdout__ is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())

@@ -20,9 +20,9 @@ from bncheck.problem import FloatArray, Problem
 from bncheck.progress import Progress, silent
 from bncheck.results import Audit, Cause, Kinks, Measurement, NumericalGradient
 
-# An audit takes this many entries where the problem is small, and fewer where a forward pass is
-# dear, down to the minimum: about as many products as AUDIT_COST.
-AUDIT_ENTRIES, LEAST_AUDIT_ENTRIES, AUDIT_COST = 64, 8, 2**29
+# An audit takes fewer entries where a forward pass is dear, down to the minimum: about as many
+# products as AUDIT_COST.
+LEAST_AUDIT, AUDIT_COST = 8, 2**29
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def measure(
         values = ground.local(progress)
         evaluated = {name: _everything(value) for name, value in values.items()}
         asked = {name: value.size for name, value in values.items()}
-        audit = _audit(ground, values, rng)
+        audit = _audit(ground, values, method.audit, rng)
     return Measurement(
         problem=ground.problem,
         piece=piece,
@@ -180,14 +180,14 @@ def _bars_of_another(
     return Bars(truncation, scaled(bars.rounding), scaled(bars.conditioning), scaled(bars.size))
 
 
-def _audit(ground: Ground, values: Mapping[str, FloatArray], rng: np.random.Generator) -> Audit:
+def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.random.Generator) -> Audit:
     """Evaluate random entries by whole forward passes and hold the local values against them.
 
     Both evaluate the same quotients at the same steps, so they share the truncation error and
     may differ by rounding alone.
     """
     p, bars = ground.problem, ground.bars
-    total = min(AUDIT_ENTRIES, max(LEAST_AUDIT_ENTRIES, AUDIT_COST // (p.N * p.D * p.H)))
+    total = min(most, max(LEAST_AUDIT, AUDIT_COST // (p.N * p.D * p.H)))
     # Shared out evenly; what the small gradients cannot take, the large ones do.
     entries: dict[str, npt.NDArray[np.intp]] = {}
     for name in sorted(values, key=lambda name: values[name].size):

@@ -1,0 +1,183 @@
+"""``bncheck sweep``: checks over lists and ranges; ``bncheck report``: their tables again."""
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bncheck.cli import streams
+from bncheck.cli.exits import ExitCode
+from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
+from bncheck.cli.sections import SectionedCommand, SectionOption
+from bncheck.method import ENGINES, GRADIENTS, Method, gradients_named
+from bncheck.numerical.schemes import SCHEMES
+from bncheck.render.sweep_report import SweepReport
+from bncheck.results import Verdict
+from bncheck.sweep import Grid, Point, observed_orders, run_grid
+from bncheck.sweep_file import SweepFile, rows_of
+from bncheck.tally import Tally
+from bncheck.targets.loading import expanded
+
+axis_option = partial(click.option, cls=SectionOption, section="Axes (a value, a list 8,64,256, or a range)")
+method_option = partial(click.option, cls=SectionOption, section="The same for all")
+work_option = partial(click.option, cls=SectionOption, section="Work")
+output_option = partial(click.option, cls=SectionOption, section="Output")
+
+# Seconds between lines of progress: on a terminal, where they overwrite each other, and elsewhere.
+LIVE, SPARSE = 0.1, 10.0
+
+SCHEME_NAMES = click.Choice(list(SCHEMES))
+
+
+@click.command(
+    cls=SectionedCommand,
+    short_help="Check over lists and ranges.",
+    epilog="Example: bncheck sweep --step 1e-1..1e-12 --scheme central,five-point",
+)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1)
+@axis_option("--N", "N", type=Values(SIZE, True), default="64", help="Batch size.")
+@axis_option("--D", "D", type=Values(SIZE, True), default="100", help="Input features.")
+@axis_option("--H", "H", type=Values(SIZE, True), default="50", help="Hidden units.")
+@axis_option("--seed", type=Values(SEED, True), default="0", help="Seeds, such as 0..9.")
+@axis_option("--bn-eps", type=Values(REAL, False), default="1e-5", help="Batch norm's constant.")
+@axis_option("--x-mean", type=Values(REAL, False), default="0", help="Mean of X.")
+@axis_option("--x-std", type=Values(REAL, False), default="1", help="Standard deviation of X.")
+@axis_option("--scheme", type=Values(SCHEME_NAMES, False), default="central", help="Finite-difference formulas.")
+@axis_option("--step", type=Values(STEP, False), default="auto", help="Steps: 1e-1..1e-12 one per decade, ../3 three.")
+@method_option("--engine", type=click.Choice(ENGINES), default="local", help="As for run.")
+@method_option("--only", type=NAMES, metavar="dW,dgamma,...", help=f"Of {', '.join(GRADIENTS)}.  [default: all]")
+@method_option("--rtol", type=REAL, help="As for run.  [default: error bars]")
+@method_option("--atol", type=REAL, help="As for run.  [default: error bars]")
+@work_option("--jobs", type=SIZE, default=1, help="Processes.")
+@work_option("--out", type=click.Path(path_type=Path), help="Append a row per check to this file.  [default: none]")
+@work_option("--resume", is_flag=True, help="Skip what --out holds and finish the rest.  [default: off]")
+@output_option("--format", "format_", type=click.Choice(["table", "jsonl"]), default="table", help="On stdout.")
+def sweep(targets: tuple[str, ...], jobs: int, out: Path | None, resume: bool, format_: str, **given: Any) -> ExitCode:
+    """Check targets over lists and ranges of shapes, epsilons, steps, schemes and seeds.
+
+    Every combination is a check of its own, as run does it. Shown are correct digits: minus the
+    logarithm of ||a - n|| / max(||a||, ||n||).
+    """
+    if resume and out is None:
+        raise click.UsageError("--resume needs --out, the file to finish")
+    if jobs < 1:
+        raise click.UsageError(f"--jobs is {jobs}; take 1 or more")
+    fixed = {name: given.pop(name) for name in ("engine", "only", "rtol", "atol")}
+    method = Method(**{**fixed, "only": gradients_named(fixed["only"])})
+    names = [name for target in targets or ("reference",) for name in expanded(target)]
+    grid = Grid({"target": tuple(names), **given}, method)
+    command = _command(names, given, method)
+    started, tally = time.monotonic(), Tally()
+    file = None if out is None else SweepFile(out, grid.name, resume=resume)
+    if resume and out is not None:
+        for row in rows_of(out):
+            tally.add(row)
+    progress = _progress(len(grid), tally)
+    try:
+        for row in run_grid(grid, jobs=jobs, done=file.done if file else ()):
+            if file is not None:
+                file.append(row)
+            tally.add(row)
+            if format_ == "jsonl":
+                streams.write(row.line(grid.name) + "\n")
+            progress(False)
+    except KeyboardInterrupt:
+        progress(True)
+        _show(tally, format_, command, {}, started)
+        way = f"; finish it with: {command} --out {shlex.quote(str(out))} --resume" if out else ""
+        click.echo(f"Interrupted after {tally.count:,} of {len(grid):,} checks{way}", err=True)
+        return ExitCode.INTERRUPTED
+    finally:
+        if file is not None:
+            file.close()
+    progress(True)
+    _show(tally, format_, command, observed_orders(grid), started)
+    return ExitCode.PASS if tally.passed else ExitCode.WRONG
+
+
+@click.command(epilog="Example: bncheck report rows.jsonl")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def report(files: tuple[Path, ...]) -> ExitCode:
+    """Show the tables of a sweep's files again, many together; a check that is in two counts once.
+
+    A row is a line of JSON; pandas reads it with: pandas.read_json("rows.jsonl", lines=True)
+    """
+    tally, seen = Tally(), set[int]()
+    for path in files:
+        for row in rows_of(path):
+            if row.point.key not in seen:
+                seen.add(row.point.key)
+                tally.add(row)
+    if not tally.count:
+        raise click.UsageError(f"no rows in {', '.join(map(str, files))}")
+    streams.write(SweepReport(tally))
+    return ExitCode.PASS if tally.passed else ExitCode.WRONG
+
+
+def _show(tally: Tally, format_: str, command: str, orders: Any, started: float) -> None:
+    if format_ == "table" and tally.count:
+        streams.write(SweepReport(tally, command, orders, time.monotonic() - started))
+
+
+def _progress(total: int, tally: Tally) -> Callable[[bool], None]:
+    """Tell on stderr how far it is: live on a terminal, now and then elsewhere, not for short work."""
+    live, started, already, last = sys.stderr.isatty(), time.monotonic(), tally.count, time.monotonic()
+
+    def show(end: bool) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if live and end:
+            click.echo("\r\x1b[K", nl=False, err=True)
+        if end or now - last < (LIVE if live else SPARSE):
+            return
+        last = now
+        rate = (tally.count - already) / (now - started)
+        left = _duration((total - tally.count) / rate) if rate else "?"
+        failed = tally.whole.verdicts[Verdict.FAIL] + tally.whole.verdicts[None]
+        line = f"  {tally.count:,} of {total:,}   {rate:.0f} per s   {left} left   {failed:,} failed"
+        click.echo(f"\r\x1b[K{line}" if live else line, nl=not live, err=True)
+
+    return show
+
+
+def _duration(seconds: float) -> str:
+    """Write 75 as 1 min 15 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _command(targets: Sequence[str], axes: dict[str, tuple[Any, ...]], method: Method) -> str:
+    """Return the command that does it again, every axis listed."""
+    words = ["bncheck", "sweep", *(shlex.quote(t) for t in targets if t != "reference")]
+    if "reference" in targets and len(targets) > 1:
+        words.insert(2, "reference")
+    for axis, values in axes.items():
+        if axis in ("N", "D", "H", "seed") or values != (getattr(Point(), axis),):
+            words += [f"--{axis.replace('_', '-')}", _listed(values)]
+    usual = Method()
+    for name in ("engine", "only", "rtol", "atol"):
+        value = getattr(method, name)
+        if value != getattr(usual, name):
+            words += [f"--{name}", ",".join(value) if isinstance(value, tuple) else str(value)]
+    return " ".join(words)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """Write an axis: whole numbers one after the other, and decades, as the range that they are."""
+    whole = all(isinstance(v, int) for v in values)
+    if len(values) > 2 and whole and list(values) == list(range(values[0], values[-1] + 1)):
+        return f"{values[0]}..{values[-1]}"
+    if len(values) > 2 and all(isinstance(v, float) for v in values):
+        for per_decade in range(1, 11):
+            written = f"{values[0]:g}..{values[-1]:g}" + (f"/{per_decade}" if per_decade > 1 else "")
+            if Values(REAL, False).convert(written, None, None) == tuple(values):
+                return written
+    return ",".join(str(v).removesuffix(".0") for v in values)

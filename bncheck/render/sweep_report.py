@@ -1,0 +1,197 @@
+"""A sweep as a person reads it: correct digits along its axes, what failed, and what it comes to."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.constrain import Constrain
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bncheck.render.check_report import ASCII_RULE, INDENT, RULE, STYLES, WIDTH
+from bncheck.render.spelling import spell
+from bncheck.render.words import broken
+from bncheck.results import Verdict
+from bncheck.sweep import Point
+from bncheck.tally import Cell, Tally
+
+# A bar has a cell for each correct digit; float64 has 16.
+LONGEST = 16
+SHORT = {"bn_eps": "eps", "x_mean": "x-mean", "x_std": "x-std"}
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """The tables of a sweep."""
+
+    tally: Tally
+    reproduce: str = ""
+    orders: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by scheme and gradient
+    seconds: float | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the report out for a stream's width and encoding."""
+        page = _Page(self, options.ascii_only, min(WIDTH, options.max_width - INDENT))
+        for block in page.blocks():
+            yield Padding(Constrain(block, page.width), (0, 0, 0, INDENT), expand=False)
+            yield Text()
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    report: SweepReport
+    ascii_only: bool
+    width: int
+
+    def text(self, words: str, style: str = "") -> Text:
+        return Text(spell(words, ascii_only=self.ascii_only), style=style)
+
+    def blocks(self) -> Iterator[RenderableType]:
+        tally = self.report.tally
+        yield self.header()
+        varied = {axis: cells for axis, cells in tally.varied.items() if None not in cells.values()}
+        if len(tally.varied) == 2 and len(varied) == 2 and tally.rows is not None:
+            # The axis with more values goes down the page.
+            yield self.heat(*sorted(varied, key=lambda axis: -len(varied[axis])))
+        elif not varied:
+            yield self.along("", {"all": tally.whole})
+        else:
+            for axis, cells in varied.items():
+                yield self.along(axis, {value: cell for value, cell in cells.items() if cell})
+        for axis in tally.varied.keys() - varied.keys():
+            yield self.text(f"{SHORT.get(axis, axis)}: {len(tally.values[axis]):,} values, not told one by one")
+        yield self.summary()
+
+    def header(self) -> Table:
+        fixed = {
+            axis: next(iter(cells))
+            for axis, cells in self.report.tally.values.items()
+            if len(cells) == 1 and (axis in ("target", "N", "D", "H", "seed", "scheme", "bn_eps"))
+        }
+        usual = Point()
+        fixed |= {
+            axis: next(iter(cells))
+            for axis, cells in self.report.tally.values.items()
+            if len(cells) == 1 and next(iter(cells)) != getattr(usual, axis)
+        }
+        words = [str(fixed.pop("target", "")), str(fixed.pop("scheme", ""))]
+        grid = Table.grid()
+        grid.add_row(self.text(", ".join(filter(None, words)) or "several targets", "bold"))
+        grid.add_row(self.text("   ".join(f"{SHORT.get(axis, axis)} {_value(v)}" for axis, v in fixed.items())))
+        return grid
+
+    def along(self, axis: str, cells: Mapping[Any, Cell]) -> Table:
+        """Return the table along one axis: the worst over everything else."""
+        names = [name for name in self.report.tally.whole.digits if not self.zero(name)]
+        columns = names if len(names) <= 6 and all(len(name) <= 6 for name in names) else []
+        table = self.table(SHORT.get(axis, axis), *columns)
+        table.add_column("fewest correct digits", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+        best = self.best(axis, cells)
+        for value, cell in cells.items():
+            digits = [_digits(cell.digits.get(name, 0.0)) for name in columns]
+            bar = ("█" * round(min(LONGEST, cell.fewest))).ljust(LONGEST) + _digits(cell.fewest).rjust(5)
+            verdict = self.verdict(cell)
+            if value == best:
+                verdict.append(", best")
+            table.add_row(_value(value), *digits, self.text(bar), verdict)
+        return table
+
+    def heat(self, first: str, second: str) -> Table:
+        """Return the table of two axes: in each cell the fewest digits, and a mark for no pass."""
+        tally = self.report.tally
+        table = self.table(f"{SHORT.get(first, first)} \\ {SHORT.get(second, second)}")
+        cells: dict[tuple[Any, Any], Cell] = {}
+        for row in tally.rows or ():
+            cells.setdefault((getattr(row.point, first), getattr(row.point, second)), Cell()).add(row)
+        for value in tally.values[second]:
+            table.add_column(_value(value), justify="right", no_wrap=True)
+        for value in tally.values[first]:
+            row_cells = [cells.get((value, other)) for other in tally.values[second]]
+            table.add_row(_value(value), *(self.mark(cell) for cell in row_cells))
+        return table
+
+    def table(self, *headings: str) -> Table:
+        box = ASCII_RULE if self.ascii_only else RULE
+        table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        for number, heading in enumerate(headings):
+            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+        return table
+
+    def mark(self, cell: Cell | None) -> Text:
+        if cell is None:
+            return self.text("-")
+        verdict = cell.verdict
+        signs = {Verdict.PASS: "", Verdict.INCONCLUSIVE: "?", Verdict.FAIL: "!", None: "x"}
+        return self.text(_digits(cell.fewest) + signs[verdict], STYLES[verdict] if verdict else "bold red")
+
+    def verdict(self, cell: Cell) -> Text:
+        counts = {v: n for v, n in cell.verdicts.items() if n}
+        if len(counts) == 1:
+            (verdict,) = counts
+            return self.text(_verdict(verdict), STYLES[verdict] if verdict else "bold red")
+        told = ", ".join(f"{n:,} {_verdict(v)}" for v, n in sorted(counts.items(), key=lambda pair: _order(pair[0])))
+        worst = cell.verdict
+        return self.text(told, STYLES[worst] if worst else "bold red")
+
+    def zero(self, name: str) -> bool:
+        return math.isinf(self.report.tally.whole.digits[name])
+
+    def best(self, axis: str, cells: Mapping[Any, Cell]) -> Any:
+        """Return the step, or scheme, with the most digits that passes everywhere."""
+        passing = {value: cell for value, cell in cells.items() if cell.verdict is Verdict.PASS}
+        if axis not in ("step", "scheme") or not passing:
+            return object()
+        return max(passing, key=lambda value: passing[value].fewest)
+
+    def summary(self) -> Table:
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True, width=9)
+        grid.add_column(overflow="fold")
+        report, tally = self.report, self.report.tally
+        for row in tally.bad:
+            grid.add_row(
+                self.text("FAIL" if row.verdict else "not run", "bold red"),
+                self.text(f"{row.said or f'{row.wrong:,} entries are wrong'}"),
+            )
+            if row.reproduce:
+                grid.add_row("", self.text("\n".join(broken(row.reproduce, self.width - 11))))
+        zeros = [name for name in tally.whole.digits if self.zero(name)]
+        if zeros:
+            grid.add_row("zero", self.text(f"{', '.join(zeros)}: exactly 0 everywhere, as it must be"))
+        for scheme, orders in report.orders.items():
+            told = ", ".join(f"{name} {order:.2f}" for name, order in orders.items())
+            grid.add_row("order", self.text(f"{scheme}: the error falls as the step to the power {told}"))
+        counts = tally.whole.verdicts
+        told = ", ".join(f"{counts[v]:,} {word}" for v, word in _COUNTED if v is not None or counts[v])
+        seconds = "" if report.seconds is None else f"   {report.seconds:.1f} s"
+        grid.add_row("checks", self.text(f"{tally.count:,}: {told}{seconds}"))
+        if report.reproduce:
+            grid.add_row("again", self.text("\n".join(broken(report.reproduce, self.width - 11))), style="dim")
+        return grid
+
+
+_COUNTED = ((Verdict.PASS, "pass"), (Verdict.FAIL, "fail"), (Verdict.INCONCLUSIVE, "inconclusive"), (None, "not run"))
+
+
+def _verdict(verdict: Verdict | None) -> str:
+    return "not run" if verdict is None else "FAIL" if verdict is Verdict.FAIL else verdict.value
+
+
+def _order(verdict: Verdict | None) -> int:
+    return [v for v, _ in _COUNTED].index(verdict)
+
+
+def _value(value: Any) -> str:
+    """Write a value of an axis: a power of ten as one, 1e-04."""
+    if not isinstance(value, float):
+        return str(value)
+    power = f"{value:.0e}"
+    return power if float(power) == value and not 0.1 < abs(value) < 1000 and value else f"{value:.3g}"
+
+
+def _digits(digits: float) -> str:
+    return "zero" if math.isinf(digits) else f"{digits:.1f}"

@@ -1,0 +1,91 @@
+"""What a sweep comes to, counted as its rows come: small however many there are."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bncheck.results import Verdict
+from bncheck.sweep import AXES, Row
+
+# An axis of more values is not told value by value, and a sweep of more rows not cell by cell.
+MOST_VALUES, MOST_ROWS = 64, 1000
+# How many failures are kept to be shown.
+KEPT = 5
+
+
+@dataclass(slots=True)
+class Cell:
+    """Some rows together: the fewest correct digits of each gradient, and the verdicts."""
+
+    digits: dict[str, float] = field(default_factory=dict)
+    verdicts: Counter[Verdict | None] = field(default_factory=Counter)
+
+    def add(self, row: Row) -> None:
+        """Take a row in."""
+        self.verdicts[row.verdict] += 1
+        for key, found in row.gradients.items():
+            self.digits[key] = min(found.digits, self.digits.get(key, found.digits))
+
+    @property
+    def fewest(self) -> float:
+        """The fewest digits of any gradient; 0 where nothing ran."""
+        return min(self.digits.values(), default=0.0)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst verdict; None where something failed to run and nothing is wrong."""
+        judged = [verdict for verdict in self.verdicts if verdict is not None]
+        worst = Verdict.worst(judged) if judged else None
+        return None if None in self.verdicts and worst is not Verdict.FAIL else worst
+
+
+class Tally:
+    """Counts rows, by axis and value."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.whole = Cell()
+        self.values: dict[str, dict[Any, Cell | None]] = {axis: {} for axis in AXES}
+        self.rows: list[Row] | None = []
+        self.bad: list[Row] = []
+        self._passed: set[int] = set()
+        self._problems: set[int] = set()
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Row) -> None:
+        """Take a row in."""
+        self.whole.add(row)
+        for axis, cells in self.values.items():
+            value = getattr(row.point, axis)
+            if len(cells) >= MOST_VALUES and value not in cells:
+                cells[value] = None  # too many: only counted from now on
+            cell = cells.setdefault(value, Cell())
+            if cell is not None:
+                cell.add(row)
+        if self.rows is not None:
+            self.rows.append(row)
+            if len(self.rows) > MOST_ROWS:
+                self.rows = None
+        if row.verdict in (Verdict.FAIL, None) and len(self.bad) < KEPT:
+            self.bad.append(row)
+        problem = row.point.problem.key
+        self._problems.add(problem)
+        if row.verdict is Verdict.PASS:
+            self._passed.add(problem)
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self.whole.verdicts.total()
+
+    @property
+    def varied(self) -> Mapping[str, Mapping[Any, Cell | None]]:
+        """The axes of more than one value."""
+        return {axis: cells for axis, cells in self.values.items() if len(cells) > 1}
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed, and every problem passed at some scheme and step."""
+        clean = not self.whole.verdicts[Verdict.FAIL] and not self.whole.verdicts[None]
+        return clean and self._problems == self._passed
