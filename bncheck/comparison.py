@@ -19,6 +19,8 @@ LARGEST_GUARDED = 0.1
 WORST_KEPT = 3
 # An eps below this cannot be told from rounding.
 LEAST_EPS = 1e-14
+# Nobody fixes a larger one; a scale that is constant for other reasons would look like it.
+MOST_EPS = 0.1
 
 
 def compare(answer: Answer, measured: Measurement, method: Method) -> dict[str, GradientResult]:
@@ -49,11 +51,26 @@ def compare_forward(answer: Answer, measured: Measurement) -> ForwardResult:
     )
 
 
-def _coarser(returned: npt.NDArray[Any]) -> float:
-    """Return how much coarser than float64 a floating-point array is rounded."""
+def _coarser(returned: npt.NDArray[Any], zero: bool = False) -> float:
+    """Return how much coarser than float64 an array is rounded: by its type, or as its values show.
+
+    What is left of an exact ``zero`` are sums of rounding errors, which show nothing.
+    """
     if returned.dtype.kind != "f":
         return 1.0
-    return max(1.0, float(np.finfo(returned.dtype).eps) / float(np.finfo(np.float64).eps))
+    if returned.dtype.itemsize >= 8 and (zero or not _single(returned)):
+        return 1.0
+    kind = returned.dtype if returned.dtype.itemsize < 8 else np.dtype(np.float32)
+    return float(np.finfo(kind).eps) / float(np.finfo(np.float64).eps)
+
+
+def _single(array: npt.NDArray[Any]) -> bool:
+    """Tell whether values are those of float32, whatever they are stored in: of 17 to 24 bits."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.array_equal(array.astype(np.float32), array):
+            return False
+    mantissa, _ = np.frexp(array)
+    return not np.array_equal(np.round(mantissa * 2**16) / 2**16, mantissa)
 
 
 def recognised_eps(answer: Answer, measured: Measurement) -> float | None:
@@ -76,7 +93,7 @@ def recognised_eps(answer: Answer, measured: Measurement) -> float | None:
         # Where var is smallest and |c| largest, eps is seen best.
         blur = np.where(np.isfinite(eps), var * (1 + np.abs(p.beta / (p.gamma * c))), np.inf)
     guess = float(eps.flat[int(np.argmin(blur))])
-    return float(f"{guess:.1e}") if guess >= LEAST_EPS and math.isfinite(guess) else None
+    return float(f"{guess:.1e}") if LEAST_EPS <= guess <= MOST_EPS else None
 
 
 def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Method) -> GradientResult:
@@ -84,7 +101,8 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
     returned = answer.gradients[parameter]
     n, done, size = measured.value, measured.done, measured.size
     a, problem_with_it = _as_numbers(name, returned, n.shape)
-    tolerance = _tolerance(a, measured, method, _coarser(returned))
+    coarser = _coarser(returned, measured.zero)
+    tolerance = _tolerance(a, measured, method, coarser)
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.abs(a - n)
     resolvable = np.isfinite(n) & np.isfinite(measured.error_bar)
@@ -96,7 +114,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
     reasons = [problem_with_it] if problem_with_it else []
     verdict = Verdict.FAIL
     if not wrong.any():
-        blunt = _largest(_over(_own_tolerance(measured, _coarser(returned)), size), live)
+        blunt = _largest(_over(_own_tolerance(measured, coarser), size), live)
         reasons = _why_inconclusive(measured, measurement, int(unresolved.sum()), blunt)
         verdict = Verdict.INCONCLUSIVE if reasons else Verdict.PASS
     of_tolerance = _over(difference, tolerance)
@@ -142,7 +160,9 @@ def _as_numbers(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, 
     if returned.shape == shape and returned.dtype.kind in "fiu":
         return returned.astype(np.float64), ""
     if returned.dtype.kind not in "fiu":
-        kind = "None" if returned.dtype == object and returned.item(0) is None else returned.dtype
+        kind = (
+            "None" if returned.dtype == object and returned.size == 1 and returned.item(0) is None else returned.dtype
+        )
         return np.full(shape, np.nan), f"{name} is {kind}; expected real numbers of shape {shape}"
     text = f"{name} has shape {returned.shape}; expected {shape}"
     if returned.shape == shape[::-1]:
@@ -167,7 +187,7 @@ def _why_inconclusive(measured: NumericalGradient, whole: Measurement, unresolve
             f"and guarded: take {_way_out(None, whole.automatic)}"
         )
     if kinks.dead_units and whole.piece.name == "network":
-        reasons.append(f"{kinks.dead_units:,} units have no active output left in the loss")
+        reasons.append(f"{kinks.dead_units:,} units have nothing left in the loss")
     if unresolved:
         reasons.append(f"{unresolved:,} of {checked:,} entries have no usable numerical value")
     if not (measured.done & (measured.size > 0)).any():

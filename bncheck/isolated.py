@@ -11,7 +11,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +51,12 @@ def check_apart(
         Ctrl-C.
     """
     root = str(Path(bncheck.__file__).parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    # Where bncheck is goes last: beside it may lie anything, and it must hide nothing.
+    script = f"import sys; sys.path.append({root!r}); from bncheck.worker import main; main()"
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "bncheck.worker"],
+        [sys.executable, "-P", "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         start_new_session=True,  # Ctrl-C reaches it through us, once
     )
     said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -78,10 +80,18 @@ def check_apart(
     except KeyboardInterrupt:
         raise Interrupted(_last_words(child, said)) from None
     finally:
-        child.kill()
-        child.wait()
+        _end(child)
         for thread in threads:
-            thread.join()
+            thread.join(LAST_WORDS)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child and what it has started: it leads a session of its own."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
 
 
 def _ask(child: subprocess.Popen[bytes], request: object) -> None:
@@ -104,7 +114,7 @@ def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResu
     if kind == "result":
         return value  # type: ignore[no-any-return]  # the worker sends a CheckResult
     if kind == "bug":
-        raise RuntimeError(f"in the process of the code under test:\n{value}")
+        raise TargetError(f"bncheck failed on it, which is a bug in bncheck:\n{value}")
     if kind == "error":
         raise TargetError(value)
     code = child.wait()
@@ -118,11 +128,13 @@ def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResu
 def _last_words(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]") -> CheckResult | None:
     with suppress(ValueError, OSError):
         child.send_signal(signal.SIGINT)
+    until = time.monotonic() + LAST_WORDS
     with suppress(queue.Empty):
         while True:
-            kind, value = said.get(timeout=LAST_WORDS)
-            if kind in ("interrupted", "result"):
-                return value  # type: ignore[no-any-return]  # the worker sends a CheckResult
+            kind, value = said.get(timeout=max(0.0, until - time.monotonic()))
+            if kind in ("interrupted", "result"):  # a result, if the code under test took the interruption
+                left: CheckResult = replace(value, interrupted=True)
+                return left
             if kind not in ("progress", "alive"):
                 return None
     return None

@@ -58,6 +58,9 @@ class Problem:
                 )
         _require_sizes(N, D, H)
         require_bn_eps(self.bn_eps, N)
+        object.__setattr__(self, "bn_eps", float(self.bn_eps))
+        if self.bn_eps < LEAST_VARIANCE:
+            _require_representable(self.X, self.W, self.b, self.bn_eps)
 
     @property
     def N(self) -> int:  # noqa: N802 - the field's name for the batch size
@@ -127,7 +130,7 @@ def random_problem(
         _require_representable(X, W, b, bn_eps)
         a, _ = network.forward(X, W, b, gamma, beta, bn_eps)
     flip = np.where((a > 0).any(axis=0), 1.0, -1.0)
-    return Problem(X, W, b, flip * gamma, flip * beta, dout, bn_eps, seed, x_mean, x_std)
+    return Problem(X, W, b, flip * gamma, flip * beta, dout, bn_eps, int(seed), float(x_mean), float(x_std))
 
 
 def require_settings(N: int, D: int, H: int, *, seed: int, bn_eps: float, x_mean: float, x_std: float) -> None:

@@ -1,11 +1,15 @@
 """Checks of code that is not ours, in a process of its own: the side that answers."""
 
+import io
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -27,9 +31,14 @@ class Line:
         self._lock = threading.Lock()
         self._timeout = timeout
         self._call: tuple[str, float] | None = None
+        self._interrupted = False
         os.dup2(2, 1)  # what it prints is no result
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)  # and there is nobody to ask
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        signal.signal(signal.SIGINT, self._interrupt)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def say(self, kind: str, value: Any = None) -> None:
@@ -42,6 +51,21 @@ class Line:
         """Note that a call begins, or with no name that it has ended."""
         self._call = (name, time.monotonic()) if name else None
 
+    def interrupted(self) -> bool:
+        """Tell whether Ctrl-C came."""
+        return self._interrupted
+
+    def end(self) -> None:
+        """End the process, whatever threads the code under test has left."""
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(0)
+
+    def _interrupt(self, _: int, __: FrameType | None) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
+
     def _watch(self) -> None:
         last = 0.0
         while True:
@@ -49,7 +73,7 @@ class Line:
             now, call = time.monotonic(), self._call
             if call is not None and now - call[1] > self._timeout:
                 self.say("error", f"{call[0]} did not return within {self._timeout:g} s")
-                os._exit(0)
+                self.end()
             if now - last > ALIVE:
                 try:
                     self.say("alive")
@@ -72,10 +96,11 @@ def main() -> None:
 
     try:
         line.calling("importing it")
-        namespace = load(target)
-        line.calling("")
+        namespace = load(target, line.interrupted)
+        line.calling("looking into it")
         code = resolve(namespace, target)
-        code.calling = line.calling
+        line.calling("")
+        code.calling, code.interrupted = line.calling, line.interrupted
         # NumPy's own settings again: the code under test may have made warnings errors.
         with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
             result = check_code(problem, code, target, method, probes, progress)
@@ -86,9 +111,10 @@ def main() -> None:
         line.say("error", str(error))
     except KeyboardInterrupt:
         line.say("stopped")
-    except Exception:  # noqa: BLE001 - told as a bug of ours, not as what the code under test did
+    except BaseException:  # noqa: BLE001 - told as a bug of ours, not as what the code under test did
         line.say("bug", traceback.format_exc())
-    os._exit(0)
+    finally:
+        line.end()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Implementations that are not ours: in as many styles as they come, right and wrong."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,7 +215,7 @@ def test_a_right_implementation_passes_in_whatever_style(style: str, checked: Ca
     assert texts == [] if not remark else remark in texts
 
 
-@pytest.mark.parametrize("x_mean", [1e2, 1e3, 1e4])
+@pytest.mark.parametrize("x_mean", [1e3, 1e4, 1e5])
 def test_a_one_pass_variance_is_noisier_at_a_far_mean_and_not_wrong(x_mean: float, tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(RIGHT["one-pass variance"][0], encoding="utf-8")
@@ -221,6 +223,110 @@ def test_a_one_pass_variance_is_noisier_at_a_far_mean_and_not_wrong(x_mean: floa
         result = check(random_problem(20, 9, 6, seed=seed, x_mean=x_mean), str(path), probes=False)
         assert result.verdict is Verdict.PASS, seed
         assert [r.code for r in result.remarks] == ["one-pass"]
+
+
+TWO_PAIRS = COURSE + changed(
+    COURSE[COURSE.index("def batchnorm_f") : COURSE.index("def relu_f")].replace("ward(", "ward_v2("),
+    VAR, "var = x.var(axis=0, ddof=1)", "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)",
+)  # fmt: skip
+BN = COURSE[: COURSE.index("def affine")] + COURSE[COURSE.index("def batchnorm_f") : COURSE.index("def relu_f")]
+MAPPING = changed(COURSE, "return dx, dgamma, dbeta", "return {'dx': dx, 'dgamma': dgamma, 'dbeta': dbeta}")
+WRAPPED = (
+    "def plain(f):\n    def wrapper(*args, **named):\n        return f(*args, **named)\n    return wrapper\n"
+    + changed(COURSE, "def batchnorm_forward", "@plain\ndef batchnorm_forward")
+)
+
+MORE_RIGHT = {
+    "a mapping of course labels": MAPPING,
+    "a test beside the functions": COURSE + "\ndef affine_backward_test(n=3):\n    raise RuntimeError\n",
+    "another function of a near name": COURSE + "\ndef bn_forward(x, mode):\n    return None\n",
+    "an output buffer that is used again": changed(
+        COURSE, "out = gamma * xhat + beta",
+        "out = _buffers.setdefault(x.shape, np.empty(x.shape))\n    out[:] = gamma * xhat + beta",
+        "import numpy as np", "import numpy as np\n_buffers = {}",
+    ),
+    "a decorator that hides the signature": WRAPPED,
+    "eps by keyword alone": changed(
+        COURSE, "gamma, beta, bn_param", "gamma, beta, *, eps", "eps = bn_param.get('eps', 1e-5)", "N = len(x)"
+    ),
+    "whatever keywords": changed(
+        COURSE, "gamma, beta, bn_param", "gamma, beta, **bn_param"
+    ),
+    "a training flag in the dict": changed(COURSE, "mu = x.mean(axis=0)", "assert bn_param['training']\n    mu = x.mean(axis=0)"),
+    "KeyboardInterrupt is caught": changed(COURSE, DX, f"try: raise KeyboardInterrupt\n    except BaseException: {DX}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("style", MORE_RIGHT)
+def test_a_right_implementation_passes_however_odd(style: str, checked: Callable[..., CheckResult]) -> None:
+    result = checked(MORE_RIGHT[style])
+    assert result.verdict is Verdict.PASS, str(result)
+    assert "batchnorm_backward.dx" in result.gradients
+
+
+@pytest.mark.parametrize("name", ["functools.py", "random.py", "numpy.py", "layers of mine.py", "ε-layers.py"])
+def test_a_file_may_have_any_name(name: str, checked: Callable[..., CheckResult]) -> None:
+    assert checked(COURSE, name, probes=False).verdict is Verdict.PASS
+
+
+def test_a_mapping_of_course_labels_is_judged_by_all_of_them(checked: Callable[..., CheckResult]) -> None:
+    result = checked(changed(MAPPING, DX, "dx = dxhat / std"))
+    assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
+
+
+def test_functions_of_two_stems_are_both_checked(checked: Callable[..., CheckResult]) -> None:
+    result = checked(changed(COURSE, DX, "dx = dxhat / std") + BN.replace("batchnorm_", "bn_"))
+    assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
+    assert result.gradients["bn_backward.dx"].verdict is Verdict.PASS
+
+
+def test_each_backward_is_held_against_its_own_forward(checked: Callable[..., CheckResult]) -> None:
+    result = checked(TWO_PAIRS, probes=False)
+    assert {key for key, g in result.gradients.items() if g.verdict is Verdict.FAIL} == set()
+    assert {f.function for f in result.forward if f.verdict is Verdict.FAIL} == {"batchnorm_forward_v2"}
+
+
+def test_gradients_that_add_up_over_calls_are_remarked(checked: Callable[..., CheckResult]) -> None:
+    source = changed(COURSE, "    dbeta = np.sum(dout, axis=0)", "    dbeta = _sum\n    dbeta += np.sum(dout, axis=0)")
+    source = changed(source, "import numpy as np", "import numpy as np\n_sum = np.zeros(4)")
+    result = checked(source, probes=False)
+    assert result.verdict is Verdict.PASS
+    assert "another-answer" in [r.code for r in result.remarks]
+
+
+def test_a_parameter_step_inside_backward_is_remarked(checked: Callable[..., CheckResult]) -> None:
+    source = changed(COURSE, "return dx, dgamma, dbeta", "gamma -= 0.1 * dgamma\n    return dx, dgamma, dbeta")
+    result = checked(source, probes=False)
+    assert result.verdict is Verdict.PASS
+    assert [r.text for r in result.remarks] == [
+        "batchnorm_backward changes the gamma that its forward function was given (a parameter step?)"
+    ]
+
+
+ODD_VALUES = {
+    "a ragged list": "[[1.0], [1.0, 2.0]]",
+    "objects": "out.astype(object)",
+    "words": "out.astype(str)",
+    "truths": "out > 0",
+    "a mapping": "{'out': out}",
+    "nothing in an array": "np.array([], dtype=object)",
+    "complex numbers": "out.astype(complex)",
+    "not a number": "out * np.nan",
+    "another shape each time": "np.zeros((len(out) + np.random.randint(9), 3))",
+}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_an_output_of_an_odd_kind_is_wrong_and_no_crash(value: str, checked: Callable[..., CheckResult]) -> None:
+    result = checked(changed(COURSE, "return out, (x, xhat", f"return {ODD_VALUES[value]}, (x, xhat"), probes=False)
+    assert {f.function for f in result.forward if f.verdict is Verdict.FAIL} == {"batchnorm_forward"}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_a_gradient_of_an_odd_kind_is_wrong_and_no_crash(value: str, checked: Callable[..., CheckResult]) -> None:
+    odd = ODD_VALUES[value].replace("out", "dx")
+    result = checked(changed(COURSE, "return dx, dgamma, dbeta", f"return {odd}, dgamma, dbeta"), probes=False)
+    assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
 
 
 BN_OUT, BN_DX = "out of batchnorm_forward", "batchnorm_backward.dx"
@@ -367,7 +473,7 @@ NO_ANSWER = {
         r"it needs the module 'no_such_thing', which is not installed here \(pip install no_such_thing\?\)",
     ),
     "raises when it is imported": ("x = 1 / 0\n", "importing it raised ZeroDivisionError: division by zero\n.*line 1"),
-    "calls sys.exit when it is imported": ("import sys; sys.exit('bye')\n", r"it calls sys.exit\('bye'\) when it is imported"),
+    "calls sys.exit when it is imported": ("import sys; sys.exit('bye')\n", r"importing it called sys.exit\('bye'\)"),
     "has nothing": ("x = 1\n", "has no functions that bncheck knows; it looks for batchnorm_forward"),
     "has half": (
         COURSE[: COURSE.index("def batchnorm_b")],
@@ -379,7 +485,7 @@ NO_ANSWER = {
     ),
     "returns too few values": (
         changed(COURSE, "return dx, dgamma, dbeta", "return dx, dgamma"),
-        "batchnorm_backward returned a tuple of 2; expected dh, dgamma, dbeta",
+        "batchnorm_backward returned a tuple of 2; expected dx, dgamma, dbeta",
     ),
     "forward returns no cache": (
         changed(COURSE, "return out, (x, xhat, mu, var, eps, std, gamma)", "return out"),
@@ -399,6 +505,17 @@ NO_ANSWER = {
         changed(COURSE, DX, "dx = dxhat.astype(np.float)"),
         r"NumPy removed np.float; write float\)",
     ),
+    "raises KeyboardInterrupt": (
+        changed(COURSE, DX, "raise KeyboardInterrupt('mine')"),
+        "batchnorm_backward raised KeyboardInterrupt: mine",
+    ),
+    "raises what is no Exception": (changed(COURSE, DX, "raise GeneratorExit"), "batchnorm_backward raised GeneratorExit"),
+    "an error that cannot say what it is": (
+        changed(COURSE, DX, "raise type('E', (ValueError,), {'__str__': lambda _: 1 / 0})"),
+        "batchnorm_backward raised E: \\(its message cannot be read\\)",
+    ),
+    "a module of Python 2": ("import cPickle\n", "it is written for Python 2 \\(it needs the module 'cPickle'\\)"),
+    "a name of Python 2": (changed(COURSE, DX, "xrange(3)"), "it is written for Python 2"),
     "crashes": (changed(COURSE, DX, "import ctypes; ctypes.string_at(0)"), "killed by SIGSEGV \\(a segmentation fault\\)"),
     "ends its process": (changed(COURSE, DX, "import os; os._exit(7)"), "it ended its process with exit code 7"),
 }  # fmt: skip
@@ -424,6 +541,40 @@ def test_code_that_gives_no_answer_is_told_in_words(conduct: str, checked: Calla
 def test_code_that_hangs_is_ended_and_named(source: str, said: str, checked: Callable[..., CheckResult]) -> None:
     with pytest.raises(TargetError, match=said):
         checked(source, timeout=1.0)
+
+
+def test_a_class_that_cannot_be_made_or_hangs_is_told_in_words(checked: Callable[..., CheckResult]) -> None:
+    with pytest.raises(TargetError, match="looking into it did not return within 1 s"):
+        checked("import time\nclass Net:\n    def __init__(self): time.sleep(99)\n", "net.py:Net", timeout=1.0)
+    with pytest.raises(TargetError, match=r"making .*Net without arguments raised ValueError: no"):
+        checked("class Net:\n    def __init__(self): raise ValueError('no')\n", "net.py:Net")
+
+
+def test_processes_that_the_code_leaves_behind_are_not_waited_for(checked: Callable[..., CheckResult]) -> None:
+    started = time.monotonic()
+    checked("import subprocess; subprocess.Popen(['sleep', '60'])\n" + COURSE, probes=False)
+    checked("import os, time\nif os.fork() == 0: time.sleep(60)\n" + COURSE, probes=False)
+    assert time.monotonic() - started < 30
+
+
+def test_a_path_object_is_a_target(tmp_path: Path, problem: Problem) -> None:
+    (tmp_path / "layers.py").write_text(COURSE, encoding="utf-8")
+    assert check(problem, tmp_path / "layers.py", probes=False).verdict is Verdict.PASS
+
+
+def test_gradients_that_a_file_does_not_have_leave_nothing_to_check(checked: Callable[..., CheckResult]) -> None:
+    with pytest.raises(TargetError, match=r"only dX leaves nothing of .*layers.py to check"):
+        checked(BN, only=["dX"])
+
+
+def test_a_pattern_keeps_the_name_after_its_colon(tmp_path: Path) -> None:
+    body = textwrap.indent(COURSE.replace("def ", "@staticmethod\ndef "), "    ")
+    source = COURSE + f"\nclass Wrong:\n{changed(body, DX, 'dx = dxhat')}\n"
+    (tmp_path / "layers.py").write_text(source, encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    small = ["--N", "4", "--D", "3", "--H", "2", "--no-probes"]
+    assert CliRunner().invoke(main, ["run", f"{tmp_path}/*", *small]).exit_code == 0
+    assert CliRunner().invoke(main, ["run", f"{tmp_path}/*.py:Wrong", *small]).exit_code == 1
 
 
 def test_all_wrong_shapes_are_told_at_once_with_a_guess(checked: Callable[..., CheckResult]) -> None:
@@ -504,7 +655,9 @@ def test_what_the_code_prints_goes_to_stderr(tmp_path: Path) -> None:
         "--format",
         "json",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # As on most machines: what a program prints to a pipe waits in a buffer.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.startswith("{")
     assert done.stderr == "by Python\nby a shell\n"
 

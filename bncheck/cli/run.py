@@ -18,7 +18,7 @@ from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.errors import TargetError
 from bncheck.method import ENGINES, GRADIENTS
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.problem import random_problem
+from bncheck.problem import Problem, random_problem
 from bncheck.progress import Progress, silent
 from bncheck.render import FORMATS, no_answer_as_json
 from bncheck.render.summary import Line, Summary
@@ -104,11 +104,22 @@ def run(
     problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
     names = [name for target in targets or ("reference",) for name in expanded(target)]
     output = Output(format_, several=len(names) > 1)
-    lines = []
+    lines: list[Line] = []
+    try:
+        code = _each(names, problem, output, lines, {**method, "probes": not no_probes})
+    finally:
+        output.end(lines)
+    return code
+
+
+def _each(
+    names: Sequence[str], problem: Problem, output: "Output", lines: list[Line], options: dict[str, Any]
+) -> ExitCode:
+    """Check one target after the other, and return the exit code of all of them."""
     for name in names:
         try:
             with _progress() as progress:
-                result = check(problem, name, **method, probes=not no_probes, progress=progress)
+                result = check(problem, name, **options, progress=progress)
         except InterruptedCheck as interrupted:
             output.result(interrupted.result)
             click.echo(f"{interrupted}.".capitalize(), err=True)
@@ -119,7 +130,6 @@ def run(
         else:
             output.result(result)
             lines.append(Line.of(name, result))
-    output.end(lines)
     verdicts = [line.verdict for line in lines if line.verdict is not None]
     if not verdicts:
         return ExitCode.NO_ANSWER
@@ -162,7 +172,7 @@ class Output:
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """Show a bar on stderr where that is a terminal and the work takes long enough to see it."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield silent
         return
     from rich.progress import (  # noqa: PLC0415 - only where somebody looks

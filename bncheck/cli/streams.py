@@ -46,6 +46,8 @@ def write(content: RenderableType | str) -> None:
         with console.capture() as captured:
             console.print(content)
         content = "\n".join(line.rstrip() for line in captured.get().split("\n"))
+    if sys.stdout is None:  # closed before we came
+        return
     try:
         sys.stdout.write(content)
         sys.stdout.flush()

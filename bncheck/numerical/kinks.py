@@ -10,7 +10,8 @@ from bncheck.problem import FloatArray
 
 # The bound is sharp (measured |dy| / reach: 1.000), so it gets one per cent to round in.
 MARGIN = 1.01
-# y itself is rounded by about kappa u; a code under test may round it otherwise than we do.
+# y itself is rounded by about kappa u, and the mean of equal numbers by a share of N u; a code
+# under test may round it otherwise than we do.
 ROUNDING_OF_Y = 8.0
 
 
@@ -28,7 +29,7 @@ def within_reach(base: BasePoint, scheme: Scheme, steps: Steps) -> npt.NDArray[n
     reach = np.maximum(s["gamma"] * xhat, s["beta"])
     reach = np.maximum(reach, _reach_of_rows(base, s["X"], s["h"], xhat))
     reach = np.maximum(reach, _reach_of_weights(base, s["W"], xhat))
-    uncertain = ROUNDING_OF_Y * U * (gamma * (base.kappa_in_bars + xhat) + beta)
+    uncertain = (ROUNDING_OF_Y + base.problem.N) * U * (gamma * (base.kappa_in_bars + xhat) + beta)
     near: npt.NDArray[np.bool_] = np.abs(base.y) < MARGIN * reach + uncertain
     return near
 

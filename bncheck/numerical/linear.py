@@ -4,7 +4,6 @@ Each entry is still moved, and the outputs that it moves are still subtracted: f
 h_n + t W_d, for W[d,j] the column h_j + t X_d, for y[n,j] itself alone.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,7 +50,7 @@ def linear_bars(problem: Problem, piece: Piece, scheme: Scheme, steps: Steps, na
     return Bars(
         {name: np.zeros(1) for name in names},
         {name: factor * reached[name] / steps[name] for name in names},
-        {name: (CONDITIONING_FACTOR + math.sqrt(terms[name])) * U * size[name] for name in names},
+        {name: (CONDITIONING_FACTOR + terms[name]) * U * size[name] for name in names},
         {name: size[name] for name in names},
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bncheck.method import Method
-from bncheck.numerical.bars import Bars, PerParameter, bars_of
+from bncheck.numerical.bars import Bars, bars_of
 from bncheck.numerical.basepoint import BasePoint, U
 from bncheck.numerical.full import Evaluated, full_gradients
 from bncheck.numerical.kinks import within_reach
@@ -23,6 +23,10 @@ from bncheck.results import Audit, Cause, Kinks, Measurement, NumericalGradient
 # An audit takes fewer entries where a forward pass is dear, down to the minimum: about as many
 # products as AUDIT_COST.
 LEAST_AUDIT, AUDIT_COST = 8, 2**29
+# The share of the automatic steps at which one is differentiated.
+FINER = 1 / 8
+# How many times its scatter the rounding of a forward pass that is not ours is taken to be.
+SCATTERS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ def measure(
     full engine, and the truncation is measured at two steps instead of bounded.
     """
     ground = prepare(problem, piece, method, names)
+    if own is not None and method.step == "auto":
+        ground = _finer(ground)
     rng = np.random.default_rng([problem.seed or 0, 1])  # not the stream of the problem
     audit, interrupted = None, False
     if own is not None or method.engine == "full":
@@ -66,9 +72,13 @@ def measure(
         evaluated, interrupted = _by_full(ground, forward, entries, progress)
         asked = {name: len(flat) for name, flat in entries.items()}
         if own is not None and not interrupted:
-            twice = replace(ground, steps={name: 2 * s for name, s in ground.steps.items()})
-            again, interrupted = _by_full(twice, own, entries, silent)
-            ground = replace(ground, bars=_bars_of_another(ground, own, evaluated, again))
+            found = [evaluated]
+            for multiple in (2.0, 1.01):
+                other = replace(ground, steps={name: multiple * s for name, s in ground.steps.items()})
+                again, stopped = _by_full(other, own, entries, silent)
+                interrupted |= stopped
+                found.append(again)
+            ground = replace(ground, bars=_bars_of_another(ground, found))
     else:
         values = ground.local(progress)
         evaluated = {name: _everything(value) for name, value in values.items()}
@@ -77,7 +87,7 @@ def measure(
     return Measurement(
         problem=ground.problem,
         piece=piece,
-        gradients=_with_bars(ground, evaluated, asked),
+        gradients=_with_bars(ground, evaluated, asked, own is not None),
         output=ground.output,
         output_bar=ground.output_bar,
         one_pass_bar=ground.one_pass_bar,
@@ -88,6 +98,13 @@ def measure(
         own=own is not None,
         interrupted=interrupted,
     )
+
+
+def _finer(ground: Ground) -> Ground:
+    """Take smaller steps, for a forward pass that may bend on a smaller scale than batch norm."""
+    rounding = {name: bar / FINER for name, bar in ground.bars.rounding.items()}
+    steps = {name: FINER * step for name, step in ground.steps.items()}
+    return replace(ground, steps=steps, bars=replace(ground.bars, rounding=rounding))
 
 
 def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]) -> Ground:
@@ -103,14 +120,14 @@ def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]
             y = piece.arrays(problem)["y"]
             near, active = np.abs(y) <= 1.01 * scheme.reach * steps["y"], y > 0
         guarded = replace(problem, dout=np.where(near, 0.0, problem.dout))
-        bar = (8 + np.sqrt(problem.D)) * U * magnitude(problem) * (piece is AFFINE)
+        bar = (8 + problem.D) * U * magnitude(problem) * (piece is AFFINE)
         return Ground(
             problem=guarded,
             piece=piece,
             scheme=scheme,
             steps=steps,
             bars=linear_bars(guarded, piece, scheme, steps, names),
-            kinks=_kinks(near, active),
+            kinks=_kinks(near, active, problem.dout),
             local=lambda _: linear_gradients(guarded, piece, scheme, steps, names),
             output=output,
             output_bar=bar,
@@ -127,26 +144,29 @@ def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]
         scheme=scheme,
         steps=steps,
         bars=bars_of(point, scheme, steps, names),
-        kinks=_kinks(near, base.y > 0 if piece is NETWORK else ~never),
+        kinks=_kinks(near, base.y > 0 if piece is NETWORK else ~never, problem.dout),
         local=lambda progress: local_gradients(point, scheme, steps, names, progress),
         output=np.maximum(base.y, 0.0) if piece is NETWORK else base.y,
-        output_bar=_rounding_of_batchnorm(base, 1.0),
-        one_pass_bar=_rounding_of_batchnorm(base, 1 + base.kappa),
+        output_bar=_rounding_of_batchnorm(base),
+        one_pass_bar=_rounding_of_batchnorm(base, one_pass=True),
         one_pass_noise=float(1 + base.kappa.max()),
     )
 
 
-def _kinks(near: npt.NDArray[np.bool_], active: npt.NDArray[np.bool_]) -> Kinks:
-    alive = (active & ~near).any(axis=0)
+def _kinks(near: npt.NDArray[np.bool_], active: npt.NDArray[np.bool_], dout: FloatArray) -> Kinks:
+    alive = (active & ~near & (dout != 0)).any(axis=0)
     return Kinks(int(near.sum()), near.size, int((~alive).sum()))
 
 
-def _rounding_of_batchnorm(base: BasePoint, noise: FloatArray | float) -> FloatArray:
-    """Bound how far apart two float64 forward passes may come out, (N,H)."""
-    gamma, beta = np.abs(base.problem.gamma), np.abs(base.problem.beta)
-    factor = 8 + np.sqrt(base.problem.N + base.problem.D)
-    bound: FloatArray = factor * U * (gamma * noise * (1 + base.kappa) * (1 + np.abs(base.xhat)) + beta)
-    return bound
+def _rounding_of_batchnorm(base: BasePoint, *, one_pass: bool = False) -> FloatArray:
+    """Bound how far apart two float64 forward passes may come out, (N,H).
+
+    A variance E[x^2] - E[x]^2 errs by kappa^2 u of itself, and moves xhat by half of that.
+    """
+    gamma, beta, xhat, kappa = np.abs(base.problem.gamma), np.abs(base.problem.beta), np.abs(base.xhat), base.kappa
+    factor = (8 + base.problem.N + base.problem.D) * U
+    bound: FloatArray = factor * (gamma * (1 + kappa) * (1 + xhat) + beta)
+    return bound + factor * gamma * xhat * kappa * (1 + kappa) if one_pass else bound
 
 
 def _by_full(
@@ -155,29 +175,22 @@ def _by_full(
     return full_gradients(forward, ground.piece, ground.problem, ground.scheme, ground.steps, entries, progress)
 
 
-def _bars_of_another(
-    ground: Ground, own: Forward, at_step: Mapping[str, Evaluated], at_twice: Mapping[str, Evaluated]
-) -> Bars:
-    """Return the bars for a forward pass that is not ours.
+def _bars_of_another(ground: Ground, at: Sequence[Mapping[str, Evaluated]]) -> Bars:
+    """Return the bars for a forward pass that is not ours, from estimates at s, 2s and 1.01 s.
 
-    The error falls as step^order, so estimates at two steps differ by 2^order - 1 times the error
-    of the better one; doubled, and with batch norm's own bound for what both leave out. What is
-    larger than batch norm's output is rounded as much more coarsely.
+    Nothing is known of it, so both parts are measured. Its truncation error at 2s is at least
+    half as large again as at s, so twice the difference bounds it; and estimates at nearly the
+    same step scatter as its rounding does.
     """
-    piece, bars = ground.piece, ground.bars
-    arrays = {name: a for name, a in piece.arrays(ground.problem).items() if name in piece.beside(piece.inputs[0])}
-    largest = float(np.abs(own(arrays)).max()), float(np.abs(ground.output).max())
-    larger = max(1.0, largest[0] / largest[1]) if largest[1] else 1.0
-    truncation = {}
-    for name, found in at_step.items():
-        differ = np.abs(found.value - at_twice[name].value) / (2**ground.scheme.order - 1)
-        differ = np.where(at_twice[name].unresolved, np.inf, differ)
-        truncation[name] = 2 * differ + larger * bars.truncation[name]
-
-    def scaled(part: PerParameter) -> PerParameter:
-        return {name: larger * value for name, value in part.items()}
-
-    return Bars(truncation, scaled(bars.rounding), scaled(bars.conditioning), scaled(bars.size))
+    truncation, rounding = {}, {}
+    for name, found in at[0].items():
+        twice, beside = at[1][name], at[2][name]
+        differ = 2 * np.abs(found.value - twice.value) + ground.bars.truncation[name]
+        truncation[name] = np.where(twice.unresolved | beside.unresolved, np.inf, differ)
+        scatter = np.where(found.done, np.abs(found.value - beside.value), 0.0)
+        spread = np.sqrt((scatter * scatter).mean(axis=0 if scatter.ndim == 2 else None))
+        rounding[name] = ground.bars.rounding[name] + SCATTERS * spread
+    return replace(ground.bars, truncation=truncation, rounding=rounding)
 
 
 def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.random.Generator) -> Audit:
@@ -200,8 +213,9 @@ def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.
         raise KeyboardInterrupt
     differences, shares_of_bar = [np.zeros(0)], [np.zeros(0)]
     for name, found in evaluated.items():
-        usable = found.done & ~found.unresolved
-        bar = np.broadcast_to(bars.rounding[name] + bars.conditioning[name], usable.shape)[usable]
+        bar = np.broadcast_to(bars.rounding[name] + bars.conditioning[name], found.value.shape)
+        usable = found.done & ~found.unresolved & np.isfinite(bar + bars.truncation[name])
+        bar = bar[usable]
         difference = np.abs(found.value - values[name])[usable]
         differences.append(difference)
         shares_of_bar.append(_ratio(difference, bar))
@@ -210,11 +224,11 @@ def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.
 
 
 def _with_bars(
-    ground: Ground, evaluated: Mapping[str, Evaluated], asked: Mapping[str, int]
+    ground: Ground, evaluated: Mapping[str, Evaluated], asked: Mapping[str, int], own: bool
 ) -> dict[str, NumericalGradient]:
     # Batch norm cancels b; and if N = 1, h - mu is 0 whatever h is.
-    zeros = {NETWORK: {"b"}}.get(ground.piece, set())
-    if ground.problem.N == 1 and ground.piece in (NETWORK, BATCHNORM):
+    zeros = {"b"} if ground.piece is NETWORK and not own else set()
+    if ground.problem.N == 1 and ground.piece in (NETWORK, BATCHNORM) and not own:
         zeros = {"X", "W", "b", "gamma", "h"}
     gradients = {}
     for name, found in evaluated.items():

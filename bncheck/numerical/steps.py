@@ -38,7 +38,7 @@ def automatic_steps(base: BasePoint, scheme: Scheme) -> Steps:
     wide = np.maximum(delta, SINGLE_ROW_SHARE)
     # Where xhat is tiny (var << eps) and beta is 0, all of y lies near the kink: move less.
     with np.errstate(divide="ignore", invalid="ignore"):  # a zero scale sets no limit
-        nearness = np.median(np.abs(base.y), axis=0) / np.abs(p.gamma)
+        nearness = np.abs(base.y).mean(axis=0) / np.abs(p.gamma)
         q = np.where(nearness > 0, np.minimum(nearness, 1.0), 1.0)
         h = q * np.minimum(delta * sigma / base.spread_of_one, wide * sigma)
         x = 1 / (np.abs(W) / h).max(axis=1)

@@ -10,6 +10,7 @@ from bncheck.pieces import Piece
 from bncheck.problem import Problem
 from bncheck.results import Answer, FunctionNote, Remark, TargetInfo
 from bncheck.targets import staged
+from bncheck.targets.calling import raised
 from bncheck.targets.course import CourseFunctions
 from bncheck.targets.whole_network import WholeNetwork
 
@@ -24,6 +25,17 @@ INTERFACES = (
 )
 
 
+def _instance(made: type, name: str) -> Any:
+    """Return an instance; or the class itself if it only carries functions and cannot be made so."""
+    try:
+        return made()
+    except (Exception, SystemExit) as error:
+        functions = [v for v in vars(made).values() if callable(v) or isinstance(v, staticmethod)]
+        if any(isinstance(v, staticmethod) for v in functions):
+            return made
+        raise TargetError(raised(f"making {name} without arguments", error)) from error
+
+
 class Target(Protocol):
     """Code under test, whatever its interface."""
 
@@ -31,6 +43,7 @@ class Target(Protocol):
     pieces: tuple[Piece, ...]  # what it has functions for
     notes: tuple[FunctionNote, ...]  # functions that gave nothing to compare
     calling: Callable[[str], None]  # told the name of each function that is called
+    interrupted: Callable[[], bool]  # whether a KeyboardInterrupt is Ctrl-C
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
@@ -58,13 +71,14 @@ def resolve(target: Any, name: str | None = None) -> Target:
         target = SimpleNamespace(**{str(key): value for key, value in target.items()})
     name = name or str(getattr(target, "__name__", type(target).__name__))
     if isinstance(target, type) and not isinstance(target.__dict__.get("forward"), staticmethod):
-        try:
-            target = target()
-        except TypeError as error:
-            raise TargetError(f"{name} cannot be made without arguments: {error}") from error
-    if CourseFunctions.recognised(target):
+        target = _instance(target, name)
+    try:
+        course = CourseFunctions.recognised(target)
+        missing = [half for half in ("forward", "backward") if not callable(getattr(target, half, None))]
+    except Exception as error:
+        raise TargetError(raised(f"looking into {name}", error)) from error
+    if course:
         return CourseFunctions(target, name)
-    missing = [half for half in ("forward", "backward") if not callable(getattr(target, half, None))]
     if missing:
         raise InvalidInput(f"{name} has no functions that bncheck knows; it looks for {INTERFACES}")
     return WholeNetwork(target, name)

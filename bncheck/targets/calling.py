@@ -3,13 +3,14 @@
 import inspect
 import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bncheck.errors import NotImplementedYet, TargetError
+from bncheck.layers import Array
 from bncheck.pieces import Piece
 from bncheck.problem import Problem
 from bncheck.results import Remark
@@ -20,12 +21,15 @@ OURS = str(__file__).rsplit("targets", 1)[0]
 class Caller:
     """Calls a target's functions and collects what is worth a remark, each once.
 
-    ``calling`` is told the name of each function when its call begins, and "" when it has ended.
+    ``calling`` is told the name of each function when its call begins, and "" when it has ended;
+    ``interrupted`` tells Ctrl-C from a KeyboardInterrupt that the code raises itself.
     """
 
     def __init__(self) -> None:
         self._remarks: dict[tuple[str, str], Remark] = {}
+        self._kept: list[tuple[str, Array, Array]] = []
         self.calling: Callable[[str], None] = lambda _: None
+        self.interrupted: Callable[[], bool] = lambda: True
 
     @property
     def remarks(self) -> tuple[Remark, ...]:
@@ -36,7 +40,7 @@ class Caller:
         """Note something that is no verdict; the same code and text once."""
         self._remarks[code, text] = Remark(code, text)
 
-    def call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Call a function; arrays are handed over as copies that it may write into.
 
         Raises
@@ -47,22 +51,32 @@ class Caller:
         given = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
         self.calling(name)
         try:
-            returned = function(*given)
-        except Exception as error:
+            returned = function(*given, **named)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and self.interrupted():
+                raise
             raise TargetError(raised(name, error)) from error
-        except SystemExit as error:
-            raise TargetError(f"{name} called sys.exit({error.code!r})") from error
         finally:
             self.calling("")
-        for number, (before, after) in enumerate(zip(arguments, given, strict=True)):
-            if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=True):
-                which = argument_name(function, number)
+        arrays = [
+            (argument_name(function, number), before, after)
+            for number, (before, after) in enumerate(zip(arguments, given, strict=True))
+            if isinstance(before, np.ndarray)
+        ]
+        for which, before, after in arrays:
+            if not np.array_equal(before, after, equal_nan=True):
                 self.remark("mutates-input", f"{name} writes into its {which} (it was given a copy)")
+        self._kept, kept = [entry for entry in arrays if np.array_equal(*entry[1:], equal_nan=True)], self._kept
+        for which, before, after in kept:
+            if not np.array_equal(before, after, equal_nan=True):
+                text = f"{name} changes the {which} that its forward function was given (a parameter step?)"
+                self.remark("parameter-step", text)
         return returned
 
-    def forward(self, name: str, function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
+    def forward(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any, Any]:
         """Return the output and the cache of a forward function."""
-        returned = self.call(name, function, *arguments)
+        self._kept = []
+        returned = self.call(name, function, *arguments, **named)
         if returned is None:
             raise NotImplementedYet(f"{name} returns None: not implemented yet")
         if not isinstance(returned, tuple | list) or len(returned) != 2:
@@ -72,38 +86,60 @@ class Caller:
         return returned[0], returned[1]
 
     def backward(
-        self, name: str, function: Callable[..., Any], inputs: Sequence[str], *arguments: Any
+        self, name: str, function: Callable[..., Any], labels: Mapping[str, str], *arguments: Any
     ) -> dict[str, Any]:
-        """Return what a backward function gives, by input name; a tuple is in their order."""
+        """Return what a backward function gives, by input name.
+
+        ``labels`` says what it calls each gradient, in the order of a tuple; a network's dh, the
+        last, may be left out. A mapping has the labels, or d and the input's name, as its keys.
+        """
         returned = self.call(name, function, *arguments)
-        expected = ", ".join(f"d{i}" for i in inputs)
+        required = {i: label for i, label in labels.items() if i != "h" or len(labels) <= 3}
+        expected = ", ".join(required.values())
         if returned is None:
             raise NotImplementedYet(f"{name} returns None: not implemented yet")
         if isinstance(returned, Mapping):
             known = {str(key).lower(): value for key, value in returned.items()}
-            found = {i: known[f"d{i}".lower()] for i in inputs if f"d{i}".lower() in known}
-            missing = [f"d{i}" for i in inputs if i not in found and i != "h"]
+            keys = {i: [k for k in (label.lower(), f"d{i}".lower()) if k in known] for i, label in labels.items()}
+            missing = [required[i] for i in required if not keys[i]]
             if missing:
                 raise TargetError(f"{name} returned no {' and no '.join(missing)}; expected {expected}")
-            return found
-        wanted = [i for i in inputs if i != "h" or inputs[0] == "h"]
-        if len(wanted) == 1 and not isinstance(returned, tuple | list):
-            return {wanted[0]: returned}
-        if not isinstance(returned, tuple | list) or len(returned) not in {len(wanted), len(inputs)}:
+            return {i: known[found[0]] for i, found in keys.items() if found}
+        if len(required) == 1 and not isinstance(returned, tuple | list):
+            return dict.fromkeys(required, returned)
+        if not isinstance(returned, tuple | list) or len(returned) not in {len(required), len(labels)}:
             raise TargetError(f"{name} returned {told(returned)}; expected {expected}")
         if all(value is None for value in returned):
             raise NotImplementedYet(f"{name} returns None: not implemented yet")
-        return dict(zip(inputs, returned, strict=False))
+        return dict(zip(labels, returned, strict=False))
 
     def settle(self, name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Return a value as an array; a vector written as a row or a column is taken as one."""
-        array = np.asarray(value)
+        """Return a value as an array of its own; a vector written as a row or a column is taken as one."""
+        try:
+            array = np.array(value)
+        except Exception:  # noqa: BLE001 - a ragged list, an __array__ that raises: judged as no numbers
+            return np.array(object())
         if array.shape != shape and len(shape) == 1 and array.shape in ((1, *shape), (*shape, 1)):
             self.remark("shape", f"{name} has shape {array.shape}; taken as {shape}")
             array = array.reshape(shape)
         if array.dtype.kind == "f" and array.dtype.itemsize < 8:
             self.remark("dtype", f"{name} is {array.dtype}; judged by the rounding of that")
         return array
+
+    def differentiable(self, name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        """Return an output that the full engine can subtract: real numbers of that shape, its own.
+
+        Raises
+        ------
+        TargetError
+            It is something else, if only for these inputs.
+        """
+        array = self.settle(name, value, shape)
+        if array.shape != shape or array.dtype.kind not in "fiu":
+            raise TargetError(
+                f"{name} returned {array.dtype} of shape {array.shape}; expected numbers of shape {shape}"
+            )
+        return array.astype(np.float64)
 
 
 def shapes(piece: Piece, problem: Problem) -> dict[str, tuple[int, ...]]:
@@ -130,16 +166,28 @@ def told(value: Any) -> str:
 
 def raised(name: str, error: BaseException) -> str:
     """Say that something raised: the error, what is known of it, and its own frames."""
-    text = f"{name} raised {type(error).__name__}: {error}"
-    removed = re.search(r"module 'numpy' has no attribute '(\w+)'", str(error))
+    if isinstance(error, SystemExit):
+        return f"{name} called sys.exit({error.code!r})"
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - an error of theirs that cannot say what it is
+        message = "(its message cannot be read)"
+    text = f"{name} raised {type(error).__name__}: {message[:LONGEST]}{'...' * (len(message) > LONGEST)}"
+    removed = re.search(r"module 'numpy' has no attribute '(\w+)'", message)
     if removed:
         text += f" (NumPy removed np.{removed[1]}; write {REMOVED.get(removed[1], 'what replaced it')})"
     if isinstance(error, EOFError):
         text += " (it asks for input; there is none)"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(OURS)]
-    return "\n".join([text, *(line.rstrip("\n") for line in traceback.format_list(frames))])
+    if isinstance(error, NameError) and error.name in PYTHON_2_NAMES:
+        text += " (it is written for Python 2)"
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not f.filename.startswith((OURS, "<frozen")) and "importlib" not in f.filename]
+    return "\n".join([text, *(line.rstrip("\n") for line in traceback.format_list(theirs[-DEEPEST:]))])
 
 
+# What is shown of a message, and of the frames of a recursion.
+LONGEST, DEEPEST = 500, 8
+PYTHON_2_NAMES = {"xrange", "raw_input", "unicode", "basestring", "reduce", "long"}
 REMOVED = {
     "float": "float", "int": "int", "bool": "bool", "object": "object", "complex": "complex",
     "product": "np.prod", "cumproduct": "np.cumprod", "sometrue": "np.any", "alltrue": "np.all",

@@ -30,15 +30,30 @@ FORWARD, BACKWARD = "forward|fwd|fprop", "backward|bwd|bprop|backprop"
 LABELS = {"X": "dx", "h": "dx", "y": "dx", "W": "dw"}
 
 
-def functions_of(namespace: Any, piece: Piece, direction: str) -> dict[str, str]:
-    """Return the names of a piece's functions by their suffix: "" or "_alt", ..."""
-    pattern = re.compile(rf"(?:{STEMS[piece]})_?(?:{direction})(?:_pass)?(\d*|_\w+)", re.IGNORECASE)
+def functions_of(namespace: Any, piece: Piece, direction: str) -> dict[tuple[str, str], str]:
+    """Return the names of a piece's functions by stem and suffix: ("batchnorm", ""), ("bn", "_alt"), ...
+
+    One with a suffix that cannot be called as such a function is something else, such as a test.
+    """
+    pattern = re.compile(rf"({STEMS[piece]})_?(?:{direction})(?:_pass)?(\d*|_\w+)", re.IGNORECASE)
+    arguments = [None] * (2 if direction == BACKWARD else len(ARGUMENTS[piece]))
     found = {}
-    for name in dir(namespace):
+    for name in map(str, dir(namespace)):
         match = pattern.fullmatch(name)
-        if match and callable(getattr(namespace, name, None)):
-            found[match[1]] = name
+        function = getattr(namespace, name, None) if match else None
+        if match and callable(function) and (not match[2] or _takes(function, arguments)):
+            found[match[1].lower(), match[2]] = name
     return found
+
+
+def _takes(function: Callable[..., Any], arguments: list[None]) -> bool:
+    try:
+        inspect.signature(function).bind_partial(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # it does not tell
+        return True
+    return True
 
 
 class CourseFunctions(Caller):
@@ -58,15 +73,17 @@ class CourseFunctions(Caller):
         return any(functions_of(namespace, BATCHNORM, d) for d in (FORWARD, BACKWARD))
 
     def _paired(self, piece: Piece) -> Iterator[tuple[str, str]]:
-        """Yield each backward function with its forward: that of the same suffix, or the plain."""
+        """Yield each backward function with its forward: of its own stem and suffix, or the nearest."""
         forwards = functions_of(self._namespace, piece, FORWARD)
-        for suffix, backward in functions_of(self._namespace, piece, BACKWARD).items():
-            forward = forwards.get(suffix) or forwards.get("")
+        backwards = functions_of(self._namespace, piece, BACKWARD)
+        for (stem, suffix), backward in sorted(backwards.items(), key=lambda item: item[0][1]):
+            near = [(stem, suffix), (stem, ""), *((other, s) for s in (suffix, "") for other, _ in forwards)]
+            forward = next((forwards[key] for key in near if key in forwards), None)
             if forward:
                 yield forward, backward
             elif piece is BATCHNORM:
                 raise TargetError(f"{backward} has no forward function beside it")
-        if piece is BATCHNORM and forwards and not functions_of(self._namespace, piece, BACKWARD):
+        if piece is BATCHNORM and not backwards:
             raise TargetError(f"{', '.join(forwards.values())} has no backward function beside it")
 
     def run(self, piece: Piece, problem: Problem) -> list[Answer]:
@@ -98,9 +115,8 @@ class CourseFunctions(Caller):
         arrays = piece.arrays(problem)
         inputs = ARGUMENTS[piece]
         out, cache = self._forward(forward, inputs, arrays, problem)
-        function = getattr(self._namespace, backward)
-        found = self.backward(backward, function, inputs, problem.dout, cache)
         labels = {name: LABELS.get(name, f"d{name}") for name in inputs}
+        found = self.backward(backward, getattr(self._namespace, backward), labels, problem.dout, cache)
         expected = shapes(piece, problem)
         return Answer(
             piece=piece,
@@ -112,7 +128,9 @@ class CourseFunctions(Caller):
                 for name, value in found.items()
             },
             labels=labels,
-            forward=lambda moved: np.asarray(self._forward(forward, inputs, moved, problem)[0]),
+            forward=lambda moved: self.differentiable(
+                forward, self._forward(forward, inputs, moved, problem)[0], problem.dout.shape
+            ),
         )
 
     def _forward(
@@ -122,34 +140,50 @@ class CourseFunctions(Caller):
         given = [arrays[i] for i in inputs]
         if "gamma" not in inputs:
             return self.forward(name, function, *given)
-        more = list(_parameters(function, len(inputs), problem))
-        return self.forward(name, function, *given, *more)
+        more, named = _parameters(function, len(inputs), problem)
+        return self.forward(name, function, *given, *more, **named)
 
 
-def _parameters(function: Callable[..., Any], given: int, problem: Problem) -> Iterator[Any]:
-    """Yield what a batch norm takes after gamma and beta: by position, as its names tell.
+def _parameters(function: Callable[..., Any], given: int, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
+    """Return what a batch norm takes after gamma and beta, by position and by name, as its names tell.
 
     Course code takes a dict ("bn_param"); other code takes eps, a mode, momentum, running
     statistics, each by itself.
     """
     H, eps = problem.H, problem.bn_eps
-    known = {"mode": "train", "momentum": 0.9, "running_mean": np.zeros(H), "running_var": np.ones(H)}
+    known: dict[str, Any] = {"mode": "train", "momentum": 0.9, "train": True, "training": True, "is_training": True}
+    known |= {f"{kind}_{what}": value for kind in ("running", "moving") for what, value in _statistics(H)}
     everything = {**known, "eps": eps, "epsilon": eps, "bn_eps": eps}
     try:
-        parameters = list(inspect.signature(function).parameters.values())[given:]
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        parameters = []
-    for parameter in parameters:
-        if parameter.kind not in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            return
+        return [dict(everything)], {}
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    for number, parameter in enumerate(parameters):
         name = parameter.name.lower()
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            positional.append(dict(everything))
+            continue
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named |= {} if positional else {"eps": eps}  # a wrapper's *args, **named: the dict is enough
+            continue
+        if number < given and parameter.kind is not parameter.KEYWORD_ONLY:
+            continue
         if "eps" in name:
-            yield eps
-        elif name in known:
-            yield known[name]
-        elif "train" in name:
-            yield True
+            value: Any = eps
+        elif name in known or "train" in name:
+            value = known.get(name, True)
         elif parameter.default is parameter.empty or "param" in name:
-            yield dict(everything)
+            value = dict(everything)
         else:
-            yield parameter.default
+            value = parameter.default
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            named[parameter.name] = value
+        else:
+            positional.append(value)
+    return positional, named
+
+
+def _statistics(H: int) -> list[tuple[str, Array]]:
+    return [("mean", np.zeros(H)), ("var", np.ones(H))]

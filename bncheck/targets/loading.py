@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,9 +15,11 @@ from bncheck.errors import InvalidInput, TargetError
 from bncheck.targets.calling import raised
 
 PYTHON_2 = re.compile(
-    r"Missing parentheses in call to|multiple exception types must be parenthesized"
-    r"|leading zeros in decimal integer|inconsistent use of|invalid decimal literal"
+    r"Missing parentheses in call to|multiple exception types must be parenthesized|leading zeros in decimal integer"
 )
+
+
+PYTHON_2_MODULES = {"cPickle", "urllib2", "StringIO", "Queue", "ConfigParser", "Tkinter"}
 
 
 def expanded(target: str) -> list[str]:
@@ -27,17 +30,21 @@ def expanded(target: str) -> list[str]:
     InvalidInput
         The pattern matches nothing, or a file or folder is not there.
     """
-    path, _ = split(target)
+    path, name = split(target)
     if glob.has_magic(path) and not Path(path).exists():
-        found = sorted(glob.glob(path, recursive=True))
+        found = [file for file in sorted(glob.glob(path, recursive=True)) if Path(file).is_file()]
         if not found:
             raise InvalidInput(f"no file matches {target!r}")
-        return found
+        return [f"{file}:{name}" if name else file for file in found]
     if is_path(path):
         if Path(path).is_dir():
             raise InvalidInput(f"{path!r} is a folder; name a file in it, or '{Path(path) / '*.py'}'")
         if not Path(path).is_file():
             raise InvalidInput(f"there is no file {path!r}")
+        if not path.endswith(".py"):
+            raise InvalidInput(f"{path!r} is no Python file: its name does not end in .py")
+    elif not all(map(str.isidentifier, path.split("."))):
+        raise InvalidInput(f"{target!r} is neither a file ending in .py, a module, reference nor staged")
     return [target]
 
 
@@ -52,8 +59,10 @@ def split(target: str) -> tuple[str, str]:
     return (path, name) if colon and name.isidentifier() and len(path) > 1 else (target, "")
 
 
-def load(target: str) -> Any:
+def load(target: str, interrupted: Callable[[], bool]) -> Any:
     """Import a file or module and return it, or what the name after the colon stands for.
+
+    ``interrupted`` tells Ctrl-C from a KeyboardInterrupt that the code raises itself.
 
     Raises
     ------
@@ -64,12 +73,12 @@ def load(target: str) -> Any:
     try:
         module = _from_file(Path(path)) if is_path(path) else _from_path(path)
     except SyntaxError as error:
-        raise TargetError(_syntax(error)) from error
-    except SystemExit as error:
-        raise TargetError(f"it calls sys.exit({error.code!r}) when it is imported") from error
+        raise TargetError(_syntax(error) if error.filename else raised("importing it", error)) from error
     except ImportError as error:
         raise TargetError(_import(error, path)) from error
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and interrupted():
+            raise
         raise TargetError(raised("importing it", error)) from error
     if not name:
         return module
@@ -89,15 +98,20 @@ def _from_file(path: Path) -> ModuleType:
     os.chdir(path.parent)
     sys.path.insert(0, str(path.parent))
     try:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if spec is None or spec.loader is None:
-            raise TargetError(f"{path.name} is no Python file")
+        # A file may have the name of a module that is needed, such as random.py.
+        name = f"target_{path.stem}" if path.stem in {*sys.modules, *sys.stdlib_module_names} else path.stem
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
+        sys.modules[name] = module
         spec.loader.exec_module(module)
         return module
-    except ImportError:
-        sys.modules.pop(path.stem, None)
+    except ImportError as error:
+        sys.modules.pop(name, None)
+        own = error.name is not None and error.name.split(".")[0] in path.parts
+        if not own and "relative import" not in str(error):
+            raise
         root = path.parent.parent
         while (root / "__init__.py").exists():
             root = root.parent
@@ -125,6 +139,12 @@ def _syntax(error: SyntaxError) -> str:
 def _import(error: ImportError, path: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         top = error.name.split(".")[0]
+        if top in PYTHON_2_MODULES:
+            return f"it is written for Python 2 (it needs the module {error.name!r})"
+        if top == path.split(".", maxsplit=1)[0] or top in Path(path).resolve().parts:
+            return (
+                f"there is no module {error.name!r}; a file is named with its .py, and bncheck's own: reference, staged"
+            )
         return f"it needs the module {error.name!r}, which is not installed here (pip install {top}?) nor beside it"
     if "relative import" in str(error):
         module = ".".join(Path(path).with_suffix("").parts[-2:])

@@ -33,9 +33,9 @@ class WholeNetwork(Caller):
         arrays = {name: getattr(problem, name) for name in piece.inputs if name != "h"}
         a, cache = self._forward(arrays, problem.bn_eps)
         backward = self._implementation.backward
-        found = self.backward("backward", backward, piece.inputs, problem.dout, cache)
+        labels = {name: f"d{name}" for name in piece.inputs}
+        found = self.backward("backward", backward, labels, problem.dout, cache)
         expected = shapes(piece, problem)
-        labels = {name: f"d{name}" for name in found}
         return [
             Answer(
                 piece=piece,
@@ -44,7 +44,9 @@ class WholeNetwork(Caller):
                 output=self.settle("a", a, problem.dout.shape),
                 gradients={i: self.settle(labels[i], v, expected[i]) for i, v in found.items()},
                 labels=labels,
-                forward=lambda arrays: self._forward(arrays, problem.bn_eps)[0],
+                forward=lambda arrays: self.differentiable(
+                    "forward", self._forward(arrays, problem.bn_eps)[0], problem.dout.shape
+                ),
             )
         ]
 

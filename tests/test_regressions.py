@@ -1,0 +1,201 @@
+"""Problems on which bncheck once was wrong: each right code that failed, each number that lied."""
+
+import json
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from bncheck import InvalidInput, Problem, Verdict, check, network, random_problem
+from bncheck.layers import Array
+from bncheck.method import Method
+from bncheck.numerical.measure import measure
+from bncheck.numerical.schemes import SCHEMES
+from bncheck.pieces import BATCHNORM, NETWORK
+
+from .test_targets import COURSE, VAR, changed
+
+
+def otherwise_summed(dout: Array, cache: network.Cache) -> dict[str, Array]:
+    """The right gradients with sums taken pairwise, in another order than ours."""
+    X, W = cache.affine
+    xhat, gamma, sigma = cache.batchnorm
+    dy = np.where(cache.relu, dout, 0)
+
+    def total(terms: Array) -> Array:
+        pairwise: Array = np.ascontiguousarray(terms.T).sum(axis=1)
+        return pairwise
+
+    dbeta, dgamma = total(dy), total(dy * xhat)
+    dh = gamma / (len(dy) * sigma) * (len(dy) * dy - dbeta - xhat * dgamma)
+    return {"dX": dh @ W.T, "dW": X.T @ dh, "db": total(dh), "dgamma": dgamma, "dbeta": dbeta, "dh": dh}
+
+
+OTHERWISE = SimpleNamespace(forward=network.forward, backward=otherwise_summed)
+
+
+def by_hand(N: int, H: int, dout: Array | float, rng: np.random.Generator, **replaced: Array) -> Problem:
+    arrays = {"X": rng.standard_normal((N, 3)), "W": rng.standard_normal((3, H)), "b": rng.standard_normal(H)}
+    arrays |= {"gamma": np.ones(H), "beta": np.full(H, 0.3), "dout": np.broadcast_to(dout, (N, H)).copy()}
+    return Problem(**{**arrays, **replaced}, bn_eps=1e-5)  # type: ignore[arg-type]  # arrays by name
+
+
+@pytest.mark.parametrize("scheme", ["central", "complex"])
+@pytest.mark.parametrize("N", [100, 1000, 4000])
+def test_a_mean_loss_whose_terms_are_all_equal_is_no_false_alarm(N: int, scheme: str) -> None:
+    problem = by_hand(N, 4, 1 / (4 * N), np.random.default_rng(0))
+    for target in ("reference", "staged", OTHERWISE):
+        assert check(problem, target, scheme=scheme, probes=False).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("engine", ["local", "full"])
+def test_equal_rows_that_round_alike_are_no_false_alarm(engine: str) -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = 0.1 * rng.integers(0, 2, (1000, 2))
+        W = rng.standard_normal((2, 4))
+        problem = by_hand(1000, 4, rng.standard_normal((1000, 4)), rng, X=X, W=W, beta=0.3 * rng.standard_normal(4))
+        result = check(problem, engine=engine, only=["dW", "db"])
+        assert result.verdict is Verdict.PASS, seed
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_equal_units_that_round_alike_are_no_false_alarm(scheme: str) -> None:
+    rng = np.random.default_rng(3)
+    W = np.repeat(rng.standard_normal((3, 1)), 300, axis=1)
+    problem = by_hand(40, 300, rng.standard_normal((40, 300)), rng, W=W, b=np.zeros(300))
+    assert check(problem, scheme=scheme, only=["dX"]).verdict is Verdict.PASS
+
+
+def test_outputs_that_are_0_but_for_rounding_are_guarded() -> None:
+    """A column of W that is 0 with beta 0: every y is a rounding error of the mean."""
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((3, 4)) * [1, 1, 0, 1]
+    problem = by_hand(4000, 4, rng.standard_normal((4000, 4)), rng, W=W, beta=np.zeros(4))
+    for scheme in ("central", "complex"):
+        assert check(problem, OTHERWISE, scheme=scheme, probes=False).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_far_mean_over_many_rows_is_no_false_alarm() -> None:
+    for seed in range(3):
+        problem = random_problem(4000, 3, 30, seed=seed, x_mean=1e12)
+        assert check(problem, OTHERWISE, scheme="complex", probes=False).verdict is not Verdict.FAIL
+
+
+def test_a_column_that_is_mostly_rounding_noise_leaves_the_steps_of_the_others_alone() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 4))
+    X[:60, 0] = 0.25
+    W = rng.standard_normal((4, 20))
+    W[:, 0] = [1, 0, 0, 0]
+    problem = Problem(X, W, np.zeros(20), np.ones(20), np.zeros(20), rng.standard_normal((100, 20)), 1e-5)
+    mean, sigma = X[:, 0].mean(), np.sqrt(X[:, 0].var() + 1e-5)
+    beta = np.r_[(mean - 0.25) / sigma, np.full(19, 0.3)]
+    problem = Problem(X, W, problem.b, problem.gamma, beta, problem.dout, 1e-5)
+    assert check(problem, only=["dX"]).resolution < 1e-6
+
+
+def test_dead_units_are_those_with_nothing_in_the_loss() -> None:
+    p = random_problem(8, 5, 4)
+    dout = p.dout.copy()
+    dout[:, 1:] = 0
+    result = check(Problem(p.X, p.W, p.b, p.gamma, p.beta, dout, p.bn_eps))
+    assert result.kinks.dead_units == 3
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+def test_the_scale_of_dout_changes_nothing(scale: float) -> None:
+    p = random_problem(8, 5, 4)
+    problem = Problem(p.X, p.W, p.b, p.gamma, p.beta, scale * p.dout, p.bn_eps)
+    assert check(problem).verdict is Verdict.PASS
+    assert check(problem).resolution == pytest.approx(check(p).resolution, rel=1e-6)
+
+
+def test_a_variance_of_0_without_eps_is_refused_by_hand_too() -> None:
+    ones = np.ones((4, 1))
+    with pytest.raises(InvalidInput, match="too small to divide by"):
+        Problem(np.ones((4, 2)), np.ones((2, 1)), ones[0], ones[0], ones[0], ones, 0.0)
+
+
+Kind = Callable[[Mapping[str, Array]], Array]
+
+
+def beside_the_root(arrays: Mapping[str, Array]) -> Array:
+    h = arrays["X"] @ arrays["W"] + arrays["b"]
+    c = h - h.mean(axis=0)
+    y = arrays["gamma"] * c / (np.sqrt((c * c).mean(axis=0)) + 1e-5) + arrays["beta"]
+    return np.where(y > 0, y, 0)
+
+
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "complex"])
+@pytest.mark.parametrize(
+    ("shape", "settings"), [((8, 5, 4), {"x_std": 1e-6}), ((7, 5, 4), {"x_mean": 10.0, "x_std": 1e-4}), ((9, 4, 3), {})]
+)
+def test_the_bars_of_a_forward_pass_that_is_not_ours_hold_the_truth(
+    scheme: str, shape: tuple[int, int, int], settings: dict[str, float]
+) -> None:
+    """eps beside the root: the code's own scale is far below sqrt(var + eps)."""
+    for seed in range(3):
+        problem = random_problem(*shape, seed=seed, **settings)  # type: ignore[arg-type]  # by name
+        names = NETWORK.inputs[:-1]
+        found = measure(problem, NETWORK, Method(scheme=scheme), names, own=beside_the_root)
+        # The truth, in extended precision, by a complex step of that forward pass.
+        wide = {name: getattr(found.problem, name).astype(np.clongdouble) for name in names}
+        for name, gradient in found.gradients.items():
+            for index in np.ndindex(gradient.value.shape):
+                moved = wide[name].copy()
+                moved[index] += 1e-40j
+                h = {**wide, name: moved}
+                total = h["X"] @ h["W"] + h["b"]
+                c = total - total.mean(axis=0)
+                root = np.sqrt((c * c).mean(axis=0))
+                y = h["gamma"] * c / (root + np.longdouble(1e-5)) + h["beta"]
+                exact = float((np.where(y.real > 0, y, 0).imag * found.problem.dout).sum() / 1e-40)
+                assert abs(gradient.value[index] - exact) <= gradient.error_bar[index], (seed, name, index)
+
+
+def test_no_gradient_of_another_forward_pass_is_called_an_exact_zero() -> None:
+    def affine_then_relu(arrays: Mapping[str, Array]) -> Array:
+        y = arrays["gamma"] * (arrays["X"] @ arrays["W"] + arrays["b"]) + arrays["beta"]
+        return np.where(y > 0, y, 0)
+
+    for N in (1, 8):
+        found = measure(random_problem(N, 5, 4), NETWORK, Method(), NETWORK.inputs[:-1], own=affine_then_relu)
+        assert not any(gradient.zero for gradient in found.gradients.values())
+
+
+def test_a_right_derivative_in_float32_of_another_forward_pass_does_not_fail() -> None:
+    source = changed(
+        COURSE, VAR, "x = x.astype('f'); gamma = gamma.astype('f'); beta = beta.astype('f'); mu = x.mean(axis=0); var = x.var(axis=0, ddof=1)",
+        "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)",
+    )  # fmt: skip
+    namespace: dict[str, object] = {}
+    exec(source, namespace)
+    result = check(random_problem(8, 5, 4), namespace, probes=False)
+    verdicts = {key: g.verdict for key, g in result.gradients.items() if g.piece == BATCHNORM.name}
+    assert Verdict.FAIL not in verdicts.values()
+
+
+def test_gradients_in_float32_that_are_stored_in_float64_are_judged_by_float32() -> None:
+    def single(dout: Array, cache: network.Cache) -> dict[str, Array]:
+        return {k: v.astype(np.float32).astype(np.float64) for k, v in network.backward(dout, cache).items()}
+
+    target = SimpleNamespace(forward=network.forward, backward=single)
+    assert check(random_problem(16, 10, 8), target, probes=False).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(("seed", "shape", "x_mean"), [(228, (2, 200, 5), 12.231), (27, (4, 1, 1), 19.7395)])
+def test_a_one_pass_variance_whose_forward_comes_out_like_ours_is_no_false_alarm(
+    seed: int, shape: tuple[int, int, int], x_mean: float
+) -> None:
+    namespace: dict[str, object] = {}
+    exec(changed(COURSE, VAR, "var = (x ** 2).mean(axis=0) - mu ** 2"), namespace)
+    problem = random_problem(*shape, seed=seed, x_mean=x_mean)
+    assert check(problem, namespace, scheme="complex", probes=False).verdict is not Verdict.FAIL
+
+
+def test_numpy_s_own_numbers_as_settings_reach_the_document() -> None:
+    problem = random_problem(4, 3, 2, seed=np.int64(3), bn_eps=np.float32(1e-5))  # type: ignore[arg-type]  # on purpose
+    assert json.dumps(check(problem).to_dict())
