@@ -96,7 +96,7 @@ def check(
         Judge by atol + rtol max(|a|, |n|) instead of the error bars. Without ``atol`` a gradient
         that is exactly 0 (db) keeps its error bars.
     audit : int, default 64
-        Entries that the local engine is audited on by whole forward passes, at most.
+        Entries that the local engine is audited on by whole forward passes, at most; 0 for none.
     probes : bool, default True
         Try code that is not bncheck's own on a few small problems as well.
     timeout : float, default 60

@@ -126,7 +126,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
             for index in _largest_at(score, where, count)
         )
 
-    worst = entries(of_tolerance, wrong, WORST_KEPT) or entries(of_tolerance, done, 1)
+    worst = entries(of_tolerance, wrong, WORST_KEPT) if wrong.any() else entries(of_tolerance, done, 1)
     return GradientResult(
         function=answer.backward_name,
         piece=answer.piece.name,
@@ -242,7 +242,8 @@ def _largest(values: FloatArray, where: npt.NDArray[np.bool_]) -> float:
 def _largest_at(score: FloatArray, where: npt.NDArray[np.bool_], count: int) -> list[tuple[int, ...]]:
     """Return the indices of the largest scores there, the largest first; a NaN is largest."""
     flat = np.flatnonzero(where)
-    found = np.nan_to_num(score.ravel()[flat], nan=np.inf, posinf=np.inf)
+    found = score.ravel()[flat]
+    found = np.where(np.isnan(found), np.inf, found)
     if len(flat) > count:
         chosen = np.argpartition(-found, count)[:count]
         flat, found = flat[chosen], found[chosen]

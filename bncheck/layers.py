@@ -50,8 +50,9 @@ def batchnorm_forward(h: Array, gamma: Array, beta: Array, bn_eps: float) -> tup
     """Return y (N,H) = gamma * xhat + beta with biased statistics of the batch, and the cache."""
     # mu = mean_k h_k        var = mean_k (h_k - mu)^2        both (H,)
     # xhat = (h - mu) / sqrt(var + eps)                         (N,H)
-    centred = h - h.mean(axis=0)
-    var = (centred * centred).mean(axis=0)
+    N = len(h)
+    centred = h - h.sum(axis=0) / N
+    var = (centred * centred).sum(axis=0) / N
     sigma = np.sqrt(var + bn_eps)
     xhat = centred / sigma
     return gamma * xhat + beta, BatchNormCache(xhat, gamma, sigma)

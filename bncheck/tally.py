@@ -1,7 +1,7 @@
 """What a sweep comes to, counted as its rows come: small however many there are."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,12 @@ class Cell:
         return None if None in self.verdicts and worst is not Verdict.FAIL else worst
 
 
+def _in_order(axis: str) -> Callable[[tuple[Any, Any]], Any]:
+    """Return the key that numbers are sorted by, steps from the largest down, and words after them."""
+    sign = -1 if axis == "step" else 1
+    return lambda item: (1, 0, item[0]) if isinstance(item[0], str) else (0, sign * item[0], "")
+
+
 class Tally:
     """Counts rows, by axis and value."""
 
@@ -67,8 +73,8 @@ class Tally:
             self.rows.append(row)
             if len(self.rows) > MOST_ROWS:
                 self.rows = None
-        if row.verdict in (Verdict.FAIL, None) and len(self.bad) < KEPT:
-            self.bad.append(row)
+        if row.verdict in (Verdict.FAIL, None):
+            self.bad = sorted([*self.bad, row], key=lambda bad: repr(bad.point))[:KEPT]
         problem = row.point.problem.key
         self._problems.add(problem)
         if row.verdict is Verdict.PASS:
@@ -81,8 +87,8 @@ class Tally:
 
     @property
     def varied(self) -> Mapping[str, Mapping[Any, Cell | None]]:
-        """The axes of more than one value."""
-        return {axis: cells for axis, cells in self.values.items() if len(cells) > 1}
+        """The axes of more than one value; these in order, whatever order their rows came in."""
+        return {axis: dict(sorted(c.items(), key=_in_order(axis))) for axis, c in self.values.items() if len(c) > 1}
 
     @property
     def passed(self) -> bool:

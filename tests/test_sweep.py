@@ -1,5 +1,6 @@
 """Sweeps: the rows, the file that keeps them, the tables, and what ends a sweep early."""
 
+import io
 import itertools
 import json
 import os
@@ -16,12 +17,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 import bncheck
 from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli import main
 from bncheck.cli.parameters import SIZE, STEP, Values
 from bncheck.method import Method
+from bncheck.render.sweep_report import SweepReport
 from bncheck.sweep import Found, Grid, Point, Row, observed_orders, run_grid
 from bncheck.sweep_file import SweepFile, rows_of
 from bncheck.tally import Tally
@@ -168,6 +171,18 @@ def test_rows_are_the_same_whatever_the_number_and_order_of_arrival() -> None:
     assert len(alone) == 24
     assert timeless(run_grid(sweep, jobs=2)) == alone
     assert timeless(run_grid(sweep, jobs=3, executors=threads)) == alone
+
+
+def test_the_tables_are_the_same_whatever_the_order_of_arrival() -> None:
+    rows = list(bncheck.sweep(N=[2, 8, 32], bn_eps=[1e-8, 1e-5, 0.5], D=3, H=2, step=["auto", 1e-3, 1e-14]))
+    shown = []
+    for seed in range(3):
+        random.Random(seed).shuffle(rows)
+        with (console := Console(width=80, file=io.StringIO())).capture() as captured:
+            console.print(SweepReport(Tally(rows)))
+        shown.append(captured.get())
+    assert shown[0] == shown[1] == shown[2]
+    assert re.findall(r"^  (1e-\d\d|0\.5) ", shown[0], re.MULTILINE)[:3] == ["1e-08", "1e-05", "0.5"]
 
 
 def test_a_bounded_number_is_in_flight() -> None:

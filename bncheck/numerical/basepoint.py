@@ -36,7 +36,7 @@ class BasePoint:
         return cls(
             problem=problem,
             h=h,
-            c=h - h.mean(axis=0),
+            c=h - h.sum(axis=0) / len(h),
             xhat=cache.xhat.real,
             y=y.real,
             m=np.where(y > 0, problem.dout, 0.0) if piece is NETWORK else problem.dout,

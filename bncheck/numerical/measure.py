@@ -83,7 +83,7 @@ def measure(
         values = ground.local(progress)
         evaluated = {name: _everything(value) for name, value in values.items()}
         asked = {name: value.size for name, value in values.items()}
-        audit = _audit(ground, values, method.audit, rng)
+        audit = _audit(ground, values, method.audit, rng) if method.audit else None
     return Measurement(
         problem=ground.problem,
         piece=piece,

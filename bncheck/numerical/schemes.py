@@ -11,6 +11,7 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -68,8 +69,7 @@ class Scheme:
     @property
     def coefficients(self) -> tuple[float, ...]:
         """What each quotient counts; they sum to 1."""
-        z = [m**self.power for m in self.multiples]
-        return tuple(math.prod(other / (other - own) for other in z if other != own) for own in z)
+        return _at_zero(tuple(m**self.power for m in self.multiples))
 
     @property
     def rounding(self) -> float:
@@ -98,6 +98,12 @@ class Scheme:
             z = np.minimum(multiple * tau, LARGEST_TAU) ** self.power
             bound = bound * (z / (1 - z))
         return np.where(self.reach * tau < LARGEST_TAU, bound, np.inf)
+
+
+@cache
+def _at_zero(z: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the weights of Lagrange interpolation at the z, read off at 0."""
+    return tuple(math.prod(other / (other - own) for other in z if other != own) for own in z)
 
 
 SCHEMES = {

@@ -107,10 +107,10 @@ class _Page:
         cells: dict[tuple[Any, Any], Cell] = {}
         for row in tally.rows or ():
             cells.setdefault((getattr(row.point, first), getattr(row.point, second)), Cell()).add(row)
-        for value in tally.values[second]:
+        for value in tally.varied[second]:
             table.add_column(_value(value), justify="right", no_wrap=True)
-        for value in tally.values[first]:
-            row_cells = [cells.get((value, other)) for other in tally.values[second]]
+        for value in tally.varied[first]:
+            row_cells = [cells.get((value, other)) for other in tally.varied[second]]
             table.add_row(_value(value), *(self.mark(cell) for cell in row_cells))
         return table
 

@@ -27,7 +27,9 @@ class Caller:
 
     def __init__(self) -> None:
         self._remarks: dict[tuple[str, str], Remark] = {}
-        self._kept: list[tuple[str, Array, Array]] = []
+        # What the last call was given, to see whether the next one changes it, and that function.
+        self._kept: list[tuple[int, Array, Array]] = []
+        self._before: Callable[..., Any] = lambda: None
         self.calling: Callable[[str], None] = lambda _: None
         self.interrupted: Callable[[], bool] = lambda: True
 
@@ -58,19 +60,20 @@ class Caller:
             raise TargetError(raised(name, error)) from error
         finally:
             self.calling("")
-        arrays = [
-            (argument_name(function, number), before, after)
-            for number, (before, after) in enumerate(zip(arguments, given, strict=True))
-            if isinstance(before, np.ndarray)
-        ]
-        for which, before, after in arrays:
+        given_now: list[tuple[int, Array, Array]] = []
+        for number, (before, after) in enumerate(zip(arguments, given, strict=True)):
+            if isinstance(before, np.ndarray):
+                if np.array_equal(before, after, equal_nan=True):
+                    given_now.append((number, before, after))
+                else:
+                    which = argument_name(function, number)
+                    self.remark("mutates-input", f"{name} writes into its {which} (it was given a copy)")
+        for number, before, after in self._kept:
             if not np.array_equal(before, after, equal_nan=True):
-                self.remark("mutates-input", f"{name} writes into its {which} (it was given a copy)")
-        self._kept, kept = [entry for entry in arrays if np.array_equal(*entry[1:], equal_nan=True)], self._kept
-        for which, before, after in kept:
-            if not np.array_equal(before, after, equal_nan=True):
+                which = argument_name(self._before, number)
                 text = f"{name} changes the {which} that its forward function was given (a parameter step?)"
                 self.remark("parameter-step", text)
+        self._kept, self._before = given_now, function
         return returned
 
     def forward(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any, Any]:
