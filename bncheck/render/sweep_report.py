@@ -87,9 +87,8 @@ class _Page:
         """Return the table along one axis: the worst over everything else."""
         names = [name for name in self.report.tally.whole.digits if not self.zero(name)]
         columns = names if len(names) <= 6 and all(len(name) <= 6 for name in names) else []
-        table = self.table(SHORT.get(axis, axis), *columns)
-        table.add_column("fewest correct digits", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
+        table = self.table(SHORT.get(axis, axis), *columns, "fewest correct digits")
+        table.add_column("verdict", overflow="fold")  # counts of several, which may take two lines
         best = self.best(axis, cells)
         for value, cell in cells.items():
             digits = [_digits(cell.digits.get(name, 0.0)) for name in columns]
@@ -98,6 +97,9 @@ class _Page:
             if value == best:
                 verdict.append(", best")
             table.add_row(_value(value), *digits, self.text(bar), verdict)
+        for number, column in enumerate(table.columns[:-1]):
+            column.min_width = max(len(str(cell)) for cell in (column.header, *column.cells))
+            column.justify = "left" if number in (0, len(columns) + 1) else "right"
         return table
 
     def heat(self, first: str, second: str) -> Table:
