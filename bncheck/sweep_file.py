@@ -19,29 +19,34 @@ def rows_of(path: Path) -> Iterator[Row]:
     InvalidInput
         The file cannot be read, or holds something else.
     """
-    for content, _ in _lines(path):
-        yield Row.parsed(content)
+    for row, _, _ in _lines(path):
+        yield row
 
 
-def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield each parsed line and where in the file it ends."""
+def _lines(path: Path) -> Iterator[tuple[Row, str, int]]:
+    """Yield each row, its sweep's name, and where in the file it ends."""
     end = 0
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     return  # cut off
-                try:
-                    content = json.loads(line)
-                except ValueError:
-                    raise InvalidInput(f"line {number} of {path} is no row of a sweep") from None
-                if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-                    found = content.get("schema") if isinstance(content, dict) else None
-                    raise InvalidInput(f"line {number} of {path} has the schema {found!r}; expected {SCHEMA!r}")
                 end += len(line)
-                yield content, end
+                yield *_parsed(line, f"line {number} of {path}"), end
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
+
+
+def _parsed(line: bytes, where: str) -> tuple[Row, str]:
+    try:
+        content: Any = json.loads(line)
+        if content["schema"] != SCHEMA:
+            raise InvalidInput(f"{where} has the schema {content['schema']!r}; expected {SCHEMA!r}")
+        return Row.parsed(content), str(content["sweep"])
+    except InvalidInput:
+        raise
+    except (ValueError, TypeError, KeyError):
+        raise InvalidInput(f"{where} is no row of a sweep") from None
 
 
 class SweepFile:
@@ -59,12 +64,12 @@ class SweepFile:
         if path.exists() and path.stat().st_size:
             if not resume:
                 raise InvalidInput(f"{path} holds rows already; add --resume to finish it, or name another file")
-            for content, end in _lines(path):  # noqa: B007 - where the last whole line ends
-                if content["sweep"] != sweep:
+            for row, name, end in _lines(path):  # noqa: B007 - where the last whole line ends
+                if name != sweep:
                     raise InvalidInput(
                         f"{path} holds another sweep: its rows have other axes or options; name another file"
                     )
-                self.done.add(Row.parsed(content).point.key)
+                self.done.add(row.point.key)
         try:
             if path.is_file() and path.stat().st_size > end:
                 os.truncate(path, end)  # a row that a crash cut off

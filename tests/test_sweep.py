@@ -268,6 +268,8 @@ def test_a_file_of_another_sweep_or_schema_is_refused_in_words(tmp_path: Path) -
     assert path.read_bytes() == before
     for content, said in (
         ("hello\n", "line 1 of .* is no row of a sweep"),
+        ("[1]\n", "line 1 of .* is no row of a sweep"),
+        ('{"schema": "bncheck-sweep/1", "sweep": "a", "N": 3}\n', "line 1 of .* is no row of a sweep"),
         ('{"schema": "bncheck/1"}\n', "line 1 of .* has the schema 'bncheck/1'; expected 'bncheck-sweep/1'"),
     ):
         path.write_text(content, encoding="utf-8")
@@ -438,11 +440,18 @@ def test_an_interrupted_sweep_ends_cleanly_and_says_how_to_resume(
     )
     command = ["sweep", *OPTIONS, "--seed", "0..99999", "--out", str(path), "--jobs", jobs]
     running = subprocess.Popen(
-        [sys.executable, "-c", script, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     while running.poll() is None and lines_in(path) < 20:
         time.sleep(0.01)
-    running.send_signal(number)
+    if number == signal.SIGINT:
+        os.killpg(running.pid, number)  # as a terminal does: the workers get it too
+    else:
+        running.send_signal(number)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 128 + number
     assert "Traceback" not in err, err
