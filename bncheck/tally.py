@@ -9,7 +9,7 @@ from bncheck.results import Verdict
 from bncheck.sweep import AXES, Row
 
 # An axis of more values is not told value by value, and a sweep of more rows not cell by cell.
-MOST_VALUES, MOST_ROWS = 64, 1000
+MOST_VALUES, MOST_ROWS = 64, 400
 # How many failures are kept to be shown.
 KEPT = 5
 
@@ -51,7 +51,8 @@ class Tally:
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self.whole = Cell()
-        self.values: dict[str, dict[Any, Cell | None]] = {axis: {} for axis in AXES}
+        self.values: dict[str, dict[Any, Cell]] = {axis: {} for axis in AXES}
+        self.many: set[str] = set()  # axes of more values than are told
         self.rows: list[Row] | None = []
         self.bad: list[Row] = []
         self._passed: set[int] = set()
@@ -64,11 +65,10 @@ class Tally:
         self.whole.add(row)
         for axis, cells in self.values.items():
             value = getattr(row.point, axis)
-            if len(cells) >= MOST_VALUES and value not in cells:
-                cells[value] = None  # too many: only counted from now on
-            cell = cells.setdefault(value, Cell())
-            if cell is not None:
-                cell.add(row)
+            if value in cells or len(cells) < MOST_VALUES:
+                cells.setdefault(value, Cell()).add(row)
+            else:
+                self.many.add(axis)
         if self.rows is not None:
             self.rows.append(row)
             if len(self.rows) > MOST_ROWS:
@@ -86,7 +86,7 @@ class Tally:
         return self.whole.verdicts.total()
 
     @property
-    def varied(self) -> Mapping[str, Mapping[Any, Cell | None]]:
+    def varied(self) -> Mapping[str, Mapping[Any, Cell]]:
         """The axes of more than one value; these in order, whatever order their rows came in."""
         return {axis: dict(sorted(c.items(), key=_in_order(axis))) for axis, c in self.values.items() if len(c) > 1}
 

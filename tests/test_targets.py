@@ -524,6 +524,8 @@ NO_ANSWER = {
 @pytest.mark.parametrize("conduct", NO_ANSWER)
 def test_code_that_gives_no_answer_is_told_in_words(conduct: str, checked: Callable[..., CheckResult]) -> None:
     source, said = NO_ANSWER[conduct]
+    if "np.product" in source and "product" in dir(np):
+        pytest.skip("this NumPy still has it")
     with pytest.raises(TargetError) as caught:
         checked(source)
     text = str(caught.value)

@@ -16,7 +16,7 @@ from bncheck.render.spelling import spell
 from bncheck.render.words import broken
 from bncheck.results import Verdict
 from bncheck.sweep import Point
-from bncheck.tally import Cell, Tally
+from bncheck.tally import MOST_VALUES, Cell, Tally
 
 # A bar has a cell for each correct digit; float64 has 16.
 LONGEST = 16
@@ -52,7 +52,7 @@ class _Page:
     def blocks(self) -> Iterator[RenderableType]:
         tally = self.report.tally
         yield self.header()
-        varied = {axis: cells for axis, cells in tally.varied.items() if None not in cells.values()}
+        varied = {axis: cells for axis, cells in tally.varied.items() if axis not in tally.many}
         if len(tally.varied) == 2 and len(varied) == 2 and tally.rows is not None:
             # The axis with more values goes down the page.
             yield self.heat(*sorted(varied, key=lambda axis: -len(varied[axis])))
@@ -60,9 +60,9 @@ class _Page:
             yield self.along("", {"all": tally.whole})
         else:
             for axis, cells in varied.items():
-                yield self.along(axis, {value: cell for value, cell in cells.items() if cell})
-        for axis in tally.varied.keys() - varied.keys():
-            yield self.text(f"{SHORT.get(axis, axis)}: {len(tally.values[axis]):,} values, not told one by one")
+                yield self.along(axis, cells)
+        for axis in sorted(tally.many):
+            yield self.text(f"{SHORT.get(axis, axis)}: more than {MOST_VALUES} values, not told one by one")
         yield self.summary()
 
     def header(self) -> Table:
