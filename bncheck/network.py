@@ -51,13 +51,6 @@ def forward(X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: flo
     return a, Cache(affine, batchnorm, relu)
 
 
-def forward_from_h(h: Array, gamma: Array, beta: Array, bn_eps: float) -> Array:
-    """Return the output a (N,H) from the pre-activation h (N,H) on, for the gradient dh."""
-    y, _ = batchnorm_forward(h, gamma, beta, bn_eps)
-    a, _ = relu_forward(y)
-    return a
-
-
 def backward(dout: Array, cache: Cache) -> dict[str, Array]:
     """Return the gradients of the loss sum(dout * a), by the name of what they are taken for.
 

@@ -3,27 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from rich.box import Box
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.constrain import Constrain
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from bncheck.problem import USUAL
 from bncheck.render import words
-from bncheck.render.spelling import spell
+from bncheck.render.page import GAP, STYLES, Page, two_columns
 from bncheck.results import CheckResult, ForwardResult, GradientResult, Verdict
 from bncheck.targets import BUILT_IN
-
-# Everything stands in the columns 3 to 78 of at least 80.
-INDENT, WIDTH, GAP = 2, 76, 2
-
-STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "yellow"}
-
-# A rule under the headings, and nothing else.
-RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
-ASCII_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 # The gradient nearest to the loss that fails is told in full: the others may follow from it.
 FROM_THE_LOSS = ("dbeta", "dgamma", "dh", "db", "dW", "dX")
@@ -65,20 +53,14 @@ class CheckReport:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay the report out for a stream's width and encoding."""
-        page = _Page(self.result, options.ascii_only, min(WIDTH, options.max_width - INDENT))
-        for block in (page.header(), page.table(), page.findings(), page.machinery()):
-            yield Padding(Constrain(block, page.width), (0, 0, 0, INDENT), expand=False)
-            yield Text()
+        of = Page.of(options)
+        page = _Page(of.ascii_only, of.width, self.result)
+        yield from page.laid_out((page.header(), page.table_of_gradients(), page.findings(), page.machinery()))
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(Page):
     result: CheckResult
-    ascii_only: bool
-    width: int
-
-    def text(self, sentence: str, style: str = "") -> Text:
-        return Text(spell(sentence, ascii_only=self.ascii_only), style=style)
 
     def header(self) -> Table:
         r, p = self.result, self.result.problem
@@ -117,7 +99,7 @@ class _Page:
     def named(self) -> str:
         return f"{self.result.target.name}, {self.result.target.dtype}"
 
-    def table(self) -> Table:
+    def table_of_gradients(self) -> Table:
         course = self.result.target.interface == "course"
         shown = ["entries", "wrong", "max rel.", "resolution"]
         if not course:
@@ -129,13 +111,7 @@ class _Page:
         headings = ["function", "value"] if course else [""]
         headings += ["checked" if partial and name == "entries" else name for name in shown]
         headings.append("verdict")
-        table = Table(
-            box=ASCII_RULE if self.ascii_only else RULE,
-            show_edge=False,
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
-            header_style="bold",
-        )
+        table = self.table()
         columns = zip(map(Text, headings), *rows, strict=True)
         widths = [max(map(len, column)) for column in columns]
         # The names take what is left, so that the rule is as wide as the page.
@@ -166,12 +142,8 @@ class _Page:
             named = function
             yield [*map(self.text, [*names, *_cells(item, shown)]), self.verdict(item.verdict)]
 
-    def verdict(self, verdict: Verdict) -> Text:
-        word = "FAIL" if verdict is Verdict.FAIL else verdict.value
-        return self.text(word, STYLES[verdict])
-
     def findings(self) -> Table:
-        grid = _two_columns()
+        grid = two_columns()
         verdict = self.result.verdict
         word = self.text(verdict.value.upper(), STYLES[verdict])
         sentences = {
@@ -255,7 +227,7 @@ class _Page:
 
     def machinery(self) -> Table:
         r = self.result
-        grid = _two_columns(width=9)
+        grid = two_columns(width=9)
         for label, sentence in (
             ("max rel.", words.max_relative(r)),
             ("kinks", words.kinks(r)),
@@ -277,13 +249,6 @@ class _Page:
         if seconds:
             grid.add_row("time", seconds, style="dim")
         return grid
-
-
-def _two_columns(width: int | None = None) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True, width=width)
-    grid.add_column(overflow="fold")
-    return grid
 
 
 def _whose(g: GradientResult) -> str:

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from bncheck.render.check_report import ASCII_RULE, INDENT, RULE, STYLES
+from bncheck.render.page import Page
 from bncheck.results import CheckResult, Verdict
 
 
@@ -37,18 +35,11 @@ class Summary:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay the table out for a stream's encoding."""
-        box = ASCII_RULE if options.ascii_only else RULE
-        table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("target", overflow="fold")
-        table.add_column("entries", justify="right")
-        table.add_column("wrong", justify="right")
-        table.add_column("verdict", no_wrap=True)
+        page = Page.of(options)
+        table = page.table("target", "entries", "wrong", "verdict")
+        table.columns[0].overflow, table.columns[0].no_wrap, table.columns[-1].justify = "fold", False, "left"
         for line in self.lines:
-            if line.verdict is None:
-                table.add_row(Text(line.target), "", "", "no answer")
-            else:
-                word = "FAIL" if line.verdict is Verdict.FAIL else line.verdict.value
-                verdict = Text(word, STYLES[line.verdict])
-                table.add_row(Text(line.target), f"{line.entries:,}", f"{line.wrong:,}", verdict)
-        yield Padding(table, (0, 0, 0, INDENT), expand=False)
-        yield Text()
+            counts = ("", "") if line.verdict is None else (f"{line.entries:,}", f"{line.wrong:,}")
+            verdict = "no answer" if line.verdict is None else page.verdict(line.verdict)
+            table.add_row(Text(line.target), *counts, verdict)
+        yield from page.laid_out([table])

@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.constrain import Constrain
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.render.check_report import ASCII_RULE, INDENT, RULE, STYLES, WIDTH
-from bncheck.render.spelling import spell
+from bncheck.render.page import STYLES, WORDS, Page, two_columns
 from bncheck.render.words import broken
 from bncheck.results import Verdict
 from bncheck.sweep import Point
@@ -34,20 +31,14 @@ class SweepReport:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay the report out for a stream's width and encoding."""
-        page = _Page(self, options.ascii_only, min(WIDTH, options.max_width - INDENT))
-        for block in page.blocks():
-            yield Padding(Constrain(block, page.width), (0, 0, 0, INDENT), expand=False)
-            yield Text()
+        of = Page.of(options)
+        page = _Page(of.ascii_only, of.width, self)
+        yield from page.laid_out(page.blocks())
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(Page):
     report: SweepReport
-    ascii_only: bool
-    width: int
-
-    def text(self, words: str, style: str = "") -> Text:
-        return Text(spell(words, ascii_only=self.ascii_only), style=style)
 
     def blocks(self) -> Iterator[RenderableType]:
         tally = self.report.tally
@@ -93,7 +84,7 @@ class _Page:
         for value, cell in cells.items():
             digits = [_digits(cell.digits.get(name, 0.0)) for name in columns]
             bar = ("█" * round(min(LONGEST, cell.fewest))).ljust(LONGEST) + _digits(cell.fewest).rjust(5)
-            verdict = self.verdict(cell)
+            verdict = self.verdicts(cell)
             if value == best:
                 verdict.append(", best")
             table.add_row(_value(value), *digits, self.text(bar), verdict)
@@ -116,28 +107,19 @@ class _Page:
             table.add_row(_value(value), *(self.mark(cell) for cell in row_cells))
         return table
 
-    def table(self, *headings: str) -> Table:
-        box = ASCII_RULE if self.ascii_only else RULE
-        table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        for number, heading in enumerate(headings):
-            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
-        return table
-
     def mark(self, cell: Cell | None) -> Text:
         if cell is None:
             return self.text("-")
         verdict = cell.verdict
         signs = {Verdict.PASS: "", Verdict.INCONCLUSIVE: "?", Verdict.FAIL: "!", None: "x"}
-        return self.text(_digits(cell.fewest) + signs[verdict], STYLES[verdict] if verdict else "bold red")
+        return self.text(_digits(cell.fewest) + signs[verdict], STYLES[verdict])
 
-    def verdict(self, cell: Cell) -> Text:
-        counts = {v: n for v, n in cell.verdicts.items() if n}
+    def verdicts(self, cell: Cell) -> Text:
+        counts = [(verdict, cell.verdicts[verdict]) for verdict in COUNTED if cell.verdicts[verdict]]
         if len(counts) == 1:
-            (verdict,) = counts
-            return self.text(_verdict(verdict), STYLES[verdict] if verdict else "bold red")
-        told = ", ".join(f"{n:,} {_verdict(v)}" for v, n in sorted(counts.items(), key=lambda pair: _order(pair[0])))
-        worst = cell.verdict
-        return self.text(told, STYLES[worst] if worst else "bold red")
+            return self.verdict(counts[0][0])
+        told = ", ".join(f"{count:,} {WORDS[verdict]}" for verdict, count in counts)
+        return self.text(told, STYLES[cell.verdict])
 
     def zero(self, name: str) -> bool:
         return math.isinf(self.report.tally.whole.digits[name])
@@ -150,9 +132,7 @@ class _Page:
         return max(passing, key=lambda value: passing[value].fewest)
 
     def summary(self) -> Table:
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(no_wrap=True, width=9)
-        grid.add_column(overflow="fold")
+        grid = two_columns(width=9)
         report, tally = self.report, self.report.tally
         for row in tally.bad:
             grid.add_row(
@@ -168,7 +148,7 @@ class _Page:
             told = ", ".join(f"{name} {order:.2f}" for name, order in orders.items())
             grid.add_row("order", self.text(f"{scheme}: the error falls as the step to the power {told}"))
         counts = tally.whole.verdicts
-        told = ", ".join(f"{counts[v]:,} {word}" for v, word in _COUNTED if v is not None or counts[v])
+        told = ", ".join(f"{counts[v]:,} {WORDS[v].lower()}" for v in COUNTED if v is not None or counts[v])
         seconds = "" if report.seconds is None else f"   {report.seconds:.1f} s"
         grid.add_row("checks", self.text(f"{tally.count:,}: {told}{seconds}"))
         if report.reproduce:
@@ -176,15 +156,8 @@ class _Page:
         return grid
 
 
-_COUNTED = ((Verdict.PASS, "pass"), (Verdict.FAIL, "fail"), (Verdict.INCONCLUSIVE, "inconclusive"), (None, "not run"))
-
-
-def _verdict(verdict: Verdict | None) -> str:
-    return "not run" if verdict is None else "FAIL" if verdict is Verdict.FAIL else verdict.value
-
-
-def _order(verdict: Verdict | None) -> int:
-    return [v for v, _ in _COUNTED].index(verdict)
+# The order in which verdicts are counted.
+COUNTED = (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, None)
 
 
 def _value(value: Any) -> str:

@@ -1,0 +1,67 @@
+"""What every report stands on: a width, an alphabet, and tables with a rule under their headings."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rich.box import Box
+from rich.console import ConsoleOptions, RenderableType
+from rich.constrain import Constrain
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bncheck.render.spelling import spell
+from bncheck.results import Verdict
+
+# Everything stands in the columns 3 to 78 of at least 80.
+INDENT, WIDTH, GAP = 2, 76, 2
+
+STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "yellow", None: "bold red"}
+WORDS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "inconclusive", None: "not run"}
+
+# A rule under the headings, and nothing else.
+RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
+ASCII_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stream's width and encoding, as a report is laid out for them."""
+
+    ascii_only: bool
+    width: int
+
+    @classmethod
+    def of(cls, options: ConsoleOptions) -> "Page":
+        """Return the page that a console's options leave room for."""
+        return cls(options.ascii_only, min(WIDTH, options.max_width - INDENT))
+
+    def laid_out(self, blocks: Iterable[RenderableType]) -> Iterator[RenderableType]:
+        """Yield the blocks, each with an empty line after it."""
+        for block in blocks:
+            yield Padding(Constrain(block, self.width), (0, 0, 0, INDENT), expand=False)
+            yield Text()
+
+    def text(self, sentence: str, style: str = "") -> Text:
+        """Return a sentence in the stream's alphabet."""
+        return Text(spell(sentence, ascii_only=self.ascii_only), style=style)
+
+    def verdict(self, verdict: Verdict | None) -> Text:
+        """Return the word of a verdict in its colour; None is what did not run."""
+        return self.text(WORDS[verdict], STYLES[verdict])
+
+    def table(self, *headings: str) -> Table:
+        """Return a table with a rule under its headings; the first column to the left."""
+        box = ASCII_RULE if self.ascii_only else RULE
+        table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        for number, heading in enumerate(headings):
+            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+        return table
+
+
+def two_columns(width: int | None = None) -> Table:
+    """Return labels and sentences side by side."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, width=width)
+    grid.add_column(overflow="fold")
+    return grid
