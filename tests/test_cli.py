@@ -71,7 +71,7 @@ def test_the_main_job_exits_0_and_checks_14750_numbers() -> None:
         (["run", "--rtol", "-1"], "rtol is -1.0"),
         (["run", "--eps", "1e-5"], "--bn-eps is batch norm's constant, --step the finite-differ"),
         (["--eps", "1e-5"], "--bn-eps is batch norm's constant, --step the finite-difference"),
-        (["run", "--verbose"], "No such option '--verbose'"),
+        (["run", "--verbose"], "--verbose"),
         (["run", "--N"], "requires an argument"),
         (["rum"], "No such command 'rum'"),
     ],
@@ -82,9 +82,7 @@ def test_bad_input_is_one_sentence_on_stderr_and_exit_2(arguments: list[str], sa
     assert result.stdout == ""
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
-    assert said in result.stderr.replace("No such option: ", "No such option ").replace(
-        "option --verbose", "option '--verbose'"
-    )
+    assert said in result.stderr
 
 
 def test_no_command_shows_the_help_and_exits_2() -> None:

@@ -25,8 +25,10 @@ from bncheck.results import Audit, Cause, Kinks, Measurement, NumericalGradient
 LEAST_AUDIT, AUDIT_COST = 8, 2**29
 # The share of the automatic steps at which one is differentiated.
 FINER = 1 / 8
+# Where two steps differ by more than this share, the smaller is not small enough to tell anything.
+LARGEST_DIFFERENCE = 1e-3
 # How many times its scatter the rounding of a forward pass that is not ours is taken to be.
-SCATTERS = 8.0
+SCATTERS = 32.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +184,21 @@ def _bars_of_another(ground: Ground, at: Sequence[Mapping[str, Evaluated]]) -> B
     half as large again as at s, so twice the difference bounds it; and estimates at nearly the
     same step scatter as its rounding does.
     """
-    truncation, rounding = {}, {}
+    truncation, rounding, conditioning, size = {}, {}, dict(ground.bars.conditioning), dict(ground.bars.size)
     for name, found in at[0].items():
+        # Gradients that many times larger than batch norm's terms have a scale that is as much
+        # smaller, by which cancellation is larger as well.
+        largest, terms = np.abs(found.value[found.done]).max(initial=0.0), size[name].max()
+        steeper = max(1.0, largest / terms) if terms and np.isfinite(largest) else 1.0
+        conditioning[name], size[name] = steeper**2 * conditioning[name], steeper * size[name]
         twice, beside = at[1][name], at[2][name]
         differ = 2 * np.abs(found.value - twice.value) + ground.bars.truncation[name]
-        truncation[name] = np.where(twice.unresolved | beside.unresolved, np.inf, differ)
+        coarse = differ > LARGEST_DIFFERENCE * size[name]
+        truncation[name] = np.where(twice.unresolved | beside.unresolved | coarse, np.inf, differ)
         scatter = np.where(found.done, np.abs(found.value - beside.value), 0.0)
-        spread = np.sqrt((scatter * scatter).mean(axis=0 if scatter.ndim == 2 else None))
+        spread = float(np.sqrt((scatter * scatter).mean()))  # of all entries: a few are too small a sample
         rounding[name] = ground.bars.rounding[name] + SCATTERS * spread
-    return replace(ground.bars, truncation=truncation, rounding=rounding)
+    return Bars(truncation, rounding, conditioning, size)
 
 
 def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.random.Generator) -> Audit:
