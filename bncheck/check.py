@@ -149,14 +149,14 @@ def check_code(
         inputs = [i for i in piece.inputs if _gradient_of(i) in method.only]
         if not inputs:
             continue
-        met, more = _meet(problem, piece, code, method, inputs, progress)
+        first, met, more = _meet(problem, piece, code, method, inputs, progress)
         remarks += more
         for measured, answer in met:
             output = compare_forward(answer, measured)
             if all(output.function != other.function for other in forward):
                 forward.append(output)
             gradients |= compare(answer, measured, method)
-        measurements += [measured for measured, _ in met]
+        measurements += {id(m): m for m in (first, *(measured for measured, _ in met))}.values()
         if any(m.interrupted for m in measurements):
             break
     interrupted = any(m.interrupted for m in measurements)
@@ -191,12 +191,12 @@ def check_code(
 
 def _meet(
     problem: Problem, piece: Piece, code: Target, method: Method, inputs: list[str], progress: Progress
-) -> tuple[list[tuple[Measurement, Answer]], list[Remark]]:
+) -> tuple[Measurement, list[tuple[Measurement, Answer]], list[Remark]]:
     """Measure a piece and run the code on it: each answer with what it must be the derivative of."""
     measured = measure(problem, piece, method, inputs, progress=progress)
     answers = code.run(piece, measured.problem)
     if measured.interrupted or code.info.name in BUILT_IN:
-        return [(measured, answer) for answer in answers], []
+        return measured, [(measured, answer) for answer in answers], []
     remarks = list(_second_answer(code, piece, measured.problem, answers))
     met: list[tuple[Measurement, Answer]] = []
     for forward in dict.fromkeys(answer.forward_name for answer in answers):
@@ -211,7 +211,7 @@ def _meet(
             remarks.append(_one_pass(forward or "forward"))
         else:
             met += [(measured, answer) for answer in of_it]
-    return met, remarks
+    return measured, met, remarks
 
 
 def _fails(answers: list[Answer], measured: Measurement, method: Method) -> bool:

@@ -274,6 +274,12 @@ def test_a_mapping_of_course_labels_is_judged_by_all_of_them(checked: Callable[.
     assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
 
 
+def test_what_several_functions_share_is_measured_and_audited_once(checked: Callable[..., CheckResult]) -> None:
+    alone, beside = checked(BN, probes=False), checked(BN + ALTERNATIVE, probes=False)
+    assert alone.audit is not None
+    assert beside.audit == alone.audit
+
+
 def test_functions_of_two_stems_are_both_checked(checked: Callable[..., CheckResult]) -> None:
     result = checked(changed(COURSE, DX, "dx = dxhat / std") + BN.replace("batchnorm_", "bn_"))
     assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
