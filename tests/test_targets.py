@@ -562,7 +562,7 @@ def test_processes_that_the_code_leaves_behind_are_not_waited_for(checked: Calla
     started = time.monotonic()
     checked("import subprocess; subprocess.Popen(['sleep', '60'])\n" + COURSE, probes=False)
     checked("import os, time\nif os.fork() == 0: time.sleep(60)\n" + COURSE, probes=False)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 9  # less than what is waited for what does not end
 
 
 def test_a_path_object_is_a_target(tmp_path: Path, problem: Problem) -> None:
