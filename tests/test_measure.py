@@ -96,8 +96,10 @@ def test_no_single_entry_move_carries_an_unguarded_output_across_the_kink(
     """Brute force: every entry of every parameter, at every multiple of the step."""
     formula = SCHEMES[scheme]
     unit: complex = 1j if scheme == "complex" else 1
-    for seed in range(4):
-        problem = random_problem(7, 5, 4, seed=seed, x_std=x_std)
+    for seed in range(8):
+        p = random_problem(7, 5, 4, seed=seed, x_std=x_std)
+        # With X and W both large, nothing moves y as far as gamma does.
+        problem = Problem(p.X, x_std * p.W, p.b, p.gamma, p.beta, p.dout, p.bn_eps)
         if step == "auto" and x_std == 1.0:
             problem = hard_problem(seed, largest=9)
         steps = prepared(problem, scheme=scheme, step=step).steps
@@ -113,6 +115,19 @@ def test_no_single_entry_move_carries_an_unguarded_output_across_the_kink(
                     moved[index] += sign * unit * multiple * step_of[index]
                     crossed = (forward({**arrays, name: moved}).real > 0) != active
                     assert not (crossed & ~near).any(), (seed, name, index)
+
+
+def test_an_output_that_only_gamma_can_carry_across_the_kink_is_guarded() -> None:
+    """X and W are large, so that nothing else moves y as far."""
+    p = random_problem(7, 5, 1, x_std=100.0)
+    W, step = 100 * p.W, 0.1
+    xhat = BasePoint.of(Problem(p.X, W, p.b, p.gamma, p.beta, p.dout, p.bn_eps)).xhat[:, 0]
+    row = int(np.argmax(np.abs(xhat)))
+    assert abs(xhat[row]) > 1.6
+    beta = 1.5 * step - p.gamma * xhat[row]  # y = 1.5 steps, which gamma moves by |xhat| steps
+    problem = Problem(p.X, W, p.b, p.gamma, beta, p.dout, p.bn_eps)
+    ground = prepared(problem, step=step)
+    assert ground.problem.dout[row, 0] == 0
 
 
 def test_the_guard_counts_what_it_takes_out() -> None:
