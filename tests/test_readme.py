@@ -19,6 +19,7 @@ def blocks(language: str) -> list[str]:
 
 def masked(text: str) -> str:
     """Replace measured digits, times and places, and the width they take; counts and words stay."""
+    text = re.sub(r"^  max rel\. .*\n", "", text, flags=re.MULTILINE)  # which entry it is, and whether it is told
     text = re.sub(r"\[[\d, ]+\]", "[*]", text)
     return re.sub(r"[ <█]*-?(\d(\.\d+)?e[+-]\d+|\d+ %|\d+\.\d+( s)?)", " *", text).strip()
 
