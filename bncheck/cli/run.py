@@ -175,12 +175,7 @@ def _progress() -> Iterator[Progress]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield silent
         return
-    from rich.progress import (  # noqa: PLC0415 - only where somebody looks
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415 - only where somebody looks
 
     columns = ("entries", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=streams.console_on(sys.stderr), transient=True)
