@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import bncheck
 
 HOUSE = Path(bncheck.__file__).parent
@@ -84,6 +86,11 @@ def test_third_party_packages_stop_at_their_floors() -> None:
         if package not in sys.stdlib_module_names | {"bncheck"}:
             where = ALLOWED[package]
             assert where is None or room in where, f"{path} imports {module}"
+
+
+@pytest.mark.xfail(reason="over it since sweeps: how the design's limit counts is for its owner to decide", strict=True)
+def test_the_package_stays_under_5000_lines() -> None:
+    assert sum(len(p.read_text("utf-8").splitlines()) for p in HOUSE.rglob("*.py")) < 5000
 
 
 def lines_of_code(path: Path) -> int:

@@ -215,14 +215,15 @@ def test_a_right_implementation_passes_in_whatever_style(style: str, checked: Ca
     assert texts == [] if not remark else remark in texts
 
 
-@pytest.mark.parametrize("x_mean", [1e3, 1e4, 1e5])
+@pytest.mark.parametrize("x_mean", [1e2, 1e3, 1e4, 1e5])
 def test_a_one_pass_variance_is_noisier_at_a_far_mean_and_not_wrong(x_mean: float, tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(RIGHT["one-pass variance"][0], encoding="utf-8")
     for seed in range(5):
         result = check(random_problem(20, 9, 6, seed=seed, x_mean=x_mean), str(path), probes=False)
         assert result.verdict is Verdict.PASS, seed
-        assert [r.code for r in result.remarks] == ["one-pass"]
+        if x_mean > 1e2:  # there it is as good as ours
+            assert [r.code for r in result.remarks] == ["one-pass"]
 
 
 TWO_PAIRS = COURSE + changed(

@@ -3,10 +3,11 @@
     python tests/benchmarks/sweeps.py [--repeat 3] [--save FILE.json]
 
 "small" is (8,5,4) in one process; "large" are checks of 50 ms or more, in one process and in two,
-in turn; the ratio is the median of the ratios of neighbours.
+in turn; the ratio is the median of the ratios of neighbours. Both have one BLAS thread a process.
 """
 
 import json
+import os
 import statistics
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
 import bncheck
 
 SMALL, LARGE = {"N": 8, "D": 5, "H": 4}, {"N": 192, "D": 192, "H": 128}
