@@ -2,17 +2,18 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bncheck.comparison import compare, compare_forward, recognised_eps
+from bncheck.diagnosis import departure_of, diagnose, diagnose_conduct
 from bncheck.errors import InvalidInput, TargetError
 from bncheck.isolated import Interrupted, check_apart
 from bncheck.method import Method, gradients_named
-from bncheck.numerical.measure import measure
+from bncheck.numerical.measure import LEAST_AUDIT, measure
 from bncheck.numerical.schemes import scheme_named
 from bncheck.pieces import NETWORK, Piece
 from bncheck.problem import Problem, random_problem
@@ -20,15 +21,18 @@ from bncheck.progress import Progress, silent
 from bncheck.results import (
     Answer,
     Audit,
+    Case,
     CheckResult,
-    ForwardResult,
+    Diagnosis,
     GradientResult,
     Kinks,
     Measurement,
     ProbeResult,
     Remark,
+    Smallest,
     Verdict,
 )
+from bncheck.shrink import shrunk
 from bncheck.targets import BUILT_IN, Target, resolve
 from bncheck.targets.loading import expanded
 
@@ -70,6 +74,7 @@ def check(
     audit: int = 64,
     probes: bool = True,
     timeout: float = 60.0,
+    explain: bool = True,
     progress: Progress = silent,
 ) -> CheckResult:
     """Check a target's backward pass against finite differences of the forward pass.
@@ -101,6 +106,8 @@ def check(
         Try code that is not bncheck's own on a few small problems as well.
     timeout : float, default 60
         Seconds that one call of a file's or module's functions may take.
+    explain : bool, default True
+        Say of a failure what is wrong, where, and on how small a problem it still shows.
     progress : callable, optional
         Told how many entries are done, and of how many.
 
@@ -124,12 +131,12 @@ def check(
     gradients = gradients_named(only)
     method = Method(scheme_named(scheme).name, engine, step, sample, gradients, rtol, atol, audit)
     if not isinstance(target, str):
-        return check_code(problem, resolve(target), None, method, probes, progress)
+        return check_code(problem, resolve(target), None, method, probes, explain, progress)
     if target in BUILT_IN:
-        return check_code(problem, resolve(target), target, method, False, progress)
+        return check_code(problem, resolve(target), target, method, False, explain, progress)
     expanded(target)  # a file that is not there is refused before a process is made
     try:
-        return check_apart(target, problem, (method, probes), timeout, progress)
+        return check_apart(target, problem, (method, probes, explain), timeout, progress)
     except Interrupted as interrupted:
         if interrupted.result is None:
             raise KeyboardInterrupt from None
@@ -137,12 +144,57 @@ def check(
 
 
 def check_code(
-    problem: Problem, code: Target, command: str | None, method: Method, probes: bool, progress: Progress = silent
+    problem: Problem,
+    code: Target,
+    command: str | None,
+    method: Method,
+    probes: bool,
+    explain: bool = True,
+    progress: Progress = silent,
 ) -> CheckResult:
     """Check a target in this process; ``command`` is what ``run`` would call it."""
     started = time.perf_counter()
-    forward: list[ForwardResult] = []
-    gradients: dict[str, GradientResult] = {}
+    seen = _examine(problem, code, method, progress)
+    result = _result(seen, problem, code, command, method)
+    tried: list[tuple[ProbeResult, Sequence[Case]]] = []
+    interrupted = seen.interrupted
+    try:
+        if probes and not interrupted:
+            tried += _probe(code, command, method)
+    except KeyboardInterrupt:  # what the problem itself showed is not lost
+        interrupted = True
+    seconds = time.perf_counter() - started
+    result = replace(result, probes=tuple(p for p, _ in tried), interrupted=interrupted, seconds=seconds)
+    if interrupted:
+        raise InterruptedCheck(result)
+    if not explain:
+        return result
+    try:
+        return _explained(result, seen, [cases for _, cases in tried], problem, code, command)
+    except KeyboardInterrupt:  # the verdict stands without it
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What came of one problem."""
+
+    cases: Sequence[Case]
+    measurements: Sequence[Measurement]
+    remarks: Sequence[Remark]
+
+    @property
+    def interrupted(self) -> bool:
+        return any(m.interrupted for m in self.measurements)
+
+    @property
+    def gradients(self) -> dict[str, GradientResult]:
+        return {g.key: g for case in self.cases for g in case.gradients.values()}
+
+
+def _examine(problem: Problem, code: Target, method: Method, progress: Progress = silent) -> _Seen:
+    """Measure every piece that the code has functions for, run them, and judge what they return."""
+    cases: list[Case] = []
     measurements: list[Measurement] = []
     remarks: list[Remark] = []
     for piece in code.pieces:
@@ -151,42 +203,86 @@ def check_code(
             continue
         first, met, more = _meet(problem, piece, code, method, inputs, progress)
         remarks += more
-        for measured, answer in met:
-            output = compare_forward(answer, measured)
-            if all(output.function != other.function for other in forward):
-                forward.append(output)
-            gradients |= compare(answer, measured, method)
+        cases += [Case(m, a, compare_forward(a, m), compare(a, m, method)) for m, a in met]
         measurements += {id(m): m for m in (first, *(measured for measured, _ in met))}.values()
         if any(m.interrupted for m in measurements):
             break
-    interrupted = any(m.interrupted for m in measurements)
-    if not gradients and not interrupted and not any(note.verdict for note in code.notes):
+    return _Seen(cases, measurements, remarks)
+
+
+def _result(seen: _Seen, problem: Problem, code: Target, command: str | None, method: Method) -> CheckResult:
+    if not seen.gradients and not seen.interrupted and not any(note.verdict for note in code.notes):
         raise InvalidInput(f"only {','.join(method.only)} leaves nothing of {code.info.name} to check")
-    remarks = [*code.remarks, *dict.fromkeys(remarks), *_coarse(gradients.values())]
-    notes = code.notes
-    try:
-        tried = tuple(_probe(code, command, method)) if probes and not interrupted else ()
-    except KeyboardInterrupt:  # what the problem itself showed is not lost
-        tried, interrupted = (), True
-    kinked = [m for m in measurements if m.piece.output == "a"] or measurements
-    result = CheckResult(
+    kinked = [m for m in seen.measurements if m.piece.output == "a"] or seen.measurements
+    return CheckResult(
         problem=kinked[-1].problem if kinked else problem,
         target=code.info,
         method=method,
-        forward=tuple(forward),
-        gradients=gradients,
-        notes=notes,
+        forward=tuple({(c.output.function, c.output.piece): c.output for c in seen.cases}.values()),
+        gradients=seen.gradients,
+        notes=code.notes,
         kinks=kinked[-1].kinks if kinked else Kinks(0, problem.dout.size, 0),
-        audit=Audit.of_all([m.audit for m in measurements if m.audit is not None]),
-        probes=tried,
-        remarks=tuple(remarks),
-        interrupted=interrupted,
-        seconds=time.perf_counter() - started,
+        audit=Audit.of_all([m.audit for m in seen.measurements if m.audit is not None]),
+        probes=(),
+        remarks=(*code.remarks, *dict.fromkeys(seen.remarks), *_coarse(seen.gradients.values())),
+        interrupted=seen.interrupted,
+        seconds=0.0,
         reproduce=method.command(problem, command),
     )
-    if interrupted:
-        raise InterruptedCheck(result)
-    return result
+
+
+def _explained(
+    result: CheckResult,
+    seen: _Seen,
+    probed: Sequence[Sequence[Case]],
+    problem: Problem,
+    code: Target,
+    command: str | None,
+) -> CheckResult:
+    """Say what is wrong, where it departs from the right pass, and how small a problem shows it."""
+    conduct = diagnose_conduct(result.remarks)
+    function = _function_of
+    groups = {function(c): [c] for c in seen.cases}
+    for case in (case for cases in probed for case in cases):
+        groups.setdefault(function(case), []).append(case)
+    told = [(d, cases) for cases in groups.values() for d in diagnose(cases)]
+    if any(d.name == "another-answer" for d in conduct):
+        told = [(d, cases) for d, cases in told if d.code]  # what changes cannot be described
+    result = replace(result, diagnosis=(*conduct, *(d for d, _ in told)))
+    if not told:
+        return result
+    worst = told[0][1]
+    failing = next(c for c in worst if c.failing or c.output.wrong)
+    first, finite = told[0][0], _finite(failing)
+    method = replace(result.method, engine="local", sample=None, audit=0)
+
+    def fails(small: Problem) -> bool:
+        try:
+            cases = _examine(small, code, method).cases
+        except TargetError:
+            return False
+        same = [c for c in cases if function(c) == function(failing) and _finite(c) == finite]
+        return any(first.gradient == d.gradient and _alike(first, d) for c in same for d in diagnose([c]))
+
+    start = problem if any(failing is case for case in seen.cases) else failing.measured.problem
+    small = shrunk(fails, start) or start
+    smallest = None
+    if small.seed is not None:
+        smallest = Smallest(small.N, small.D, small.H, small.seed, result.method.command(small, command))
+    return replace(result, departure=departure_of(failing, first.code), smallest=smallest)
+
+
+def _finite(case: Case) -> bool:
+    return all(np.isfinite(g.analytic).all() for g in case.gradients.values())
+
+
+def _alike(first: Diagnosis, other: Diagnosis) -> bool:
+    """Tell whether a failure may be the same: of the same name, or both without one."""
+    return first.code in (other.code, *other.candidates) if first.code else True
+
+
+def _function_of(case: Case) -> tuple[str | None, str]:
+    return case.answer.backward_name, case.answer.piece.name
 
 
 def _meet(
@@ -282,20 +378,22 @@ def _second_answer(code: Target, piece: Piece, problem: Problem, answers: list[A
             )
 
 
-def _probe(code: Target, command: str | None, method: Method) -> Iterator[ProbeResult]:
-    method = replace(method, engine="local", step="auto", sample=None)
+def _probe(code: Target, command: str | None, method: Method) -> Iterator[tuple[ProbeResult, Sequence[Case]]]:
+    audit = min(method.audit, LEAST_AUDIT)
+    method = replace(method, engine="local", step="auto", sample=None, audit=audit)
     for name, settings in PROBES.items():
         problem = random_problem(**settings)
+        again = method.command(problem, command)
         try:
-            result = check_code(problem, code, command, method, False)
+            seen = _examine(problem, code, method)
+            result = _result(seen, problem, code, command, method)
         except TargetError as error:
-            failing: tuple[str, ...] = (str(error).split("\n")[0],)
-            yield ProbeResult(name, Verdict.FAIL, failing, method.command(problem, command))
+            yield ProbeResult(name, Verdict.FAIL, (str(error).split("\n")[0],), again), ()
             continue
         wrong = [f"{f.name} of {f.function or 'forward'}" for f in result.forward if f.wrong]
         wrong += [k for k, g in result.gradients.items() if g.verdict is not Verdict.PASS]
         wrong += [f"{n.function} {n.text}" for n in result.notes if n.verdict is Verdict.FAIL]
-        yield ProbeResult(name, result.verdict, tuple(wrong), result.reproduce)
+        yield ProbeResult(name, result.verdict, tuple(wrong), again), seen.cases
 
 
 def _coarse(gradients: Iterable[GradientResult]) -> Iterator[Remark]:

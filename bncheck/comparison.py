@@ -24,9 +24,9 @@ MOST_EPS = 0.1
 
 
 def compare(answer: Answer, measured: Measurement, method: Method) -> dict[str, GradientResult]:
-    """Judge every gradient that was both returned and measured; by ``GradientResult.key``."""
-    results = [_judge(answer, name, measured, method) for name in measured.gradients if name in answer.gradients]
-    return {result.key: result for result in results}
+    """Judge every gradient that was both returned and measured; by the name of its input."""
+    both = [name for name in measured.gradients if name in answer.gradients]
+    return {name: _judge(answer, name, measured, method) for name in both}
 
 
 def compare_forward(answer: Answer, measured: Measurement) -> ForwardResult:
@@ -35,7 +35,7 @@ def compare_forward(answer: Answer, measured: Measurement) -> ForwardResult:
     found, note = _as_numbers(name, answer.output, expected.shape)
     with np.errstate(invalid="ignore"):
         difference = np.abs(found - expected)
-    wrong = ~(difference <= measured.output_bar * _coarser(answer.output))
+    wrong = ~(difference <= measured.output_bar * coarseness(answer.output))
     relative = _over(difference, np.maximum(np.abs(found), np.abs(expected)))
     what = {"network": "batch norm's", "batchnorm": "batch norm's"}.get(answer.piece.name)
     told = f"{wrong.sum():,} of {wrong.size:,} entries of {name} are not {what or 'right'}"
@@ -51,7 +51,7 @@ def compare_forward(answer: Answer, measured: Measurement) -> ForwardResult:
     )
 
 
-def _coarser(returned: npt.NDArray[Any], zero: bool = False) -> float:
+def coarseness(returned: npt.NDArray[Any], zero: bool = False) -> float:
     """Return how much coarser than float64 an array is rounded: by its type, or as its values show.
 
     What is left of an exact ``zero`` are sums of rounding errors, which show nothing.
@@ -101,7 +101,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
     returned = answer.gradients[parameter]
     n, done, size = measured.value, measured.done, measured.size
     a, problem_with_it = _as_numbers(name, returned, n.shape)
-    coarser = _coarser(returned, measured.zero)
+    coarser = coarseness(returned, measured.zero)
     tolerance = _tolerance(a, measured, method, coarser)
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.abs(a - n)

@@ -238,6 +238,77 @@ class GradientResult:
         return self.numerical.size
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """What one pair of functions answered on one problem, what was measured for it, and the judgement."""
+
+    measured: Measurement
+    answer: Answer
+    output: ForwardResult
+    gradients: Mapping[str, GradientResult]  # by the name of the input: "X", ...
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The inputs whose gradients are wrong."""
+        return tuple(name for name, g in self.gradients.items() if g.verdict is Verdict.FAIL)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A gradient's coefficients on the three terms of dx; right is 1, 1, 1."""
+
+    direct: float  # of g / sigma
+    mean_path: float  # of -mean g / sigma
+    variance_path: float  # of -xhat mean(g xhat) / sigma
+    unexplained: float  # the share of the gradient that no weighting of them gives
+    times: str = ""  # what all three are multiplied by, unit by unit: "1/gamma"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong: a mistake of the catalogue, or where none matches a description."""
+
+    code: str | None  # "BN204"; None: nothing in the catalogue matches
+    name: str | None
+    function: str | None  # of a course file; None for a whole network
+    gradient: str | None  # "dX", "dx", or the output's "out"; None for a matter of conduct
+    closeness: float | None = None  # ||a - c|| / ||c||, c what the mistake would give
+    message: str = ""  # the catalogue's, in a line
+    also: tuple[str, ...] = ()  # other gradients of the function that it explains
+    candidates: tuple[str, ...] = ()  # other codes that match as well: no problem tried tells them apart
+    terms: Terms | None = None
+    description: tuple[str, ...] = ()  # sentences about what was found
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An exact identity between right gradients, and whether those found keep it."""
+
+    formula: str
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Where a backward pass departs from the right one; shown, never judged by."""
+
+    function: str | None
+    stage: str
+    identities: tuple[Identity, ...]
+    taylor_rate: float | None  # the power of t with which L(p + t v) - L(p) - t <g, v> falls; right is 2
+
+
+@dataclass(frozen=True, slots=True)
+class Smallest:
+    """The smallest problem found on which the same gradient is still wrong."""
+
+    N: int
+    D: int
+    H: int
+    seed: int
+    reproduce: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """One check, from the problem to the verdict."""
@@ -255,6 +326,9 @@ class CheckResult:
     interrupted: bool  # Ctrl-C ended it early; then it is never a pass
     seconds: float  # wall-clock time
     reproduce: str | None  # the command that does it again; None for objects given in Python
+    diagnosis: tuple[Diagnosis, ...] = ()  # what is wrong, the nearest to the loss first
+    departure: Departure | None = None  # of the function that the first diagnosis is about
+    smallest: Smallest | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -292,7 +366,6 @@ class CheckResult:
             **_as_json(self),
             "problem": {**sizes, "bn_eps": p.bn_eps, "x_mean": p.x_mean, "x_std": p.x_std},
             "gradients": [{"shape": list(g.numerical.shape), **_as_json(g)} for g in gradients],
-            "diagnosis": [],
         }
 
     def __str__(self) -> str:

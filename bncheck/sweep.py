@@ -208,7 +208,8 @@ def run_point(grid: Grid, point: Point) -> Row:
         )  # fmt: skip
         result = check(
             problem, p.target, scheme=p.scheme, step=p.step, engine=m.engine, sample=m.sample, only=m.only,
-            rtol=m.rtol, atol=m.atol, probes=grid.probes, timeout=grid.timeout, audit=0 if p.key % AUDITED else AUDIT,
+            rtol=m.rtol, atol=m.atol, probes=grid.probes, timeout=grid.timeout, explain=False,
+            audit=0 if p.key % AUDITED else AUDIT,
         )  # fmt: skip
         return Row.of(point, result)
     except BncheckError as error:

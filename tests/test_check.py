@@ -355,6 +355,7 @@ def test_the_document_holds_every_field_of_the_schema() -> None:
     }  # fmt: skip
     names = {"schema", "verdict", "problem", "target", "method", "forward", "gradients", "kinks"}
     names |= {"audit", "probes", "remarks", "diagnosis", "seconds", "reproduce", "interrupted", "notes"}
+    names |= {"departure", "smallest"}
     assert set(content) == names
     assert [part["name"] for part in content["forward"]] == ["a"]  # type: ignore[attr-defined]  # a list
     gradients = content["gradients"]

@@ -16,7 +16,7 @@ FLOORS = (
     ("errors", "progress"),
     ("layers", "network", "problem", "pieces", "method", "results"),
     ("numerical", "targets", "comparison"),
-    (),  # judgement
+    ("mistakes", "diagnosis", "shrink"),
     ("check", "isolated", "worker"),
     ("selftest", "sweep", "sweep_file", "tally"),
     ("render",),
@@ -34,6 +34,7 @@ ARROWS = {
     ("results", "method"),
     ("results", "pieces"),
     ("results", "problem"),
+    ("diagnosis", "mistakes"),
     ("check", "isolated"),
     ("worker", "check"),
     ("sweep_file", "sweep"),

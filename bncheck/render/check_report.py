@@ -9,6 +9,7 @@ from rich.text import Text
 
 from bncheck.problem import USUAL
 from bncheck.render import words
+from bncheck.render.diagnosis_report import departure, diagnosis, remarked
 from bncheck.render.page import GAP, STYLES, Page, two_columns
 from bncheck.results import CheckResult, ForwardResult, GradientResult, Verdict
 from bncheck.targets import BUILT_IN
@@ -153,6 +154,14 @@ class _Page(Page):
         }[verdict]()
         for number, sentence in enumerate(sentences):
             grid.add_row(word if number == 0 else "", sentence)
+        for label, told in diagnosis(self, self.result):
+            grid.add_row(self.text(label, "bold"), told)
+        by_loss = {name: number for number, name in enumerate(FROM_THE_LOSS)}
+        failing = [g for g in self.result.gradients.values() if g.wrong]
+        nearest = min(failing, key=lambda g: by_loss.get(g.name, 0), default=None)
+        if nearest is not None and not nearest.reasons:
+            grid.add_row("", "")
+            grid.add_row("", self.entries(nearest))
         return grid
 
     def on_pass(self) -> Iterable[Text]:
@@ -208,11 +217,6 @@ class _Page(Page):
             for probe in (probe for probe in r.probes if probe.verdict is not Verdict.PASS):
                 yield self.text(f"On the small problem {probe.name}: {', '.join(probe.failing)}.")
                 yield self.text(f"See it with: {probe.reproduce}" if probe.reproduce else "")
-        by_loss = {name: number for number, name in enumerate(FROM_THE_LOSS)}
-        told = min(failing, key=lambda g: by_loss.get(g.name, 0), default=None)
-        if told is not None and not told.reasons:
-            yield Text()
-            yield self.entries(told)
 
     def entries(self, g: GradientResult) -> Table:
         grid = Table.grid(padding=(0, 3, 0, 0))
@@ -233,8 +237,9 @@ class _Page(Page):
             ("kinks", words.kinks(r)),
             ("audit", words.audit(r)),
             *(("skipped", f"{n.function} {n.text}") for n in r.notes if n.verdict is None),
-            *(("remark", remark.text) for remark in r.remarks),
-            *(("probe", f"{p.name:15} {p.verdict.value:5} {', '.join(p.failing)}") for p in r.probes),
+            *(("remark", remarked(r, remark)) for remark in r.remarks),
+            *(("probes", told) for told in words.probes(r)),
+            *departure(r),
         ):
             if sentence:
                 grid.add_row(label, self.text(sentence), style="dim")

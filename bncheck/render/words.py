@@ -1,7 +1,7 @@
 """How numbers, indices and commands are written."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -108,6 +108,15 @@ def audit(r: CheckResult) -> str:
         return f"{r.audit.entries} entries by whole forward passes: off by {r.audit.of_bar:.1f} bars"
     within = f"within {times(r.audit.of_bar)} of the bar" if r.audit.of_bar else "to the last bit"
     return f"{r.audit.entries} entries by whole forward passes agree {within}"
+
+
+def probes(r: CheckResult) -> Iterator[str]:
+    """Say how the small problems ended, those that ended alike together."""
+    alike: dict[tuple[Verdict, tuple[str, ...]], list[str]] = {}
+    for probe in r.probes:
+        alike.setdefault((probe.verdict, probe.failing), []).append(probe.name)
+    for (verdict, failing), names in alike.items():
+        yield f"{', '.join(names)}: {verdict.value}{' at ' if failing else ''}{', '.join(failing)}"
 
 
 def broken(command: str, width: int) -> list[str]:

@@ -1,0 +1,73 @@
+"""What is wrong with a gradient: a mistake of the catalogue by name, or a true description."""
+
+from collections.abc import Iterable, Sequence
+
+from bncheck.diagnosis.departure import departure_of
+from bncheck.diagnosis.describing import described, terms_of
+from bncheck.diagnosis.evidence import OUTPUT, Evidence
+from bncheck.diagnosis.naming import Named, named
+from bncheck.mistakes import CATALOGUE, CONDUCT
+from bncheck.results import Case, Diagnosis, Remark
+
+__all__ = ["departure_of", "diagnose", "diagnose_conduct"]
+
+
+def diagnose(cases: Sequence[Case]) -> list[Diagnosis]:
+    """Say what is wrong with one pair of functions; nothing if nothing is.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        The same pair on the problem and on the probes.
+
+    Returns
+    -------
+    list of Diagnosis
+        The one nearest to the loss first. A mistake is named only where what it would give on the
+        same problems agrees with what was returned, on all of them, within rounding.
+    """
+    evidence = Evidence(cases)
+    found: list[Diagnosis] = []
+    for name in evidence.failing:
+        # What is right, given what went wrong before it, is no mistake of its own.
+        if name in evidence.explained or (found and evidence.follows(name)):
+            continue
+        told = named(evidence, name)
+        found.append(_diagnosis(evidence, name, told))
+        if told:
+            evidence.accept(name, told[0].mistake, told[0].explains)
+        else:
+            evidence.accept(name, None, terms=found[-1].terms)
+    return found
+
+
+def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosis:
+    case = evidence.worst(name)
+    label = case.output.name if name == OUTPUT else case.gradients[name].name
+    function = case.answer.forward_name if name == OUTPUT else case.answer.backward_name
+    terms = terms_of(evidence, name)
+    if not told:
+        return Diagnosis(None, None, function, label, terms=terms, description=described(evidence, name, terms))
+    first = told[0]
+    also = [case.gradients[other].name for other in first.explains if other not in (name, OUTPUT)]
+    return Diagnosis(
+        code=first.mistake.code,
+        name=first.mistake.text.name,
+        function=function,
+        gradient=label,
+        closeness=first.closeness,
+        message=first.mistake.text.message,
+        also=tuple(also),
+        candidates=tuple(dict.fromkeys(n.mistake.code for n in told[1:] if n.mistake.code != first.mistake.code)),
+        terms=terms,
+    )
+
+
+def diagnose_conduct(remarks: Iterable[Remark]) -> list[Diagnosis]:
+    """Name what code does beside computing, from the remarks that its calls gave rise to."""
+    by_name = {m.text.name: m for m in CATALOGUE if m.code in CONDUCT}
+    return [
+        Diagnosis(mistake.code, mistake.text.name, None, None, message=remark.text)
+        for remark in remarks
+        if (mistake := by_name.get(remark.code))
+    ]

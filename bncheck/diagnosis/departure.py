@@ -1,0 +1,193 @@
+"""Where a backward pass departs from the right one: the stage, and the identities it breaks."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from bncheck.comparison import coarseness
+from bncheck.diagnosis.describing import EXACT, terms_of, where_of
+from bncheck.diagnosis.evidence import Evidence
+from bncheck.mistakes.workings import Workings
+from bncheck.numerical.basepoint import U
+from bncheck.problem import FloatArray
+from bncheck.results import Case, Departure, Identity, Terms
+
+# The steps at which the Taylor remainder is taken: below, rounding is all of it.
+TAYLOR_STEPS = tuple(2.0**-k for k in range(8, 17))
+STAGES = {"affine": "the affine layer", "relu": "ReLU's mask"}
+
+
+def departure_of(case: Case, code: str | None) -> Departure:
+    """Name the stage at which a case departs, and say which identities its gradients keep.
+
+    ``code`` is the mistake that was named, if one was.
+    """
+    own = case.measured.own
+    # In the words of the code under test: dx for a layer's dh.
+    called = {f"d{n}": g.name for n, g in case.gradients.items()}
+    identities = (
+        ()
+        if own
+        else tuple(
+            Identity(re.sub(r"\bd\w+", lambda m: called.get(m[0], m[0]), i.formula), i.holds) for i in _identities(case)
+        )
+    )
+    rate = None if own or not _complete(case) else _taylor_rate(case)
+    return Departure(case.answer.backward_name, _stage(case, code), identities, rate)
+
+
+def _stage(case: Case, code: str | None) -> str:
+    piece, wrong, there = case.answer.piece.name, set(case.failing), set(case.gradients)
+    if case.output.wrong:
+        also = ", and the backward pass is not its derivative" if wrong else ""
+        return f"the forward pass ({case.answer.forward_name or 'forward'}){also}"
+    shapeless = [case.gradients[n].name for n in case.failing if case.gradients[n].reasons]
+    if shapeless:
+        return f"the shape of {' and '.join(shapeless)}"
+    if piece in STAGES:
+        return STAGES[piece]
+    inner = "h" in wrong or ("h" not in there and {"W", "X"} <= wrong)
+    if code and code.startswith("BN4"):
+        return STAGES["relu"]
+    if inner and piece == "network" and {"beta", "gamma"} <= wrong and not _weighted(case):
+        return "ReLU's mask, or several stages: everything behind it is wrong"
+    found = []
+    if wrong & {"beta", "gamma"}:
+        found.append("the sums over the batch (" + ", ".join(f"d{n}" for n in ("gamma", "beta") if n in wrong) + ")")
+    if inner:
+        found.append(_path(case))
+    elif wrong & {"W", "X", "b"}:
+        found.append("the affine layer (" + ", ".join(f"d{n}" for n in ("X", "W", "b") if n in wrong) + ")")
+    return " and ".join(found)
+
+
+def _weighted(case: Case) -> Terms | None:
+    """Return the weights of the three terms of dx, if these give all of dh."""
+    name = next(n for n in ("h", "W", "X") if n in case.failing)
+    terms = terms_of(Evidence([case]), name)
+    return terms if terms is not None and terms.unexplained <= EXACT else None
+
+
+def _path(case: Case) -> str:
+    name = next(n for n in ("h", "W", "X") if n in case.failing)
+    part = where_of(case.gradients[name])
+    if part:
+        return f"{case.gradients[name].name}, {part}"
+    terms = _weighted(case)
+    if terms is not None:
+        return _of_terms(terms)
+    broken = [identity.formula for identity in _identities(case) if not identity.holds]
+    paths = [
+        path
+        for path, formula in (("the mean path", "sum dh = 0"), ("the variance path", VARIANCE))
+        if formula in broken
+    ]
+    return " and ".join(paths) or "batch norm's backward"
+
+
+def _of_terms(terms: Terms) -> str:
+    found = {
+        "the direct path": terms.direct,
+        "the mean path": terms.mean_path,
+        "the variance path": terms.variance_path,
+    }
+    values = list(found.values())
+    paths = [path for path, value in found.items() if abs(value - 1) > EXACT]
+    if terms.times or max(values) - min(values) <= EXACT:
+        paths = [
+            f"a factor on all three terms{f' ({terms.times})' if terms.times else ''}",
+            *(paths if terms.times else []),
+        ]
+    return " and ".join(paths)
+
+
+VARIANCE = "sum dh xhat = gamma dgamma eps / sigma^3"
+
+
+def _identities(case: Case) -> Iterator[Identity]:
+    """Yield the exact identities whose gradients are all there."""
+    piece, w = case.answer.piece, Workings.of(case.measured.problem, case.answer.piece)
+    output: FloatArray = getattr(w, piece.output)
+    loss: FloatArray = w.dout * output
+    d = {n: g.analytic for n, g in case.gradients.items()}
+    e = {n: _rounding(case, n) for n in d}
+    inputs = {n: getattr(w, n) for n in d}
+    normalised = piece.name in ("network", "batchnorm")
+
+    def terms(name: str) -> FloatArray:
+        weighted: FloatArray = inputs[name] * d[name]
+        return weighted
+
+    def slack(*names: str) -> float:
+        return float(sum((np.abs(inputs[n]) * e[n]).sum() for n in names))
+
+    def one(formula: str, left: list[FloatArray], right: list[FloatArray], allowed: float) -> Identity:
+        terms = [*left, *(-t for t in right)]
+        rounding = 64 * U * sum(float(np.abs(t).sum()) for t in terms)
+        return Identity(formula, bool(abs(sum(float(t.sum()) for t in terms)) <= allowed + rounding))
+
+    has: Callable[..., bool] = lambda *names: set(names) <= d.keys()  # noqa: E731 - reads as the table below
+    if normalised and has("h"):
+        yield Identity("sum dh = 0", bool((np.abs(d["h"].sum(axis=0)) <= e["h"].sum(axis=0)).all()))
+    elif normalised and has("b"):
+        yield Identity("db = 0", bool((np.abs(d["b"]) <= e["b"]).all()))
+    if normalised and has("h", "gamma"):
+        scale = w.gamma * w.eps / w.sigma**3
+        off = (d["h"] * w.xhat).sum(axis=0) - scale * d["gamma"]
+        bar = (e["h"] * np.abs(w.xhat)).sum(axis=0) + np.abs(scale) * e["gamma"]
+        yield Identity(VARIANCE, bool((np.abs(off) <= bar).all()))
+    if has("W", "b", "h"):
+        formula = "sum W dW + sum b db = sum h dh"
+        yield one(formula, [terms("W"), terms("b")], [terms("h")], slack("W", "b", "h"))
+    if piece.name == "affine" and has("W", "b"):
+        yield one("sum W dW + sum b db = L", [terms("W"), terms("b")], [loss], slack("W", "b"))
+    if has("X", "W"):
+        yield one("sum X dX = sum W dW", [terms("X")], [terms("W")], slack("X", "W"))
+    if has("gamma", "beta"):
+        formula = "L = sum gamma dgamma + sum beta dbeta"
+        yield one(formula, [loss], [terms("gamma"), terms("beta")], slack("gamma", "beta"))
+    if has("y"):
+        yield one("L = sum y dy", [loss], [terms("y")], slack("y"))
+
+
+def _rounding(case: Case, name: str) -> FloatArray:
+    """Return the rounding that an analytic gradient may have, entry by entry."""
+    measured = case.measured.gradients[name]
+    coarser = coarseness(case.answer.gradients[name], measured.zero)
+    return np.broadcast_to(coarser * measured.conditioning, measured.value.shape)
+
+
+def _complete(case: Case) -> bool:
+    """Tell whether every input that can be moved by itself has a gradient."""
+    moved = {n for n in case.answer.piece.inputs if n != "h" or "X" not in case.answer.piece.inputs}
+    return moved <= case.gradients.keys() and all(np.isfinite(case.gradients[n].analytic).all() for n in moved)
+
+
+def _taylor_rate(case: Case) -> float | None:
+    """Return the power of t with which the Taylor remainder of the guarded loss falls along a random line.
+
+    The mask stays that of the base point: no output crosses the kink.
+    """
+    problem, piece = case.measured.problem, case.answer.piece
+    w = Workings.of(problem, piece)
+    names = [n for n in piece.inputs if n != "h" or "X" not in piece.inputs]
+    rng = np.random.default_rng([problem.seed or 0, 2])
+    line = {n: rng.standard_normal(getattr(w, n).shape) * (np.abs(getattr(w, n)).max() or 1.0) for n in names}
+    slope = sum(float((case.gradients[n].analytic * v).sum()) for n, v in line.items())
+    frozen = {"active": w.active} if piece.output == "a" else {}
+
+    def loss(t: float) -> FloatArray:
+        moved: Mapping[str, FloatArray] = {n: getattr(w, n) + t * v for n, v in line.items()}
+        given = {"eps": w.eps, "N": w.N, "H": w.H, **moved, **frozen}
+        weighted: FloatArray = w.dout * getattr(Workings(given), piece.output)
+        return weighted
+
+    base = loss(0.0)
+    left = [abs(float((loss(t) - base).sum()) - t * slope) for t in TAYLOR_STEPS]
+    rounding = 64 * U * float(np.abs(base).sum())
+    seen = np.array([(t, r) for t, r in zip(TAYLOR_STEPS, left, strict=True) if r > rounding])
+    if len(seen) < 3:
+        return None
+    t, remainder = np.log(seen.T)
+    return round(float(np.polyfit(t, remainder, 1)[0]), 2)

@@ -1,0 +1,144 @@
+"""What a pair of functions returned on several problems, beside what they should have."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bncheck.comparison import coarseness
+from bncheck.layers import Array
+from bncheck.mistakes import Mistake
+from bncheck.mistakes.workings import Workings
+from bncheck.pieces import Piece
+from bncheck.results import Case, Terms, Verdict
+
+# What stands for a forward function's output among the names of inputs.
+OUTPUT = "output"
+# From the loss back: what comes later may follow from what came before.
+FROM_THE_LOSS = (OUTPUT, "y", "beta", "gamma", "h", "b", "W", "X")
+# Roundings that a right value, computed in another order, may be away from ours.
+ROUNDINGS = 4.0
+
+
+def norm(array: npt.NDArray[Any]) -> float:
+    """Return the root of the sum of squares, also where float64 cannot hold a square."""
+    largest = float(np.abs(array).max(initial=0.0))
+    return largest * float(np.linalg.norm(array / largest)) if 0 < largest < np.inf else largest
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One returned array: what a guess at it must agree with."""
+
+    value: npt.NDArray[Any]  # as it came, of whatever shape
+    rounding: float  # norm of the rounding that its entries may have
+    size: float  # norm of the terms that they are made of
+    wrong: bool
+
+    def agrees(self, guess: Any) -> float | None:
+        """Return ||value - guess|| / ||guess||, or None where that is more than rounding."""
+        guess = np.asarray(guess)
+        if guess.shape != self.value.shape or self.value.dtype.kind not in "fiu":
+            return None
+        with np.errstate(all="ignore"):
+            known = np.isfinite(guess)
+            if not np.array_equal(known, np.isfinite(self.value)):
+                return None
+            guess, value = np.where(known, guess, 0.0), np.where(known, self.value, 0.0)
+            scale, off = norm(guess), norm(value - guess)
+            allowed = ROUNDINGS * self.rounding * max(1.0, scale / self.size if self.size else 1.0)
+            return (off / scale if scale else 0.0) if off <= allowed else None
+
+
+class Evidence:
+    """The cases of one pair of functions, and the passes that they are compared with."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        # The smallest first: most guesses are refuted there, cheaply.
+        self.cases = sorted(cases, key=lambda case: case.measured.output.size)
+        self.first = cases[0]
+        self.piece: Piece = cases[0].answer.piece
+        self.right = [Workings.of(case.measured.problem, self.piece) for case in self.cases]
+        self.base: list[Workings] | None = list(self.right)  # with what was found so far; None: unknown
+        self.observed = [self._observe(case) for case in self.cases]
+        self.explained: set[str] = set()
+
+    @staticmethod
+    def _observe(case: Case) -> Mapping[str, Observed]:
+        measured, answer = case.measured, case.answer
+        bar = norm(measured.output_bar) * coarseness(answer.output)
+        size = norm(measured.output)
+        found = {OUTPUT: Observed(answer.output, bar, size, bool(case.output.wrong))}
+        for name, g in case.gradients.items():
+            numerical, returned = measured.gradients[name], answer.gradients[name]
+            coarser = coarseness(returned, numerical.zero)
+            rounding = coarser * norm(numerical.conditioning)
+            found[name] = Observed(returned, rounding, norm(numerical.size), g.verdict is Verdict.FAIL)
+        return found
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What was returned on every problem."""
+        return tuple(n for n in FROM_THE_LOSS if all(n in observed for observed in self.observed))
+
+    @cached_property
+    def failing(self) -> tuple[str, ...]:
+        """What is wrong on some problem, from the loss back."""
+        return tuple(n for n in self.names if any(observed[n].wrong for observed in self.observed))
+
+    def worst(self, name: str) -> Case:
+        """Return the case that a failure is told by: the problem itself if it fails there."""
+        wrong = [case for case, seen in zip(self.cases, self.observed, strict=True) if seen[name].wrong]
+        return self.first if any(case is self.first for case in wrong) else wrong[0]
+
+    def number(self, case: Case) -> int:
+        """Return where a case stands among the cases."""
+        return next(i for i, other in enumerate(self.cases) if other is case)
+
+    def value(self, w: Workings, name: str) -> Array:
+        """Return what a pass gives under a name.
+
+        Raises
+        ------
+        ValueError
+            The mistake's shapes do not fit together there.
+        """
+        with np.errstate(all="ignore"):
+            found: Array = getattr(w, self.piece.output if name == OUTPUT else f"d{name}")
+        return found
+
+    def agreement(self, number: int, name: str, w: Workings) -> float | None:
+        """Return how closely one problem's array agrees with a pass; None where it does not."""
+        try:
+            return self.observed[number][name].agrees(self.value(w, name))
+        except ValueError:  # shapes that cannot be multiplied
+            return None
+
+    def follows(self, name: str) -> bool:
+        """Tell whether an array is right given what was found to be wrong before it."""
+        if self.base is None:
+            return False
+        return all(self.agreement(i, name, w) is not None for i, w in enumerate(self.base))
+
+    def accept(
+        self, name: str, mistake: Mistake | None, explains: Sequence[str] = (), terms: Terms | None = None
+    ) -> None:
+        """Go on from what was found: a named mistake, three terms of other weights, or the wrong dh itself."""
+        self.explained |= {name, *explains}
+        if self.base is None:
+            return
+        if mistake is not None:
+            self.base = [mistake.applied(w) for w in self.base]
+        elif name == OUTPUT:
+            self.base = None
+        elif name in ("W", "X") and terms is not None and not terms.times:
+            weights = {part: getattr(terms, part) for part in ("direct", "mean_path", "variance_path")}
+            for part, weight in weights.items():
+                self.base = [w.but(part, weight * getattr(w, part)) for w in self.base]
+        elif name == "h" and all(
+            o["h"].value.shape == w.dh.shape for o, w in zip(self.observed, self.base, strict=True)
+        ):
+            self.base = [w.but("dh", o["h"].value) for o, w in zip(self.observed, self.base, strict=True)]

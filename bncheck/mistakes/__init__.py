@@ -1,0 +1,101 @@
+"""The catalogue of known mistakes: for each a stable code, a name, a formula, and a text."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from bncheck.errors import InvalidInput
+from bncheck.mistakes.formulas import SECTIONS, Formulas
+from bncheck.mistakes.workings import INSIDE, Workings
+from bncheck.pieces import Piece
+
+HEADINGS = ("What was seen", "Why it is wrong", "How to tell", "The wrong line", "The right line", "Reference")
+
+# What code does beside computing; each is seen as the remark of the same name.
+CONDUCT = ("BN801", "BN802", "BN803")
+# Why no check can tell these from the right pass, on any data that it may use.
+NEVER_SEEN = {"BN404": "y is never exactly 0 on random data, and at 0 either slope is a convention"}
+# What the whole network hides, and a layer by itself shows.
+OF_A_LAYER = frozenset({"BN501", "BN504"})
+# Two values of which one alone would be another mistake.
+TOGETHER = frozenset({"BN305"})
+PARAMETERS = frozenset({"dbeta", "dgamma"})
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a mistake's Markdown file says."""
+
+    name: str  # kebab-case
+    message: str  # one line
+    parts: Mapping[str, str]  # by heading
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A known mistake; ``formulas`` is empty where it is one of conduct."""
+
+    code: str
+    section: str
+    formulas: Formulas
+
+    @property
+    def text(self) -> Text:
+        """The text that belongs to it."""
+        return text_of(self.code)
+
+    @property
+    def never_seen(self) -> str:
+        """Why no check can tell it from the right pass; empty for most."""
+        return NEVER_SEEN.get(self.code, "")
+
+    def variants(self, piece: Piece) -> Iterator["Mistake"]:
+        """Yield it, and where it is one of both parameter gradients each alone, if the piece has room for it."""
+        if not self.formulas or not INSIDE[piece].issuperset(self.formulas):
+            return
+        yield self
+        if self.formulas.keys() == PARAMETERS and self.code not in TOGETHER:
+            yield from (replace(self, formulas={name: f}) for name, f in self.formulas.items())
+
+    def applied(self, w: Workings) -> Workings:
+        """Return what the mistake makes of a pass."""
+        with np.errstate(all="ignore"):
+            for name, formula in self.formulas.items():
+                w = w.but(name, formula(w))
+        return w
+
+
+CATALOGUE = tuple(
+    Mistake(code, section, formulas) for section, mistakes in SECTIONS.items() for code, formulas in mistakes.items()
+) + tuple(Mistake(code, "conduct", {}) for code in CONDUCT)
+
+
+@cache
+def text_of(code: str) -> Text:
+    """Return the text of a code."""
+    written = files("bncheck.mistakes").joinpath(f"{code}.md").read_text(encoding="utf-8")
+    head, *rest = re.split(r"^## ", written, flags=re.MULTILINE)
+    title, message = (line for line in head.split("\n") if line)
+    sections = (part.split("\n", 1) for part in rest)
+    return Text(title.split()[2], message, {heading: body.strip() for heading, body in sections})
+
+
+def mistake_named(code: str) -> Mistake:
+    """Return the mistake of a code or name, in whatever case.
+
+    Raises
+    ------
+    InvalidInput
+        There is none; the message suggests the nearest.
+    """
+    known = {m.code: m for m in CATALOGUE} | {m.text.name.upper(): m for m in CATALOGUE}
+    if code.upper() in known:
+        return known[code.upper()]
+    near = get_close_matches(code.upper(), known, 1)
+    guess = f" Did you mean {known[near[0]].code} ({known[near[0]].text.name})?" if near else ""
+    raise InvalidInput(f"no mistake {code}.{guess} All of them: bncheck explain")

@@ -1,0 +1,83 @@
+"""What is wrong, as a report tells it: the mistake's name, the evidence for it, and what to type next."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bncheck.render import words
+from bncheck.render.page import Page
+from bncheck.results import CheckResult, Diagnosis, Remark, Terms
+
+
+def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
+    """Yield labels and sentences: the first diagnosis in full, the others in a line each."""
+    told = [d for d in result.diagnosis if d.gradient is not None]
+    several = len({d.function for d in told}) > 1
+    weighted = next((d for d in told if d.terms is not None), None)
+    for d in told:
+        yield "", Text()
+        for label, sentence in _sentences(d, f" of {d.function}" if several and d.function else ""):
+            yield label, page.text(sentence)
+        if d is weighted and d.terms is not None:
+            yield "", Text()
+            yield "", _terms(page, d.gradient or "", d.terms)
+
+
+def _sentences(d: Diagnosis, whose: str) -> Iterator[tuple[str, str]]:
+    if d.code is None:
+        if d.description:
+            yield "", f"{d.gradient}{whose}: {'; '.join(d.description)}."
+        return
+    yield d.code, f"{d.name}: {d.message}"
+    what = _listed([d.gradient or "", *d.also])
+    match = "match" if d.also else "matches"
+    close = f"to {d.closeness:.0e}" if d.closeness else "to the last bit"
+    yield "", f"{what}{whose} {match} that, and not the right values, {close}."
+    if d.candidates:
+        yield "", f"Or {_listed(d.candidates, 'or')}: nothing tried tells them apart."
+
+
+def _listed(names: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _terms(page: Page, gradient: str, terms: Terms) -> Table:
+    """Return the coefficients that were found beside those expected."""
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid.add_column()
+    for _ in range(3):
+        grid.add_column(justify="right")
+    found = (terms.direct, terms.mean_path, terms.variance_path)
+    grid.add_row(page.text(f"terms of {gradient}"), "direct", "mean path", "variance path")
+    grid.add_row("  found", *(f"{value:.3f}" for value in found))
+    grid.add_row("  expected", *["1.000"] * 3)
+    if terms.times:
+        grid.add_row(page.text("  all times"), page.text(terms.times))
+    if terms.unexplained > words.NEARLY_ZERO:
+        grid.add_row(page.text("  not these"), f"{100 * terms.unexplained:.0f} %")
+    return grid
+
+
+def departure(result: CheckResult) -> Iterator[tuple[str, str]]:
+    """Yield where it departs, which identities hold and break, and how to go on."""
+    d = result.departure
+    if d is not None:
+        yield "departs", f"at {d.stage}"
+        yield "holds", "; ".join(i.formula for i in d.identities if i.holds)
+        rate = "" if d.taylor_rate is None else f"Taylor remainder falls as t^{d.taylor_rate:.2f} (right: t^2)"
+        yield "breaks", "; ".join(i.formula for i in d.identities if not i.holds)
+        yield "rate", rate
+    codes = list(dict.fromkeys(c.code for c in result.diagnosis if c.code))
+    if codes:
+        yield "why", f"bncheck explain {codes[0]}"
+    s = result.smallest
+    if s is not None:
+        yield "smallest", s.reproduce or f"N {s.N}, D {s.D}, H {s.H}, seed {s.seed}"
+
+
+def remarked(result: CheckResult, remark: Remark) -> str:
+    """Return a remark, with the code under which the catalogue explains it."""
+    code = next((d.code for d in result.diagnosis if d.name == remark.code), None)
+    return f"{remark.text} ({code})" if code else remark.text
