@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,14 @@ class InterruptedCheck(KeyboardInterrupt):
         self.result = result
 
 
+class Beside(NamedTuple):
+    """What is done beside the check itself, as ``check`` is asked for it."""
+
+    probes: bool
+    explain: bool
+    shrink: bool
+
+
 def check(
     problem: Problem,
     target: Any = "reference",
@@ -75,6 +83,7 @@ def check(
     probes: bool = True,
     timeout: float = 60.0,
     explain: bool = True,
+    shrink: bool = True,
     progress: Progress = silent,
 ) -> CheckResult:
     """Check a target's backward pass against finite differences of the forward pass.
@@ -107,7 +116,9 @@ def check(
     timeout : float, default 60
         Seconds that one call of a file's or module's functions may take.
     explain : bool, default True
-        Say of a failure what is wrong, where, and on how small a problem it still shows.
+        Say of a failure what is wrong, and where.
+    shrink : bool, default True
+        Look, where it is explained, for the smallest problem on which it still shows.
     progress : callable, optional
         Told how many entries are done, and of how many.
 
@@ -130,13 +141,14 @@ def check(
         target = os.fspath(target)
     gradients = gradients_named(only)
     method = Method(scheme_named(scheme).name, engine, step, sample, gradients, rtol, atol, audit)
+    beside = Beside(probes, explain, shrink)
     if not isinstance(target, str):
-        return check_code(problem, resolve(target), None, method, probes, explain, progress)
+        return check_code(problem, resolve(target), None, method, beside, progress)
     if target in BUILT_IN:
-        return check_code(problem, resolve(target), target, method, False, explain, progress)
+        return check_code(problem, resolve(target), target, method, beside._replace(probes=False), progress)
     expanded(target)  # a file that is not there is refused before a process is made
     try:
-        return check_apart(target, problem, (method, probes, explain), timeout, progress)
+        return check_apart(target, problem, (method, beside), timeout, progress)
     except Interrupted as interrupted:
         if interrupted.result is None:
             raise KeyboardInterrupt from None
@@ -144,13 +156,7 @@ def check(
 
 
 def check_code(
-    problem: Problem,
-    code: Target,
-    command: str | None,
-    method: Method,
-    probes: bool,
-    explain: bool = True,
-    progress: Progress = silent,
+    problem: Problem, code: Target, command: str | None, method: Method, beside: "Beside", progress: Progress = silent
 ) -> CheckResult:
     """Check a target in this process; ``command`` is what ``run`` would call it."""
     started = time.perf_counter()
@@ -159,7 +165,7 @@ def check_code(
     tried: list[tuple[ProbeResult, Sequence[Case]]] = []
     interrupted = seen.interrupted
     try:
-        if probes and not interrupted:
+        if beside.probes and not interrupted:
             tried += _probe(code, command, method)
     except KeyboardInterrupt:  # what the problem itself showed is not lost
         interrupted = True
@@ -167,10 +173,10 @@ def check_code(
     result = replace(result, probes=tuple(p for p, _ in tried), interrupted=interrupted, seconds=seconds)
     if interrupted:
         raise InterruptedCheck(result)
-    if not explain:
+    if not beside.explain:
         return result
     try:
-        return _explained(result, seen, [cases for _, cases in tried], problem, code, command)
+        return _explained(result, seen, [cases for _, cases in tried], problem, code, command, beside.shrink)
     except KeyboardInterrupt:  # the verdict stands without it
         return result
 
@@ -238,47 +244,49 @@ def _explained(
     problem: Problem,
     code: Target,
     command: str | None,
+    shrink: bool,
 ) -> CheckResult:
     """Say what is wrong, where it departs from the right pass, and how small a problem shows it."""
     conduct = diagnose_conduct(result.remarks)
-    function = _function_of
-    groups = {function(c): [c] for c in seen.cases}
+    groups = {_function_of(c): [c] for c in seen.cases}
     for case in (case for cases in probed for case in cases):
-        groups.setdefault(function(case), []).append(case)
+        groups.setdefault(_function_of(case), []).append(case)
     told = [(d, cases) for cases in groups.values() for d in diagnose(cases)]
     if any(d.name == "another-answer" for d in conduct):
         told = [(d, cases) for d, cases in told if d.code]  # what changes cannot be described
     result = replace(result, diagnosis=(*conduct, *(d for d, _ in told)))
     if not told:
         return result
-    worst = told[0][1]
-    failing = next(c for c in worst if c.failing or c.output.wrong)
-    first, finite = told[0][0], _finite(failing)
-    method = replace(result.method, engine="local", sample=None, audit=0)
+    first, failing = told[0][0], next(c for c in told[0][1] if c.failing or c.output.wrong)
+    result = replace(result, departure=departure_of(failing, first.code))
+    if not shrink:
+        return result
+    start = problem if any(failing is case for case in seen.cases) else failing.measured.problem
+    small = _smallest(start, failing, first, code, result.method)
+    if small.seed is None:
+        return result
+    again = result.method.command(small, command)
+    return replace(result, smallest=Smallest(small.N, small.D, small.H, small.seed, again))
+
+
+def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, method: Method) -> Problem:
+    """Return the smallest problem found on which the same function still fails in the same way."""
+    method, finite = replace(method, engine="local", sample=None, audit=0), _finite(failing)
 
     def fails(small: Problem) -> bool:
         try:
             cases = _examine(small, code, method).cases
         except TargetError:
             return False
-        same = [c for c in cases if function(c) == function(failing) and _finite(c) == finite]
-        return any(first.gradient == d.gradient and _alike(first, d) for c in same for d in diagnose([c]))
+        same = [c for c in cases if _function_of(c) == _function_of(failing) and _finite(c) == finite]
+        found = (d for c in same for d in diagnose([c]) if d.gradient == first.gradient)
+        return any(first.code is None or first.code in (d.code, *d.candidates) for d in found)
 
-    start = problem if any(failing is case for case in seen.cases) else failing.measured.problem
-    small = shrunk(fails, start) or start
-    smallest = None
-    if small.seed is not None:
-        smallest = Smallest(small.N, small.D, small.H, small.seed, result.method.command(small, command))
-    return replace(result, departure=departure_of(failing, first.code), smallest=smallest)
+    return shrunk(fails, start) or start
 
 
 def _finite(case: Case) -> bool:
     return all(np.isfinite(g.analytic).all() for g in case.gradients.values())
-
-
-def _alike(first: Diagnosis, other: Diagnosis) -> bool:
-    """Tell whether a failure may be the same: of the same name, or both without one."""
-    return first.code in (other.code, *other.candidates) if first.code else True
 
 
 def _function_of(case: Case) -> tuple[str | None, str]:

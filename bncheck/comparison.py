@@ -135,6 +135,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
         numerical=n,
         error_bar=measured.error_bar,
         tolerance=tolerance,
+        size=np.broadcast_to(size, n.shape),
         checked=int(done.sum()),
         wrong=int(wrong.sum()),
         unresolved=int(unresolved.sum()),

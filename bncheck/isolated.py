@@ -39,7 +39,7 @@ class Interrupted(Exception):
 
 
 def check_apart(
-    target: str, problem: Problem, options: tuple[Method, bool, bool], timeout: float, progress: Progress
+    target: str, problem: Problem, options: tuple[Method, tuple[bool, ...]], timeout: float, progress: Progress
 ) -> CheckResult:
     """Check a file or module in a child process, made afresh.
 

@@ -209,6 +209,7 @@ class GradientResult:
     numerical: FloatArray  # NaN where it was not evaluated
     error_bar: FloatArray  # bounds |numerical - exact derivative of the guarded problem|
     tolerance: FloatArray  # bounds |analytic - numerical| of a right gradient, or is what rtol and atol ask for
+    size: FloatArray  # S: the terms that an entry is made of before they cancel
     checked: int  # entries that were evaluated; of these ...
     wrong: int  # ... off by more than the tolerance ...
     unresolved: int  # ... and undecidable
@@ -363,9 +364,9 @@ class CheckResult:
         return {
             "schema": SCHEMA,
             "verdict": self.verdict.value,
-            **_as_json(self),
+            **as_json(self),
             "problem": {**sizes, "bn_eps": p.bn_eps, "x_mean": p.x_mean, "x_std": p.x_std},
-            "gradients": [{"shape": list(g.numerical.shape), **_as_json(g)} for g in gradients],
+            "gradients": [{"shape": list(g.numerical.shape), **as_json(g)} for g in gradients],
         }
 
     def __str__(self) -> str:
@@ -382,16 +383,16 @@ class CheckResult:
         return "\n".join(lines)
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """Return a record as JSON can hold it: no arrays, a non-finite number as its name."""
     if is_dataclass(value):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
         left_out = (np.ndarray, Problem, Mapping)  # large, or written by hand in to_dict
-        return {k: _as_json(v) for k, v in parts.items() if not isinstance(v, left_out)}
+        return {k: as_json(v) for k, v in parts.items() if not isinstance(v, left_out)}
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, tuple):
-        return [_as_json(item) for item in value]
+        return [as_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

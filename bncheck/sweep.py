@@ -238,8 +238,8 @@ def run_grid(
     if jobs == 1 and executors is None:
         yield from (run_point(grid, point) for point in points)
         return
-    with _one_thread_each():
-        yield from _by_executor(grid, points, executors or (lambda: _pool(jobs)), jobs * IN_FLIGHT)
+    with one_thread_each():
+        yield from _by_executor(grid, points, executors or (lambda: pool(jobs)), jobs * IN_FLIGHT)
 
 
 def _by_executor(grid: Grid, points: Iterator[Point], executors: Callable[[], Executor], most: int) -> Iterator[Row]:
@@ -284,7 +284,8 @@ def _emptied(points: list[Point]) -> Iterator[Point]:
         yield points.pop()
 
 
-def _pool(jobs: int) -> Executor:
+def pool(jobs: int) -> Executor:
+    """Return an executor of so many fresh processes."""
     return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_deaf)
 
 
@@ -346,7 +347,7 @@ def _order(steps: Sequence[float], errors: Sequence[tuple[float, float]]) -> flo
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Let workers that are started now use one thread each; several would fight for the cores."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))

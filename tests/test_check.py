@@ -20,10 +20,10 @@ from bncheck import (
     random_problem,
 )
 from bncheck.layers import Array
+from bncheck.mistakes import CATALOGUE, OF_A_LAYER, Mistake
+from bncheck.mistakes.planted import Planted
 from bncheck.numerical.schemes import SCHEMES
-
-from .regimes import hard_problem
-from .wrong_backwards import WRONG, Target, Wrong
+from bncheck.selftest import hard_problem
 
 Gradients = dict[str, Array]
 DIFFERENTIATED = ("dX", "dW", "dgamma", "dbeta", "dh")  # db is exactly 0
@@ -116,22 +116,31 @@ def test_a_gradient_wrong_by_half_a_per_mille_fails(name: str, shape: tuple[int,
             assert set(verdicts.values()) == {Verdict.PASS}
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name.replace(" ", "-"))
-def test_a_wrong_backward_fails_at_the_gradients_that_are_wrong(wrong: Wrong) -> None:
-    for seed in range(10):
-        # Small variance, so that eps matters.
-        problem = random_problem(7, 5, 4, seed=seed, bn_eps=1e-3)
-        result = check(problem, Target(wrong.backward), probes=False)
-        failing = {key for key, g in result.gradients.items() if g.verdict is Verdict.FAIL}
-        assert failing == wrong.fails, seed
-        assert result.verdict is Verdict.FAIL
+# Of the catalogue those whose forward pass is right, and that a whole network can show.
+BACKWARD = [
+    m for m in CATALOGUE if not {"h", "var", "sigma", "xhat", "y", "a", "mu"} & m.formulas.keys() and m.formulas
+]  # fmt: skip
 
 
-def test_the_right_terms_put_together_otherwise_pass() -> None:
-    """The wrong backwards are wrong by their mistake and by nothing else."""
-    for seed in range(10):
-        target = Target(lambda parts: parts.gradients())
-        assert check(random_problem(7, 5, 4, seed=seed), target).verdict is Verdict.PASS
+@pytest.mark.parametrize(
+    "mistake", [m for m in BACKWARD if m.code not in OF_A_LAYER and not m.never_seen], ids=lambda m: m.code
+)
+def test_a_wrong_backward_fails_at_the_gradients_that_are_wrong_and_nowhere_else(mistake: Mistake) -> None:
+    for seed in range(5):
+        # An eps of the variance's size, so that it matters.
+        problem = random_problem(7, 5, 4, seed=seed, bn_eps=0.05)
+        target = Planted(mistake)
+        result = check(problem, target, probes=False, explain=False)
+        p = result.problem
+        planted = target.backward(p.dout, target.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)[1])
+        right = network.backward(p.dout, network.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)[1])
+        differ = {
+            name
+            for name in right
+            if np.shape(planted[name]) != right[name].shape or not np.allclose(planted[name], right[name], rtol=1e-6)
+        }
+        assert {key for key, g in result.gradients.items() if g.verdict is Verdict.FAIL} == differ, seed
+        assert differ
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -158,16 +159,15 @@ def test_the_version_is_told() -> None:
 def test_smoke_is_one_line_and_exits_0() -> None:
     result = invoke("smoke")
     assert result.exit_code == 0
-    assert result.stdout.startswith("smoke: 7 problems pass, 1 planted mistake is caught")
+    assert result.stdout.startswith("smoke: 7 problems pass, 8 planted mistakes are caught")
     assert result.stdout.count("\n") == 1
 
 
 def test_smoke_fails_where_a_planted_mistake_is_not_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bncheck.comparison._largest", lambda *_: 0.0)
-    monkeypatch.setattr("bncheck.selftest.VariancePathDropped", "reference")
+    monkeypatch.setattr("bncheck.selftest.Planted", lambda _: "reference")
     result = invoke("smoke")
     assert result.exit_code == 1
-    assert "was not caught as what it is" in result.stdout
+    assert "BN201  statistics-taken-constant: missed in 1 of 1." in result.stdout
 
 
 def test_smoke_shows_the_checks_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,8 +175,8 @@ def test_smoke_shows_the_checks_that_fail(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("bncheck.selftest.SMOKE_PROBLEMS", problems)
     result = invoke("smoke")
     assert result.exit_code == 1
-    assert "INCONCLUSIVE" in result.stdout
-    assert result.stdout.endswith("smoke: 1 of 2 problems pass\n")
+    assert re.search(r"reference +2 +1 +1\n", result.stdout)  # problems, alarms, inconclusive
+    assert "bncheck run --N 4 --D 3 --H 2 --seed 1 --x-mean 1e+15" in result.stdout
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8", "utf-16"])

@@ -39,6 +39,7 @@ ARROWS = {
     ("worker", "check"),
     ("sweep_file", "sweep"),
     ("tally", "sweep"),
+    ("selftest", "sweep"),
 }
 # Where third-party packages other than numpy may be imported.
 ALLOWED = {"click": {"cli"}, "rich": {"cli", "render"}, "numpy": None}

@@ -18,9 +18,9 @@ from bncheck.numerical.schemes import SCHEMES
 from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, Piece
 from bncheck.progress import silent
 from bncheck.results import Measurement
+from bncheck.selftest import hard_problem
 
 from .oracles import exact_gradients
-from .regimes import hard_problem
 
 PIECES = (NETWORK, BATCHNORM, AFFINE, RELU)
 STEPS: tuple[float | str, ...] = ("auto", 1e-3, 1e-6, 1e-10)

@@ -8,12 +8,15 @@ import pytest
 from rich.console import Console
 
 from bncheck import CheckResult, check, network, random_problem
+from bncheck.mistakes import mistake_named
+from bncheck.mistakes.planted import Planted
 from bncheck.render import FORMATS
 from bncheck.render.check_report import CheckReport
 from bncheck.render.words import broken, listed
-from bncheck.selftest import VariancePathDropped
 
 from .test_check import Gradients, Spoilt
+
+variance_path_dropped = Planted(mistake_named("BN204"))
 
 
 def screen(result: CheckResult, width: int = 80, encoding: str = "utf-8") -> str:
@@ -91,7 +94,7 @@ def test_a_wrong_zero_is_shown_with_its_numbers() -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_no_line_is_longer_than_78_columns(width: int) -> None:
-    for target in ("reference", VariancePathDropped):
+    for target in ("reference", variance_path_dropped):
         result = check(random_problem(64, 100, 50, x_mean=1.5, x_std=2.5), target)
         assert max(map(len, screen(result, width).splitlines())) <= 78
 
@@ -102,7 +105,7 @@ def test_the_report_survives_a_narrow_terminal() -> None:
 
 
 def test_an_ascii_stream_gets_ascii_with_the_columns_still_aligned() -> None:
-    text = screen(check(random_problem(64, 100, 50), VariancePathDropped), encoding="ascii")
+    text = screen(check(random_problem(64, 100, 50), variance_path_dropped), encoding="ascii")
     assert "affine -> batch norm -> ReLU" in text
     assert " +- " in text
     assert max(map(len, text.splitlines())) <= 78

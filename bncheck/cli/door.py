@@ -17,8 +17,9 @@ import click
 import bncheck
 from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
+from bncheck.cli.explain import explain
 from bncheck.cli.run import run
-from bncheck.cli.smoke import smoke
+from bncheck.cli.selftest import selftest, smoke
 from bncheck.cli.sweep import report, sweep
 from bncheck.cli.template import template
 from bncheck.errors import BncheckError
@@ -122,5 +123,5 @@ def main() -> None:
     """Every command is a file beside this one."""
 
 
-for command in (run, sweep, report, smoke, template):
+for command in (run, sweep, report, smoke, selftest, explain, template):
     main.add_command(command)

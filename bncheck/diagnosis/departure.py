@@ -14,7 +14,7 @@ from bncheck.problem import FloatArray
 from bncheck.results import Case, Departure, Identity, Terms
 
 # The steps at which the Taylor remainder is taken: below, rounding is all of it.
-TAYLOR_STEPS = tuple(2.0**-k for k in range(8, 17))
+TAYLOR_STEPS = tuple(2.0**-k for k in range(12, 21))
 STAGES = {"affine": "the affine layer", "relu": "ReLU's mask"}
 
 

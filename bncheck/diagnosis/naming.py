@@ -45,6 +45,8 @@ def _tried(evidence: Evidence, mistake: Mistake, name: str, base: list[Workings]
             return None
         if evidence.observed[number][name].wrong:
             distances.append(distance)
+    # What is wrong behind dh, by a mistake made before it, must be so in everything there: dh itself was not seen.
+    indirect = name in ("b", "W", "X") and f"d{name}" not in mistake.formulas
     explains = [name]
     for other in evidence.names:
         if other == name:
@@ -52,6 +54,8 @@ def _tried(evidence: Evidence, mistake: Mistake, name: str, base: list[Workings]
         gives = [evidence.agreement(i, other, w) is not None for i, w in enumerate(passes)]
         if other in evidence.failing and other not in evidence.explained:
             explains += [other] if all(gives) else []
+            if indirect and not all(gives):
+                return None
         elif name == OUTPUT:  # the backward pass may be the derivative of that forward pass
             continue
         elif any(not g and _changes(evidence, other, i, base[i], passes[i]) for i, g in enumerate(gives)):

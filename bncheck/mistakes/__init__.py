@@ -22,9 +22,9 @@ CONDUCT = ("BN801", "BN802", "BN803")
 NEVER_SEEN = {"BN404": "y is never exactly 0 on random data, and at 0 either slope is a convention"}
 # What the whole network hides, and a layer by itself shows.
 OF_A_LAYER = frozenset({"BN501", "BN504"})
-# Two values of which one alone would be another mistake.
-TOGETHER = frozenset({"BN305"})
-PARAMETERS = frozenset({"dbeta", "dgamma"})
+# Of a mistake in several values those that may be wrong alone; both parameter gradients may, but
+# of two that are exchanged one alone would be another mistake.
+ALONE = {"BN305": (), "BN411": ("dh",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class Mistake:
         return NEVER_SEEN.get(self.code, "")
 
     def variants(self, piece: Piece) -> Iterator["Mistake"]:
-        """Yield it, and where it is one of both parameter gradients each alone, if the piece has room for it."""
+        """Yield it, if the piece has room for it, and what of it may be made alone."""
         if not self.formulas or not INSIDE[piece].issuperset(self.formulas):
             return
         yield self
-        if self.formulas.keys() == PARAMETERS and self.code not in TOGETHER:
-            yield from (replace(self, formulas={name: f}) for name, f in self.formulas.items())
+        both = tuple(self.formulas) if self.formulas.keys() == {"dbeta", "dgamma"} else ()
+        yield from (replace(self, formulas={name: self.formulas[name]}) for name in ALONE.get(self.code, both))
 
     def applied(self, w: Workings) -> Workings:
         """Return what the mistake makes of a pass."""
@@ -96,6 +96,8 @@ def mistake_named(code: str) -> Mistake:
     known = {m.code: m for m in CATALOGUE} | {m.text.name.upper(): m for m in CATALOGUE}
     if code.upper() in known:
         return known[code.upper()]
-    near = get_close_matches(code.upper(), known, 1)
-    guess = f" Did you mean {known[near[0]].code} ({known[near[0]].text.name})?" if near else ""
+    # Of those equally near, a slip of the fingers exchanges digits more often than it changes them.
+    near = get_close_matches(code.upper(), known, len(known))
+    likely = max(near, key=lambda k: (k[:3] == code.upper()[:3], sorted(k) == sorted(code.upper())), default="")
+    guess = f" Did you mean {known[likely].code} ({known[likely].text.name})?" if likely else ""
     raise InvalidInput(f"no mistake {code}.{guess} All of them: bncheck explain")

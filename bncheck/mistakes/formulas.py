@@ -118,7 +118,11 @@ RELU: Mapping[str, Formulas] = {
     "BN408": {"a": lambda w: np.where(w.active, w.y, 0.01 * w.y), "dy": lambda w: np.where(w.active, 1, 0.01) * w.dout},
     "BN409": {"dy": lambda w: w.dout * w.a},
     "BN410": {"dy": lambda w: np.where(w.active, 1.0, 0.0)},
-    "BN411": {"dy": lambda w: w.dout, "dh": lambda w: np.where(w.active, w.dh, 0.0)},
+    "BN411": {
+        "dbeta": lambda w: w.dout.sum(axis=0),
+        "dgamma": lambda w: (w.dout * w.xhat).sum(axis=0),
+        "dh": lambda w: np.where(w.active, w.but("dy", w.dout).dh, 0.0),
+    },
 }
 
 AFFINE: Mapping[str, Formulas] = {

@@ -1,0 +1,391 @@
+"""What is said of a wrong gradient: the right name where there is one, and nothing untrue where there is none."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bncheck import CheckResult, Verdict, check, network, random_problem
+from bncheck.cli import main
+from bncheck.diagnosis.describing import where_of
+from bncheck.layers import Array
+from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake, mistake_named
+from bncheck.mistakes.planted import Planted, planted_in_layers
+from bncheck.results import Terms
+
+from .test_check import Gradients
+from .test_mistakes import by_hand, code_of
+
+Terms3 = tuple[Array, Array, Array]
+
+
+class Composed:
+    """The right network, but for what is done to its gradients; dX, dW and db follow from a new dh."""
+
+    forward = staticmethod(network.forward)
+
+    def __init__(self, spoil: Callable[[Gradients, network.Cache, Terms3], Array | None]) -> None:
+        self._spoil = spoil
+
+    def backward(self, dout: Array, cache: network.Cache) -> Gradients:
+        g, X, W = network.backward(dout, cache), *cache.affine
+        xhat, gamma, sigma = cache.batchnorm
+        dxhat = gamma * np.where(cache.relu, dout, 0)
+        terms = dxhat / sigma, -np.mean(dxhat, 0) / sigma + 0 * dxhat, -xhat * np.mean(dxhat * xhat, 0) / sigma
+        dh = self._spoil(g, cache, terms)
+        if dh is not None:
+            g |= {"dh": dh, "dX": dh @ W.T, "dW": X.T @ dh, "db": dh.sum(axis=0)}
+        return g
+
+
+def told(result: CheckResult) -> list[tuple[str | None, str | None]]:
+    return [(d.code, d.gradient) for d in result.diagnosis]
+
+
+def sentences(result: CheckResult) -> str:
+    return "; ".join(sentence for d in result.diagnosis for sentence in d.description)
+
+
+@pytest.mark.parametrize("mistake", [m for m in CATALOGUE if not m.never_seen], ids=lambda m: m.code)
+def test_every_mistake_is_named_and_nothing_else_is(mistake: Mistake) -> None:
+    target = planted_in_layers(mistake) if mistake.code in OF_A_LAYER else Planted(mistake)
+    result = check(random_problem(9, 6, 5, seed=1), target, shrink=False)
+    assert [(d.code, d.candidates) for d in result.diagnosis] == [(mistake.code, ())]
+    if mistake.code not in CONDUCT:
+        assert result.verdict is Verdict.FAIL
+        assert (result.diagnosis[0].closeness or 0.0) < 1e-12
+
+
+# The network step by step, as a student writes it.
+STEPS = {
+    "h": "X @ W + b", "x": "h", "mu": "x.mean(axis=0)", "c": "x - mu", "var": "(c * c).mean(axis=0)",
+    "std": "np.sqrt(var)", "sigma": "np.sqrt(var + eps)", "xhat": "c / sigma", "y": "gamma * xhat + beta",
+    "a": "np.maximum(y, 0)", "dy": "dout * (y > 0)", "dbeta": "dy.sum(axis=0)", "dgamma": "(dy * xhat).sum(axis=0)",
+    "g": "dy * gamma", "dx": "(N * g - g.sum(axis=0) - xhat * (g * xhat).sum(axis=0)) / (N * sigma)",
+    "db": "dx.sum(axis=0)", "dW": "X.T @ dx", "dX": "dx @ W.T",
+}  # fmt: skip
+
+
+class Written:
+    """The network in which one line is the wrong one that a text shows; what comes after follows from it."""
+
+    def __init__(self, mistake: Mistake) -> None:
+        self._line = code_of(mistake, "The wrong line")
+
+    def _values(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        N, H = len(arrays["X"]), len(arrays["b"])
+        n = by_hand(SimpleNamespace(N=N, D=len(arrays["W"]), H=H, **arrays))
+        before = dict(n)
+        with np.errstate(all="ignore"):
+            exec(self._line, n)
+            written = [name for name in STEPS if n[name] is not before[name]]
+            for name in list(STEPS)[min(list(STEPS).index(name) for name in written) :]:
+                n[name] = n[name] if name in written else eval(STEPS[name], n)
+        return n
+
+    def forward(self, *arrays: Any) -> tuple[Array, dict[str, Any]]:
+        given = dict(zip(("X", "W", "b", "gamma", "beta", "bn_eps"), arrays, strict=True))
+        return self._values({**given, "dout": 0 * given["X"] @ given["W"]})["a"], given
+
+    def backward(self, dout: Array, cache: dict[str, Any]) -> Gradients:
+        n = self._values({**cache, "dout": dout})
+        return {"dh": n["dx"], **{name: n[name] for name in ("dX", "dW", "db", "dgamma", "dbeta")}}
+
+
+# BN701's dX and dW do not exist; these may be behind a forward pass that is named first.
+LINES = [m for m in CATALOGUE if m.formulas and not m.never_seen and m.code not in {*OF_A_LAYER, "BN701"}]
+
+
+@pytest.mark.parametrize("mistake", LINES, ids=lambda m: m.code)
+def test_a_mistake_is_named_as_somebody_else_would_write_it(mistake: Mistake) -> None:
+    """The lines of the texts are other code than the formulas that guesses are made by."""
+    result = check(random_problem(9, 6, 5, seed=1), Written(mistake), shrink=False)
+    assert result.diagnosis[0].code == mistake.code
+    # Of three forward passes another backward than the catalogue's stands behind; that is described.
+    assert {d.code for d in result.diagnosis[1:]} <= ({None} if mistake.code in ("BN102", "BN103", "BN107") else set())
+
+
+def test_what_no_check_can_see_passes() -> None:
+    assert check(random_problem(9, 6, 5), Planted(mistake_named("BN404"))).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_mistake_in_single_precision_is_named_too(dtype: type) -> None:
+    def backward(dout: Array, cache: network.Cache) -> Gradients:
+        return {k: v.astype(dtype) for k, v in Planted(mistake_named("BN204")).backward(dout, cache).items()}  # type: ignore[arg-type]  # its own cache
+
+    target = SimpleNamespace(forward=Planted(mistake_named("BN204")).forward, backward=backward)
+    result = check(random_problem(30, 6, 5), target, shrink=False)
+    assert told(result) == [("BN204", "dh")]
+    assert result.diagnosis[0].closeness is not None
+    assert result.diagnosis[0].closeness > 1e-9
+
+
+def test_what_follows_from_a_mistake_is_told_with_it() -> None:
+    (found,) = check(random_problem(9, 6, 5), Planted(mistake_named("BN201")), shrink=False).diagnosis
+    assert (found.gradient, found.also) == ("dh", ("db", "dW", "dX"))
+    assert found.name == "statistics-taken-constant"
+    assert found.terms == Terms(1.0, 0.0, 0.0, 0.0)
+
+
+def test_a_mistake_that_only_a_probe_shows_is_named() -> None:
+    problem = random_problem(20, 6, 5, bn_eps=1e-13)
+    result = check(problem, Planted(mistake_named("BN602")), shrink=False)
+    assert all(g.verdict is Verdict.PASS for g in result.gradients.values())
+    assert told(result) == [("BN602", "dh")]
+
+
+def test_a_problem_that_cannot_tell_mistakes_apart_lists_them_all() -> None:
+    # With N = 2 the factors N / (N - 1), 2 and N are the same.
+    result = check(random_problem(2, 6, 5, bn_eps=0.1), Planted(mistake_named("BN216")), probes=False, shrink=False)
+    (found,) = result.diagnosis
+    assert {found.code, *found.candidates} == {"BN214", "BN216", "BN233"}
+
+
+def test_a_wrong_forward_is_named_and_its_usual_backward_is_explained_by_it() -> None:
+    result = check(random_problem(9, 6, 5), Planted(mistake_named("BN101")), shrink=False)
+    (found,) = result.diagnosis
+    assert (found.code, found.gradient) == ("BN101", "a")
+    assert set(found.also) == {"dW", "dX"}
+    assert result.departure is not None
+    assert result.departure.stage == "the forward pass (forward), and the backward pass is not its derivative"
+
+
+def test_the_right_derivative_of_a_wrong_forward_is_left_alone() -> None:
+    result = check(random_problem(9, 6, 5), Planted(mistake_named("BN107")), shrink=False)
+    assert told(result) == [("BN107", "a")]
+    assert result.diagnosis[0].also == ()
+    assert result.departure is not None
+    assert result.departure.stage == "the forward pass (forward)"
+
+
+def test_two_mistakes_at_once_are_both_named() -> None:
+    def spoil(g: Gradients, _: network.Cache, terms: Terms3) -> Array:
+        g["dgamma"] /= len(terms[0])
+        return terms[0] + terms[1]
+
+    result = check(random_problem(9, 6, 5), Composed(spoil), shrink=False)
+    assert told(result) == [("BN301", "dgamma"), ("BN204", "dh")]
+
+
+def test_a_mistake_behind_another_is_named_as_well() -> None:
+    def backward(dout: Array, cache: Any) -> Gradients:
+        g = Planted(mistake_named("BN204")).backward(dout, cache)
+        return {**g, "dW": -g["dW"]}
+
+    target = SimpleNamespace(forward=Planted(mistake_named("BN204")).forward, backward=backward)
+    result = check(random_problem(9, 6, 5), target, shrink=False)
+    assert told(result) == [("BN204", "dh"), ("BN506", "dW")]
+    assert result.diagnosis[0].also == ("dX",)
+
+
+def _terms(direct: float, mean: float, variance: float) -> Callable[[Gradients, network.Cache, Terms3], Array]:
+    return lambda g, c, t: direct * t[0] + mean * t[1] + variance * t[2]  # noqa: ARG005 - the others are for others
+
+
+def _set(name: str, change: Callable[[Array, network.Cache], Array]) -> Callable[..., None]:
+    def spoil(g: Gradients, cache: network.Cache, _: Terms3) -> None:
+        g[name] = change(g[name], cache)
+
+    return spoil
+
+
+def _at(index: Any, factor: float) -> Callable[[Array, network.Cache], Array]:
+    def change(value: Array, _: network.Cache) -> Array:
+        value = value.copy()
+        value[index] *= factor
+        return value
+
+    return change
+
+
+def _noisy(value: Array, _: network.Cache) -> Array:
+    return np.asarray(value * (1 + 1e-7 * np.random.default_rng(0).standard_normal(value.shape)))
+
+
+# What is done, the one gradient that is told, and what must be said of it.
+DESCRIBED: dict[str, tuple[Any, str, str]] = {
+    "other weights": (_terms(0.7, 1.2, 0.4), "dh", "its three terms are weighted as shown, where 1, 1, 1 is right"),
+    "gamma missing and the variance path dropped": (
+        lambda g, c, t: (t[0] + t[1]) / c.batchnorm.gamma,  # noqa: ARG005 - g is for others
+        "dh",
+        "its three terms are weighted as shown, where 1, 1, 1 is right, all of them times 1/gamma",
+    ),
+    "a constant": (_set("dW", lambda v, _: 3 * v), "dW", "it is 3 times the right values"),
+    "N/H": (lambda g, c, t: len(t[0]) / len(t[0].T) * g["dh"], "dh", "it is N/H times the right values"),  # noqa: ARG005 - c is for others
+    "1/(N - 1)": (_set("dbeta", lambda v, c: v / (len(c.relu) - 1)), "dbeta", "it is 1/(N - 1) times the right values"),
+    "sigma squared": (_set("dgamma", lambda v, c: v * c.batchnorm.sigma**2), "dgamma", "it is sigma^2 times"),
+    "2/gamma": (_set("dgamma", lambda v, c: 2 * v / c.batchnorm.gamma), "dgamma", "it is 2/gamma times"),
+    "the last row": (_set("dh", _at(-1, 2.0)), "dh", "only row 39, the last of 40; it is 2 times the right"),
+    "the tail of a tile": (
+        _set("dW", _at(np.s_[:, 16:], 1.5)),
+        "dW",
+        "only columns 16-19, the last 4, left over after tiles of 16; it is 1.5 times the right values there",
+    ),
+    "every other row": (_set("dX", _at(np.s_[::2], 1.01)), "dX", "only rows 0, 2, ... 38; it is 1.01 times"),
+    "one entry": (_set("dW", _at((1, 2), 1.5)), "dW", "only row 1 of 8 and column 2 of 20; it differs"),
+    "weight decay": (_set("dW", lambda v, c: v + 0.1 * c.affine.W), "dW", "it is off by 0.1 times W itself"),
+    "dgamma for dbeta": (lambda g, c, t: g.update(dbeta=g["dgamma"]), "dbeta", "it is dgamma"),  # noqa: ARG005 - likewise
+    "reversed": (_set("dgamma", lambda v, _: v[::-1]), "dgamma", "it is the right one with its rows reversed"),
+    "rounding": (_set("dX", _noisy), "dX", "without pattern: they look like rounding"),
+    "no zero": (_set("db", lambda v, _: v + 1e-3), "db", "it must be 0 and reaches 1.0e-03"),
+    "a nan": (_set("dbeta", _at(3, np.nan)), "dbeta", "only unit 3 of 20; 1 of 1 entries there are nan or infinite"),
+    "something else": (
+        _set("dW", lambda v, _: np.random.default_rng(0).standard_normal(v.shape)), "dW", "it differs from the right"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_what_nothing_matches_is_described_truly_and_gets_no_name(name: str) -> None:
+    spoil, gradient, expected = DESCRIBED[name]
+    result = check(random_problem(40, 8, 20, seed=3), Composed(spoil), shrink=False)
+    assert result.verdict is Verdict.FAIL
+    assert told(result) == [(None, gradient)]
+    assert expected in sentences(result)
+
+
+def test_the_coefficients_of_the_three_terms_are_found() -> None:
+    result = check(random_problem(40, 8, 20), Composed(_terms(0.7, 1.2, 0.4)), shrink=False)
+    assert result.diagnosis[0].terms == Terms(0.7, 1.2, 0.4, 0.0)
+
+
+def test_the_coefficients_are_found_at_dw_where_there_is_no_dh_and_dx_follows() -> None:
+    class WithoutDh(Composed):
+        def backward(self, dout: Array, cache: network.Cache) -> Gradients:
+            return {k: v for k, v in super().backward(dout, cache).items() if k != "dh"}
+
+    result = check(random_problem(40, 8, 20), WithoutDh(_terms(1.0, 1.0, 0.3)), shrink=False)
+    assert told(result) == [(None, "dW")]
+    assert result.diagnosis[0].terms == Terms(1.0, 1.0, 0.3, 0.0)
+
+
+def test_a_factor_that_one_problem_shows_is_not_called_n() -> None:
+    spoil = _set("dbeta", lambda v, _: 8 * v)
+    result = check(random_problem(8, 6, 5), Composed(spoil), probes=False, shrink=False)
+    assert "it is 8 times (as N would be) the right values" in sentences(result)
+    # With the probes it is seen that it is not.
+    assert "it is 8 times the right values" in sentences(check(random_problem(8, 6, 5), Composed(spoil), shrink=False))
+
+
+@pytest.mark.parametrize(
+    ("code", "stage", "broken"),
+    [
+        ("BN204", "the variance path", {"sum dh xhat = gamma dgamma eps / sigma^3"}),
+        ("BN203", "the mean path", {"sum dh = 0"}),
+        ("BN201", "the mean path and the variance path", {"sum dh = 0", "sum dh xhat = gamma dgamma eps / sigma^3"}),
+        ("BN205", "a factor on all three terms (1/gamma)", {"sum dh xhat = gamma dgamma eps / sigma^3"}),
+        ("BN301", "the sums over the batch (dgamma, dbeta)", {"L = sum gamma dgamma + sum beta dbeta"}),
+        ("BN401", "ReLU's mask", {"L = sum gamma dgamma + sum beta dbeta"}),
+        ("BN506", "the affine layer (dW)", {"sum X dX = sum W dW", "sum W dW + sum b db = sum h dh"}),
+    ],
+)
+def test_the_stage_is_named_and_the_identities_that_break(code: str, stage: str, broken: set[str]) -> None:
+    result = check(random_problem(30, 8, 6, bn_eps=0.1), Planted(mistake_named(code)), shrink=False)
+    departure = result.departure
+    assert departure is not None
+    assert departure.stage == stage
+    assert broken <= {i.formula for i in departure.identities if not i.holds}
+    assert departure.taylor_rate == pytest.approx(1.0, abs=0.2)
+
+
+def test_right_gradients_keep_every_identity() -> None:
+    # dh alone is wrong in one entry: what does not contain it holds, and so does the Taylor remainder's rate.
+    result = check(random_problem(30, 8, 6), Composed(_set("dh", _at((2, 3), 1.5))), shrink=False)
+    assert result.departure is not None
+    held = {i.formula for i in result.departure.identities if i.holds}
+    assert held == {"sum X dX = sum W dW", "L = sum gamma dgamma + sum beta dbeta"}
+    assert result.departure.taylor_rate == pytest.approx(2.0, abs=0.1)
+    assert result.departure.stage.startswith("dh, only row 2 of 30 and column 3 of 6")
+
+
+def test_a_pass_has_no_diagnosis() -> None:
+    result = check(random_problem(9, 6, 5), SimpleNamespace(forward=network.forward, backward=network.backward))
+    assert (result.diagnosis, result.departure, result.smallest) == ((), None, None)
+
+
+def test_the_smallest_case_still_fails_and_its_parts_cannot_be_left_out() -> None:
+    result = check(random_problem(64, 10, 8), Planted(mistake_named("BN204")))
+    small = result.smallest
+    assert small is not None
+    assert (small.N, small.D, small.H) == (2, 1, 1)
+
+
+def test_a_failure_beyond_a_tile_is_shrunk_to_just_beyond_it() -> None:
+    def spoil(g: Gradients, _: network.Cache, __: Terms3) -> None:
+        g["dW"][:, 32:] *= 2
+
+    result = check(random_problem(6, 5, 70), Composed(spoil))
+    assert result.smallest is not None
+    assert (result.smallest.H, result.smallest.D) == (33, 1)
+
+
+COURSE = """
+import numpy as np
+def batchnorm_forward(x, gamma, beta, bn_param):
+    sigma = np.sqrt(x.var(axis=0) + bn_param["eps"])
+    xhat = (x - x.mean(axis=0)) / sigma
+    return gamma * xhat + beta, (xhat, gamma, sigma)
+def batchnorm_backward(dout, cache):
+    xhat, gamma, sigma = cache
+    g = dout * gamma
+    return (g - g.mean(axis=0)) / sigma, (dout * xhat).sum(axis=0), dout.sum(axis=0)
+"""
+
+
+@pytest.fixture
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "layers.py").write_text(COURSE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return "layers.py"
+
+
+def test_a_file_s_mistake_reaches_the_table_and_the_smallest_command_fails_as_well(course: str) -> None:
+    text = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["run", course, "--N", "16", "--D", "5", "--H", "4"]).stdout
+    for line in (
+        "  BN204  variance-path-dropped: dx is what is left when var is taken as\n",
+        "dx matches that, and not the right values, to ",
+        "           found        1.000       1.000           0.000\n",
+        "  departs    at the variance path\n",
+        "  holds      sum dx = 0; L = sum gamma dgamma + sum beta dbeta\n",
+        "  breaks     sum dx xhat = gamma dgamma eps / sigma^3\n",
+        "  why        bncheck explain BN204\n",
+    ):
+        assert line in text
+    (smallest,) = (line for line in text.splitlines() if line.startswith("  smallest "))
+    words = shlex.split(smallest)[2:]
+    assert words[:2] == ["run", "layers.py"]
+    assert CliRunner().invoke(main, words).exit_code == 1
+
+
+def test_the_document_holds_the_diagnosis(course: str) -> None:
+    document = check(random_problem(16, 5, 4), course).to_dict()
+    (found,) = document["diagnosis"]
+    assert {k: found[k] for k in ("code", "name", "function", "gradient")} == {
+        "code": "BN204", "name": "variance-path-dropped", "function": "batchnorm_backward", "gradient": "dx"
+    }  # fmt: skip
+    assert found["closeness"] < 1e-14
+    assert found["terms"]["variance_path"] == 0.0
+    assert document["departure"]["stage"] == "the variance path"
+    assert document["smallest"]["reproduce"] == "bncheck run layers.py --N 2 --D 1 --H 1 --seed 0"
+
+
+@pytest.mark.parametrize(
+    ("code", "remark"), [("BN801", "writes into its dout"), ("BN802", "changes the W"), ("BN803", "another answer")]
+)
+def test_conduct_is_named_beside_its_remark(code: str, remark: str) -> None:
+    result = check(random_problem(9, 6, 5), Planted(mistake_named(code)))
+    (found,) = result.diagnosis
+    assert (found.code, found.gradient) == (code, None)
+    assert remark in found.message
+
+
+def test_where_says_nothing_where_every_row_and_column_is_wrong() -> None:
+    result = check(random_problem(9, 6, 5), Composed(_terms(2, 2, 2)), probes=False, explain=False)
+    assert where_of(result.gradients["dh"]) == ""
+    assert result.diagnosis == ()

@@ -1,0 +1,112 @@
+"""The selftest proves what it says, and fails where the checker does."""
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bncheck import InvalidInput, Verdict, check
+from bncheck.cli import main
+from bncheck.mistakes import CATALOGUE
+from bncheck.selftest import ALWAYS_SEEN, PLACES, SIZES, _small, hard_problem, plain_problem, selftest
+
+FEW = tuple(m for m in CATALOGUE if m.code in ("BN204", "BN301", "BN404", "BN504", "BN801"))
+
+
+@pytest.fixture
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plant few mistakes, and try little right code."""
+    monkeypatch.setattr("bncheck.selftest.CATALOGUE", FEW)
+    monkeypatch.setattr("bncheck.selftest.RIGHT_EACH", 3)
+    monkeypatch.setattr("bncheck.selftest.SMALL_EACH", 1)
+
+
+few = pytest.mark.usefixtures("_few")
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "80"}).invoke(main, ["selftest", "--jobs", "1", *arguments])
+
+
+@few
+def test_every_mistake_is_planted_in_every_problem_and_what_cannot_be_seen_is_said_to_be() -> None:
+    result = selftest(2)
+    assert result.passed
+    outcomes = {o.code: (o.problems, o.caught, o.named) for o in result.mistakes}
+    assert outcomes == {m.code: (2, 0, 0) if m.never_seen else (2, 2, 2) for m in FEW}
+    assert [(r.name, r.problems, r.false_alarms) for r in result.right] == [
+        (name, 6, ()) for name in ("reference", "staged", "foreign")
+    ]
+    assert {(s.size, s.place) for s in result.small} == {(size, place) for size in SIZES for place in PLACES}
+
+
+def test_an_error_of_ten_times_the_resolution_is_seen_wherever_it_is() -> None:
+    for seed in range(6):
+        for error in _small(seed)[1]:
+            assert error.planted == 6
+            assert error.seen == 6 or error.size < ALWAYS_SEEN, error
+            assert error.seen < 6 or error.size > 0.1, error
+
+
+@few
+def test_a_mistake_that_is_missed_exits_1_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bncheck.selftest.Planted", lambda _: "reference")
+    result = invoke("--problems", "2")
+    assert result.exit_code == 1
+    assert "  BN204  variance-path-dropped: missed in 2 of 2.\n" in result.stdout
+    assert "bncheck cannot be relied on here" in result.stdout
+
+
+@few
+def test_a_false_alarm_exits_1_and_is_told_by_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*arguments: object, **options: object) -> object:
+        return check(*arguments, **{**options, "rtol": 1e-30, "atol": 0.0})  # type: ignore[arg-type]  # as they came
+
+    monkeypatch.setattr("bncheck.selftest.check", failing)
+    result = invoke("--problems", "1")
+    assert result.exit_code == 1
+    assert re.search(r"\n    bncheck run --N \d+ --D \d+ --H \d+ --seed [012] ", result.stdout)
+
+
+@few
+def test_what_is_named_otherwise_is_told_and_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bncheck.diagnosis.named", lambda *_: [])
+    result = invoke("--problems", "1")
+    assert result.exit_code == 0
+    assert "  BN204  variance-path-dropped: always caught, taken for ?.\n" in result.stdout
+
+
+@few
+def test_the_document_holds_what_the_table_does() -> None:
+    document = json.loads(invoke("--problems", "1", "--format", "json").stdout)
+    assert document["passed"] is True
+    assert [m["code"] for m in document["mistakes"]] == [m.code for m in FEW]
+    assert {s["place"] for s in document["small"]} == set(PLACES)
+    assert 0 < document["resolution"] < 1e-6
+
+
+@pytest.mark.parametrize("option", ["--problems", "--jobs"])
+def test_a_number_below_1_is_refused_in_a_sentence(option: str) -> None:
+    result = CliRunner().invoke(main, ["selftest", option, "0"])
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: {option.strip('-')} is 0; take 1 or more\n"
+    with pytest.raises(InvalidInput, match="is 0; take 1 or more"):
+        selftest(0)
+
+
+def test_the_problems_are_the_same_each_time_and_cover_the_smallest_batches() -> None:
+    assert hard_problem(5).X.tolist() == hard_problem(5).X.tolist()
+    assert {1, 2} <= {hard_problem(seed).N for seed in range(40)}
+    assert all(plain_problem(seed).N >= 3 for seed in range(40))
+    assert check(plain_problem(0)).verdict is Verdict.PASS
+
+
+@pytest.mark.slow
+def test_every_mistake_is_caught_and_named_on_50_problems_and_2000_right_ones_pass() -> None:
+    result = selftest(50, jobs=2)
+    assert result.passed
+    outcomes = [o for o in result.mistakes if not o.never_seen]
+    assert all((o.problems, o.caught) == (50, 50) for o in outcomes)
+    assert sum(o.named for o in outcomes) >= 0.98 * 50 * len(outcomes)
+    assert all((r.problems, r.false_alarms) == (2000, ()) for r in result.right)
