@@ -1,9 +1,12 @@
 """The checker's own proof: known mistakes are caught and named, right code passes, small errors are seen."""
 
+import itertools
+import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,11 +14,12 @@ from bncheck import network
 from bncheck.check import check
 from bncheck.errors import InvalidInput
 from bncheck.layers import Array
+from bncheck.method import GRADIENTS
 from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake
 from bncheck.mistakes.planted import Planted, planted_in_layers
 from bncheck.problem import FloatArray, Problem, random_problem
 from bncheck.progress import Progress, silent
-from bncheck.results import SCHEMA, CheckResult, Verdict, as_json
+from bncheck.results import SCHEMA, Verdict, as_json
 from bncheck.sweep import one_thread_each, pool
 
 # For each problem that every mistake is planted in, as many right ones and as many small errors.
@@ -25,6 +29,9 @@ SIZES = (0.1, 0.3, 1.0, 3.0, 10.0)
 PLACES = ("every entry", "one column", "one entry")
 # From here on an error must be seen wherever it is.
 ALWAYS_SEEN = 10.0
+
+# Of right code: its name, the verdict, and the command that makes the problem if it is a false alarm.
+CheckedRight: TypeAlias = tuple[str, Verdict, str | None]
 
 # Unlike shapes and scales for smoke: (N, D, H) and what is unusual about it.
 SMOKE_PROBLEMS: tuple[tuple[tuple[int, int, int], Mapping[str, Any]], ...] = (
@@ -50,6 +57,16 @@ class Outcome:
     taken_for: tuple[str, ...]  # what came first elsewhere: codes, or "?" for none
     never_seen: str  # why it cannot be caught; empty for most
 
+    @classmethod
+    def of(cls, mistake: Mistake, taken_for: Sequence[str | None]) -> "Outcome":
+        """Return the outcome of a mistake, from what it was taken for on each problem."""
+        caught = [code for code in taken_for if code is not None]
+        others = tuple(code for code in caught if code != mistake.code)
+        named = len(caught) - len(others)
+        return cls(
+            mistake.code, mistake.text.name, len(taken_for), len(caught), named, others, mistake.never_seen
+        )  # fmt: skip
+
     @property
     def passed(self) -> bool:
         """Whether it was caught and named everywhere, or cannot be and was not."""
@@ -63,7 +80,7 @@ class RightCode:
     name: str
     problems: int
     inconclusive: int
-    false_alarms: tuple[str, ...]  # what it fails on: commands, or where there is none settings
+    false_alarms: tuple[str, ...]  # commands that make the problems it fails on
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,24 +173,26 @@ def selftest(problems: int = 2, *, jobs: int = 1, progress: Progress = silent) -
         if value < 1:
             raise InvalidInput(f"{name} is {value}; take 1 or more")
     started = time.perf_counter()
-    parts: list[tuple[str, int]] = [(m.code, seed) for m in CATALOGUE for seed in range(problems)]
+    parts = [(m.code, seed) for m in CATALOGUE for seed in range(problems)]
     parts += [("right", seed) for seed in range(RIGHT_EACH * problems)]
     parts += [("small", seed) for seed in range(SMALL_EACH * problems)]
-    found = []
-    for done, part in enumerate(_each(parts, jobs), 1):
-        found.append(part)
+    found: dict[str, list[Any]] = {}
+    for done, ((kind, _), part) in enumerate(zip(parts, _each(parts, jobs), strict=True), 1):
+        found.setdefault(kind, []).append(part)
         progress(done, len(parts))
-    return _gathered(found, time.perf_counter() - started)
+    return _gathered(found, started)
 
 
 def smoke() -> SelftestResult:
     """Do the smallest selftest: one mistake of each kind, and right code on a few unlike problems."""
     started = time.perf_counter()
     first = {m.section: m.code for m in reversed(CATALOGUE)}
-    found: list[Any] = [_planted(code, 0) for code in reversed(first.values())]
-    for seed, (shape, unusual) in enumerate(SMOKE_PROBLEMS):
-        found.append(_right(random_problem(*shape, seed=seed, **unusual), ("reference",), must_pass=True))
-    return _gathered(found, time.perf_counter() - started)
+    found: dict[str, list[Any]] = {code: [_planted(code, 0)] for code in reversed(first.values())}
+    found["right"] = [
+        _right(random_problem(*shape, seed=seed, **unusual), ("reference",), must_pass=True)
+        for seed, (shape, unusual) in enumerate(SMOKE_PROBLEMS)
+    ]
+    return _gathered(found, started)
 
 
 def _each(parts: Sequence[tuple[str, int]], jobs: int) -> Iterator[Any]:
@@ -194,48 +213,65 @@ def _part(part: tuple[str, int]) -> Any:
     return _small(seed) if kind == "small" else _planted(kind, seed)
 
 
-def _planted(code: str, seed: int) -> Outcome:
-    """Plant a mistake in one problem."""
+def _gathered(found: Mapping[str, list[Any]], started: float) -> SelftestResult:
+    """Put together what was found part by part."""
+    small = found.get("small", [])
+    counts = sum((Counter(seen) for _, seen in small), Counter[tuple[float, str]]())
+    planted = len(GRADIENTS) * len(small)
+    by_name: dict[str, list[CheckedRight]] = {}
+    for one in (one for several in found["right"] for one in several):
+        by_name.setdefault(one[0], []).append(one)
+    return SelftestResult(
+        mistakes=tuple(Outcome.of(m, found[m.code]) for m in CATALOGUE if m.code in found),
+        right=tuple(
+            RightCode(
+                name,
+                len(checked),
+                sum(verdict is Verdict.INCONCLUSIVE for _, verdict, _ in checked),
+                tuple(alarm for _, _, alarm in checked if alarm),
+            )
+            for name, checked in by_name.items()
+        ),
+        small=tuple(SmallError(*at, planted, counts[at]) for at in itertools.product(SIZES, PLACES) if small),
+        resolution=float(np.median([resolution for resolution, _ in small])) if small else math.nan,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _planted(code: str, seed: int) -> str | None:
+    """Plant a mistake in one problem; return what it is taken for, "?" for nothing, or None if it is missed."""
     mistake = next(m for m in CATALOGUE if m.code == code)
     target = planted_in_layers(mistake) if code in OF_A_LAYER else Planted(mistake)
     result = check(plain_problem(seed), target, shrink=False)
-    codes = [d.code or "?" for d in result.diagnosis]
+    codes = [d.code or "?" for d in result.diagnosis] or ["?"]
     caught = code in codes if code in CONDUCT else result.verdict is Verdict.FAIL
-    named = codes[:1] == [code]
-    taken = () if named or not caught else (codes[0] if codes else "?",)
-    return Outcome(code, mistake.text.name, 1, int(caught), int(named), taken, mistake.never_seen)
+    return codes[0] if caught else None
 
 
-def _right(problem: Problem, names: Iterable[str], *, must_pass: bool = False) -> list[RightCode]:
+def _right(problem: Problem, names: Iterable[str], *, must_pass: bool = False) -> list[CheckedRight]:
     """Try right code on one problem; ``foreign`` is a network that bncheck does not know to be its own."""
     found = []
     for name in names:
         target: Any = Planted(Mistake("", "", {})) if name == "foreign" else name
         result = check(problem, target, probes=False, explain=False)
         wrong = result.verdict is Verdict.FAIL or (must_pass and result.verdict is not Verdict.PASS)
-        failed = (result.reproduce or _settings(result),) if wrong else ()
-        found.append(RightCode(name, 1, int(result.verdict is Verdict.INCONCLUSIVE), failed))
+        again = result.method.command(problem, "reference" if name == "foreign" else name)
+        found.append((name, result.verdict, again if wrong else None))
     return found
 
 
-def _settings(result: CheckResult) -> str:
-    p = result.problem
-    return f"--N {p.N} --D {p.D} --H {p.H} --seed {p.seed} --bn-eps {p.bn_eps} --x-mean {p.x_mean} --x-std {p.x_std}"
-
-
-def _small(seed: int) -> tuple[float, list[SmallError]]:
-    """Plant errors of every size and place in all gradients of a problem at once: each is judged by itself."""
+def _small(seed: int) -> tuple[float, dict[tuple[float, str], int]]:
+    """Plant errors in all gradients of a problem at once, each judged by itself; count those seen."""
     problem, rng = plain_problem(seed), np.random.default_rng([seed, 9])
     gradients = check(problem).gradients
-    found = []
+    seen = {}
     for place in PLACES:
         share = {name: g.resolution * g.size * _where(place, g.size, rng) for name, g in gradients.items()}
         for size in SIZES:
             target = SmallErrors({name: size * error for name, error in share.items()})
             result = check(problem, target, probes=False, explain=False)
-            seen = sum(g.verdict is Verdict.FAIL for g in result.gradients.values())
-            found.append(SmallError(size, place, len(gradients), seen))
-    return float(np.median([g.resolution for g in gradients.values()])), found
+            seen[size, place] = sum(g.verdict is Verdict.FAIL for g in result.gradients.values())
+    return float(np.median([g.resolution for g in gradients.values()])), seen
 
 
 def _where(place: str, size: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -247,33 +283,3 @@ def _where(place: str, size: FloatArray, rng: np.random.Generator) -> FloatArray
         if place == PLACES[1] and size.ndim == 2:
             where = np.broadcast_to(where.max(axis=0), size.shape)
     return where
-
-
-def _gathered(found: Iterable[Any], seconds: float) -> SelftestResult:
-    """Put together what was found part by part."""
-    mistakes: dict[str, Outcome] = {}
-    right: dict[str, RightCode] = {}
-    small: dict[tuple[float, str], SmallError] = {}
-    resolutions: list[float] = []
-    for part in found:
-        if isinstance(part, Outcome):
-            o = mistakes.get(part.code, Outcome(part.code, part.name, 0, 0, 0, (), part.never_seen))
-            mistakes[part.code] = Outcome(
-                o.code, o.name, o.problems + 1, o.caught + part.caught, o.named + part.named,
-                o.taken_for + part.taken_for, o.never_seen,
-            )  # fmt: skip
-        elif isinstance(part, list):
-            for new in part:
-                r = right.get(new.name, RightCode(new.name, 0, 0, ()))
-                alarms = r.false_alarms + new.false_alarms
-                right[new.name] = RightCode(r.name, r.problems + 1, r.inconclusive + new.inconclusive, alarms)
-        else:
-            resolution, errors = part
-            resolutions.append(resolution)
-            for e in errors:
-                s = small.get((e.size, e.place), SmallError(e.size, e.place, 0, 0))
-                small[e.size, e.place] = SmallError(e.size, e.place, s.planted + e.planted, s.seen + e.seen)
-    median = float(np.median(resolutions)) if resolutions else float("nan")
-    return SelftestResult(
-        tuple(mistakes.values()), tuple(right.values()), tuple(small.values()), median, seconds
-    )  # fmt: skip

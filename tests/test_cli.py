@@ -176,7 +176,7 @@ def test_smoke_shows_the_checks_that_fail(monkeypatch: pytest.MonkeyPatch) -> No
     result = invoke("smoke")
     assert result.exit_code == 1
     assert re.search(r"reference +2 +1 +1\n", result.stdout)  # problems, alarms, inconclusive
-    assert "bncheck run --N 4 --D 3 --H 2 --seed 1 --x-mean 1e+15" in result.stdout
+    assert "  bncheck run --N 4 --D 3 --H 2 --seed 1 --x-mean 1000000000000000\n" in result.stdout
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8", "utf-16"])

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from bncheck.mistakes import CATALOGUE
 from bncheck.render.page import STYLES, Page, two_columns
+from bncheck.render.words import broken
 from bncheck.results import Verdict
 from bncheck.selftest import PLACES, SIZES, Outcome, SelftestResult
 
@@ -39,6 +40,8 @@ def _blocks(page: Page, r: SelftestResult) -> Iterator[RenderableType]:
         yield amiss
     yield page.text("Right code on random problems over hard scales, means, eps and N from 1", "bold")
     yield _right(page, r)
+    for command in (command for code in r.right for command in code.false_alarms):
+        yield page.text("\n".join(broken(command, page.width)))
     if r.small:
         head = f"Small errors in right gradients, in terms of the resolution claimed (median {r.resolution:.0e})"
         yield page.text(head, "bold")
@@ -88,8 +91,6 @@ def _right(page: Page, r: SelftestResult) -> Table:
         table.add_row(
             page.text(code.name), f"{code.problems:,}", f"{len(code.false_alarms):,}", f"{code.inconclusive:,}"
         )
-        for settings in code.false_alarms:
-            table.add_row(page.text(f"  {settings}"))
     return table
 
 
