@@ -15,7 +15,7 @@ HOUSE = Path(bncheck.__file__).parent
 FLOORS = (
     ("errors", "progress"),
     ("layers", "network", "problem", "pieces", "method", "results"),
-    ("numerical", "targets", "comparison"),
+    ("numerical", "targets", "comparison", "derivation"),
     ("mistakes", "diagnosis", "shrink"),
     ("check", "isolated", "worker"),
     ("selftest", "sweep", "sweep_file", "tally"),
@@ -34,6 +34,9 @@ ARROWS = {
     ("results", "method"),
     ("results", "pieces"),
     ("results", "problem"),
+    ("derivation", "numerical"),
+    ("derivation", "targets"),
+    ("derivation", "comparison"),
     ("diagnosis", "mistakes"),
     ("check", "isolated"),
     ("worker", "check"),

@@ -16,6 +16,7 @@ import click
 
 import bncheck
 from bncheck.cli import streams
+from bncheck.cli.derive import derive
 from bncheck.cli.exits import ExitCode
 from bncheck.cli.explain import explain
 from bncheck.cli.run import run
@@ -123,5 +124,5 @@ def main() -> None:
     """Every command is a file beside this one."""
 
 
-for command in (run, sweep, report, smoke, selftest, explain, template):
+for command in (run, sweep, report, smoke, selftest, derive, explain, template):
     main.add_command(command)

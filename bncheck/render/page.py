@@ -1,5 +1,6 @@
 """What every report stands on: a width, an alphabet, and tables with a rule under their headings."""
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -45,6 +46,12 @@ class Page:
     def text(self, sentence: str, style: str = "") -> Text:
         """Return a sentence in the stream's alphabet."""
         return Text(spell(sentence, ascii_only=self.ascii_only), style=style)
+
+    def prose(self, paragraphs: Iterable[str]) -> Text:
+        """Return paragraphs filled to the width; one that begins with two spaces is a formula, on lines of its own."""
+        spelled = (spell(paragraph, ascii_only=self.ascii_only) for paragraph in paragraphs)
+        filled = (textwrap.wrap(p, self.width, subsequent_indent=" " * 8 * p.startswith("  ")) or [""] for p in spelled)
+        return Text("\n".join(line for lines in filled for line in lines))
 
     def verdict(self, verdict: Verdict | None) -> Text:
         """Return the word of a verdict in its colour; None is what did not run."""

@@ -1,0 +1,193 @@
+"""The derivation as a table, one equation as a page, and both as LaTeX, Markdown and data."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from bncheck.derivation import Derivation
+from bncheck.derivation.checking import Checked
+from bncheck.derivation.equations import Equation
+from bncheck.problem import FloatArray, Problem
+from bncheck.render import words
+from bncheck.render.page import Page, two_columns
+from bncheck.render.spelling import spell
+from bncheck.results import SCHEMA
+
+# Of a larger matrix so many rows and columns are shown.
+MOST_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class DerivationTable:
+    """All equations in a line each, and the graph node by node."""
+
+    derivation: Derivation
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the table out for a stream's width and encoding."""
+        page, d = Page.of(options), self.derivation
+        equations = page.table("equation", "formula", "entries", "of tol.", "verdict")
+        _fold(equations)
+        for equation, checked in d.equations:
+            equations.add_row(page.text(equation.name), page.text(equation.formula), *_cells(page, checked))
+        graph = page.table("node", "what flows back into it", "entries", "of tol.", "verdict")
+        _fold(graph)
+        for name, uses, checked in d.graph:
+            sent = " + ".join(f"d{node} · ({local})" for node, local in uses)
+            graph.add_row(page.text(name), page.text(sent), *_cells(page, checked))
+        head = "The derivation, every equation against central differences, zeros in other columns among them"
+        yield from page.laid_out(
+            [
+                page.text(head, "bold"),
+                page.text(_settings(d.problem)),
+                equations,
+                page.text("The same gradients by the graph, node by node from the loss back", "bold"),
+                graph,
+                page.text("One in full: bncheck derive centring", "dim"),
+            ]
+        )
+
+
+def _fold(table: Table) -> None:
+    table.columns[1].justify, table.columns[1].overflow, table.columns[1].no_wrap = "left", "fold", False
+    table.columns[-1].justify = "left"
+
+
+def _cells(page: Page, checked: Checked) -> list[Text]:
+    entries = page.text(f"{checked.entries:,}")
+    return [entries, page.text(words.times(checked.of_tolerance)), page.verdict(checked.verdict)]
+
+
+def _settings(p: Problem) -> str:
+    return f"N {p.N}   D {p.D}   H {p.H}   eps {p.bn_eps:g}   seed {p.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class EquationPage:
+    """One equation in full: the steps in between, and the matrices."""
+
+    derivation: Derivation
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the page out for a stream's width and encoding."""
+        page = Page.of(options)
+        ((equation, checked),) = self.derivation.equations
+        yield from page.laid_out(_page(page, self.derivation, equation, checked))
+
+
+def _page(page: Page, d: Derivation, equation: Equation, checked: Checked) -> Iterator[RenderableType]:
+    yield page.text(f"{equation.name}:  {equation.formula}", "bold")
+    yield page.prose([equation.why])
+    yield page.prose(equation.algebra)
+    block, column = _block(equation), _of_column(checked.analytic.shape)
+    if len(equation.parts) > 1:
+        yield page.text(f"Its parts{column}:")
+        parts = [(part.formula, "{:7.3f}", part.value(d.values)) for part in equation.parts]
+        yield page.text(_beside([(label, form, np.asarray(v[block])) for label, form, v in parts], page))
+    yield page.text(f"Their sum, and what is measured{column}:" if len(equation.parts) > 1 else f"Measured{column}:")
+    shown = (("analytic", "{:7.3f}", checked.analytic), ("numerical", "{:7.3f}", checked.numerical))
+    matrices = [*shown, ("difference", "{:8.0e}", checked.analytic - checked.numerical)]
+    yield page.text(_beside([(label, form, np.asarray(v[block])) for label, form, v in matrices], page))
+    end = two_columns(width=9)
+    for label, sentence in _measured(equation, checked):
+        end.add_row(label, page.text(sentence), style="dim")
+    end.add_row("rule", page.text(equation.rule), style="dim")
+    end.add_row("problem", page.text(_settings(d.problem)), style="dim")
+    yield end
+
+
+def _measured(equation: Equation, checked: Checked) -> Iterator[tuple[str, str]]:
+    yield (
+        "checked",
+        f"{checked.entries:,} entries: {checked.verdict.value}, {words.times(checked.of_tolerance)} of tolerance; "
+        f"a term wrong by {checked.resolution:.0e} of itself would have been seen",
+    )
+    elsewhere = (checked.size == 0) if equation.output != "L" else np.zeros(1, bool)
+    if elsewhere.any():
+        largest = np.abs(np.broadcast_to(checked.numerical, elsewhere.shape)[elsewhere]).max()
+        measured = f"at most {largest:.0e}" if largest else "exactly 0"
+        yield "zeros", f"{elsewhere.sum():,} of them are 0 by δ, and measured {measured} there"
+
+
+def _block(equation: Equation) -> tuple[Any, ...]:
+    """Return the index of what is shown of a derivative: of a Jacobian the block of column 0."""
+    shown = slice(MOST_SHOWN)
+    if equation.output == "L":
+        return (..., shown)
+    return (shown, 0, shown, 0) if equation.output != "var" else (0, shown, 0)
+
+
+def _of_column(shape: tuple[int, ...]) -> str:
+    """Say what is shown of a derivative, where that is not all of it."""
+    block = (
+        "rows k, columns i, in column j = l = 0"
+        if len(shape) == 4
+        else "in column j = l = 0"
+        if len(shape) == 3
+        else ""
+    )
+    cut = f"the first {MOST_SHOWN} of each" if max(shape) > MOST_SHOWN else ""
+    return f" ({', '.join(filter(None, (block, cut)))})" if block or cut else ""
+
+
+def _beside(matrices: Sequence[tuple[str, str, FloatArray]], page: Page) -> str:
+    """Return labelled matrices side by side; one under the other where the page is too narrow."""
+    blocks = []
+    for formula, form, matrix in matrices:
+        label, rows = spell(formula, ascii_only=page.ascii_only), np.atleast_2d(matrix)[:MOST_SHOWN]
+        lines = ["".join(form.format(value) for value in row) for row in rows]
+        width = max(len(label), *map(len, lines))
+        blocks.append([label.rjust(width), *(line.rjust(width) for line in lines)])
+    if sum(len(block[0]) + 2 for block in blocks) > page.width:
+        return "\n\n".join("\n".join(block) for block in blocks)
+    return "\n".join("  ".join(lines) for lines in zip(*blocks, strict=True))
+
+
+def derivation_as_json(d: Derivation) -> str:
+    """Return the document of the equations that were checked, and the graph if all were."""
+    p = d.problem
+    document = {
+        "schema": SCHEMA,
+        "verdict": d.verdict.value,
+        "problem": {"N": p.N, "D": p.D, "H": p.H, "seed": p.seed, "bn_eps": p.bn_eps},
+        "equations": [
+            {
+                "name": e.name, "formula": e.formula, "latex": e.latex, "rule": e.rule, "why": e.why,
+                "algebra": list(e.algebra), **_found(c),
+            }
+            for e, c in d.equations
+        ],
+        "graph": [{"name": name, "uses": dict(uses), **_found(c)} for name, uses, c in d.graph],
+    }  # fmt: skip
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def _found(c: Checked) -> Mapping[str, Any]:
+    numbers = {"max_difference": c.max_difference, "of_tolerance": c.of_tolerance, "resolution": c.resolution}
+    told = {name: value if np.isfinite(value) else str(value) for name, value in numbers.items()}
+    return {"verdict": c.verdict.value, "entries": c.entries, "wrong": c.wrong, **told}
+
+
+def derivation_as_latex(d: Derivation) -> str:
+    """Return the equations as an align environment, each with its reason as a comment."""
+    lines = []
+    for e, c in d.equations:
+        lines += [f"  % {e.name} ({c.verdict.value}): {spell(e.why, ascii_only=True)}"]
+        lines += [f"  {e.latex.replace('=', '&=', 1)} \\\\"]
+    return "\n".join([r"\begin{align*}", *lines, r"\end{align*}"]) + "\n"
+
+
+def derivation_as_markdown(d: Derivation) -> str:
+    """Return a section for each equation, for notes."""
+    sections = []
+    for e, c in d.equations:
+        algebra = "\n\n".join(f"  {line}" if line.startswith("  ") else line for line in e.algebra if line)
+        checked = f"Checked: {c.entries:,} entries, {c.verdict.value}."
+        sections.append(f"## {e.name}\n\n$$\n{e.latex}\n$$\n\n{e.why} ({e.rule})\n\n{algebra}\n\n{checked}\n")
+    return "\n".join(sections)
