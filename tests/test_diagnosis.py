@@ -16,6 +16,7 @@ from bncheck.diagnosis.describing import where_of
 from bncheck.layers import Array
 from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake, mistake_named
 from bncheck.mistakes.planted import Planted, planted_in_layers
+from bncheck.mistakes.workings import Workings
 from bncheck.results import Terms
 
 from .test_check import Gradients
@@ -182,6 +183,20 @@ def test_a_mistake_behind_another_is_named_as_well() -> None:
     result = check(random_problem(9, 6, 5), target, shrink=False)
     assert told(result) == [("BN204", "dh"), ("BN506", "dW")]
     assert result.diagnosis[0].also == ("dX",)
+
+
+def test_of_candidates_the_one_comes_first_that_what_is_wrong_behind_it_goes_with() -> None:
+    """The mask missing everywhere, or in the sums alone: dh, wrong by itself too, tells which."""
+
+    class Both(Planted):
+        def backward(self, dout: Array, cache: Any) -> Gradients:
+            first, second = mistake_named("BN401"), mistake_named("BN231")
+            w = second.applied(first.applied(Workings({**cache, "dout": dout})))
+            return {name: getattr(w, name) for name in ("dX", "dW", "db", "dgamma", "dbeta", "dh")}
+
+    result = check(random_problem(9, 6, 5), Both(mistake_named("BN401")), shrink=False)
+    assert told(result) == [("BN401", "dbeta"), ("BN231", "dh")]
+    assert "BN313" in result.diagnosis[0].candidates
 
 
 def _terms(direct: float, mean: float, variance: float) -> Callable[[Gradients, network.Cache, Terms3], Array]:

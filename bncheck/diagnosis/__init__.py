@@ -1,6 +1,7 @@
 """What is wrong with a gradient: a mistake of the catalogue by name, or a true description."""
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 
 from bncheck.diagnosis.departure import departure_of
 from bncheck.diagnosis.describing import described, terms_of
@@ -33,12 +34,22 @@ def diagnose(cases: Sequence[Case]) -> list[Diagnosis]:
         if name in evidence.explained or (found and evidence.follows(name)):
             continue
         told = named(evidence, name)
+        if len(told) > 1:  # first the one that what is wrong behind it goes with
+            told.sort(key=lambda one: not _leads_on(evidence, name, one))
         found.append(_diagnosis(evidence, name, told))
         if told:
             evidence.accept(name, told[0].mistake, told[0].explains)
         else:
             evidence.accept(name, None, terms=found[-1].terms)
     return found
+
+
+def _leads_on(evidence: Evidence, name: str, one: Named) -> bool:
+    """Tell whether the next wrong gradient can be explained, if this is the mistake before it."""
+    supposed = copy(evidence)
+    supposed.accept(name, one.mistake, one.explains)
+    behind = next((other for other in evidence.failing if other not in supposed.explained), None)
+    return behind is None or supposed.follows(behind) or bool(named(supposed, behind))
 
 
 def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosis:

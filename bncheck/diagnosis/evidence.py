@@ -127,7 +127,7 @@ class Evidence:
         self, name: str, mistake: Mistake | None, explains: Sequence[str] = (), terms: Terms | None = None
     ) -> None:
         """Go on from what was found: a named mistake, three terms of other weights, or the wrong dh itself."""
-        self.explained |= {name, *explains}
+        self.explained = self.explained | {name, *explains}
         if self.base is None:
             return
         if mistake is not None:
