@@ -1,6 +1,8 @@
 """One check: a target's analytic gradients against numerical ones, on one problem."""
 
+import math
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -251,8 +253,8 @@ def _explained(
     groups = {_function_of(c): [c] for c in seen.cases}
     for case in (case for cases in probed for case in cases):
         groups.setdefault(_function_of(case), []).append(case)
-    told = [(d, cases) for cases in groups.values() for d in diagnose(cases)]
-    if any(d.name == "another-answer" for d in conduct):
+    told = _once([(d, cases) for cases in groups.values() for d in diagnose(cases)])
+    if any(d.name in ("another-answer", "parameter-step") for d in conduct):
         told = [(d, cases) for d, cases in told if d.code]  # what changes cannot be described
     result = replace(result, diagnosis=(*conduct, *(d for d, _ in told)))
     if not told:
@@ -269,20 +271,47 @@ def _explained(
     return replace(result, smallest=Smallest(small.N, small.D, small.H, small.seed, again))
 
 
+def _once(told: list[tuple[Diagnosis, list[Case]]]) -> list[tuple[Diagnosis, list[Case]]]:
+    """Tell what several functions share once, and of what is made of wrong functions no more than that."""
+    once: list[tuple[Diagnosis, list[Case]]] = []
+    for d, cases in told:
+        place = next((i for i, (other, _) in enumerate(once) if d.code and other.code == d.code), None)
+        if place is not None:
+            first, those = once[place]
+            also = (f"{name} of {d.function}" for name in (d.gradient, *d.also))
+            once[place] = replace(first, also=(*first.also, *also)), those
+        elif d.code is None and d.function and cases[0].answer.piece is NETWORK and once:
+            inside = ", ".join(dict.fromkeys(str(other.function) for other, _ in once if other.function != d.function))
+            text = (f"it may follow from what is wrong in {inside}",) if inside else d.description
+            once.append((replace(d, terms=None if inside else d.terms, description=text), cases))
+        else:
+            once.append((d, cases))
+    return once
+
+
 def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, method: Method) -> Problem:
     """Return the smallest problem found on which the same function still fails in the same way."""
     method, finite = replace(method, engine="local", sample=None, audit=0), _finite(failing)
+    stage = _stage(failing, first)
 
     def fails(small: Problem) -> bool:
         try:
-            cases = _examine(small, code, method).cases
+            with np.errstate(all="ignore"):  # likewise
+                cases = _examine(small, code, method).cases
         except TargetError:
             return False
         same = [c for c in cases if _function_of(c) == _function_of(failing) and _finite(c) == finite]
-        found = (d for c in same for d in diagnose([c]) if d.gradient == first.gradient)
-        return any(first.code is None or first.code in (d.code, *d.candidates) for d in found)
+        found = ((c, d) for c in same for d in diagnose([c]) if d.gradient == first.gradient)
+        if first.code is None:
+            return any(_stage(c, first) == stage for c, _ in found)
+        return any(first.code in (d.code, *d.candidates) for _, d in found)
 
     return shrunk(fails, start) or start
+
+
+def _stage(case: Case, d: Diagnosis) -> str:
+    """Return where a case departs, without the numbers of rows and columns or the value of a factor."""
+    return re.split(r"[,(]", departure_of(case, d.code).stage)[0]
 
 
 def _finite(case: Case) -> bool:
@@ -393,7 +422,8 @@ def _probe(code: Target, command: str | None, method: Method) -> Iterator[tuple[
         problem = random_problem(**settings)
         again = method.command(problem, command)
         try:
-            seen = _examine(problem, code, method)
+            with np.errstate(all="ignore"):  # a problem that the user did not ask for
+                seen = _examine(problem, code, method)
             result = _result(seen, problem, code, command, method)
         except TargetError as error:
             yield ProbeResult(name, Verdict.FAIL, (str(error).split("\n")[0],), again), ()
@@ -406,7 +436,7 @@ def _probe(code: Target, command: str | None, method: Method) -> Iterator[tuple[
 
 def _coarse(gradients: Iterable[GradientResult]) -> Iterator[Remark]:
     for g in gradients:
-        coarse = g.value_resolution is not None and g.value_resolution > COARSE_VALUE
+        coarse = g.value_resolution is not None and COARSE_VALUE < g.value_resolution < math.inf
         if coarse and g.verdict is Verdict.PASS:
             yield Remark(
                 "coarse-value",

@@ -258,11 +258,12 @@ class Case:
 class Terms:
     """A gradient's coefficients on the three terms of dx; right is 1, 1, 1."""
 
-    direct: float  # of g / sigma
-    mean_path: float  # of -mean g / sigma
-    variance_path: float  # of -xhat mean(g xhat) / sigma
-    unexplained: float  # the share of the gradient that no weighting of them gives
-    times: str = ""  # what all three are multiplied by, unit by unit: "1/gamma"
+    direct: float | None  # of g / sigma; None where it differs from unit to unit
+    mean_path: float | None  # of -mean g / sigma
+    variance_path: float | None  # of -xhat mean(g xhat) / sigma
+    unexplained: float  # the share of the gradient that they do not give
+    exact: bool  # they give all of it, but for rounding
+    told: tuple[str, str, str]  # each by its name: "1", "0.7", "1/N", "1/sigma"
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,9 +199,10 @@ def _each(parts: Sequence[tuple[str, int]], jobs: int) -> Iterator[Any]:
     if jobs == 1:
         yield from map(_part, parts)
         return
-    with one_thread_each(), pool(jobs) as executor:
+    with one_thread_each():
+        executor = pool(jobs)
         try:
-            yield from executor.map(_part, parts, chunksize=8)
+            yield from executor.map(_part, parts, chunksize=4)
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
 

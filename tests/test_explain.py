@@ -51,7 +51,7 @@ def test_explain_gives_the_same_as_data() -> None:
 
 
 def test_an_unknown_code_exits_2_and_suggests_the_nearest() -> None:
-    result = invoke("explain", "BN240")
+    result = invoke("explain", "BN250")
     assert (result.exit_code, result.stdout) == (2, "")
-    expected = "Error: no mistake BN240. Did you mean BN204 (variance-path-dropped)? All of them: bncheck explain\n"
+    expected = "Error: no mistake BN250. Did you mean BN205 (gamma-missing)? All of them: bncheck explain\n"
     assert result.stderr == expected

@@ -201,7 +201,7 @@ def test_a_mistake_is_found_by_code_or_name_in_any_case(typed: str, code: str) -
 
 
 @pytest.mark.parametrize(
-    ("typed", "near"), [("BN240", "BN204"), ("BN2044", "BN204"), ("variance-path-droped", "BN204"), ("BN 301", "BN301")]
+    ("typed", "near"), [("BN250", "BN205"), ("BN4099", "BN409"), ("variance-path-droped", "BN204"), ("BN 301", "BN301")]
 )
 def test_a_near_miss_suggests_the_right_code(typed: str, near: str) -> None:
     with pytest.raises(InvalidInput, match=f"no mistake {typed}. Did you mean {near}"):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 
 from bncheck.diagnosis.departure import departure_of
-from bncheck.diagnosis.describing import described, terms_of
+from bncheck.diagnosis.describing import described, terms_of, weights_of
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
 from bncheck.diagnosis.naming import Named, named
 from bncheck.mistakes import CATALOGUE, CONDUCT
@@ -29,6 +29,10 @@ def diagnose(cases: Sequence[Case]) -> list[Diagnosis]:
     """
     evidence = Evidence(cases)
     found: list[Diagnosis] = []
+    order = evidence.permuted()
+    if order and order.keys() != {"gamma", "beta"}:  # which has a name
+        found.append(_of_order(evidence, order))
+        evidence.explained |= order.keys()
     for name in evidence.failing:
         # What is right, given what went wrong before it, is no mistake of its own.
         if name in evidence.explained or (found and evidence.follows(name)):
@@ -40,8 +44,18 @@ def diagnose(cases: Sequence[Case]) -> list[Diagnosis]:
         if told:
             evidence.accept(name, told[0].mistake, told[0].explains)
         else:
-            evidence.accept(name, None, terms=found[-1].terms)
+            evidence.accept(name, None, weights=weights_of(evidence, name))
     return found
+
+
+def _of_order(evidence: Evidence, order: dict[str, str]) -> Diagnosis:
+    called = evidence.first.answer.labels
+    expected = [called[name] for name in evidence.first.gradients]
+    found = [called[order.get(name, name)] for name in evidence.first.gradients]
+    names = [n for n in evidence.first.gradients if n in order]
+    text = f"the gradients come in another order: expected {', '.join(expected)}, found {', '.join(found)}"
+    function, also = evidence.first.answer.backward_name, tuple(called[n] for n in names[1:])
+    return Diagnosis(None, None, function, called[names[0]], also=also, description=(text,))
 
 
 def _leads_on(evidence: Evidence, name: str, one: Named) -> bool:
@@ -60,6 +74,8 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosi
     if not told:
         return Diagnosis(None, None, function, label, terms=terms, description=described(evidence, name, terms))
     first = told[0]
+    whole = next(m for m in CATALOGUE if m.code == first.mistake.code)
+    alone = f" Here in {label} alone." if len(first.mistake.formulas) < len(whole.formulas) else ""
     also = [case.gradients[other].name for other in first.explains if other not in (name, OUTPUT)]
     return Diagnosis(
         code=first.mistake.code,
@@ -67,10 +83,10 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosi
         function=function,
         gradient=label,
         closeness=first.closeness,
-        message=first.mistake.text.message,
+        message=first.mistake.text.message + alone,
         also=tuple(also),
         candidates=tuple(dict.fromkeys(n.mistake.code for n in told[1:] if n.mistake.code != first.mistake.code)),
-        terms=terms,
+        terms=terms if terms is not None and terms.exact else None,
     )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from bncheck.comparison import coarseness
-from bncheck.diagnosis.describing import EXACT, terms_of, where_of
+from bncheck.diagnosis.describing import terms_of, where_of
 from bncheck.diagnosis.evidence import Evidence
 from bncheck.mistakes.workings import Workings
 from bncheck.numerical.basepoint import U
 from bncheck.problem import FloatArray
-from bncheck.results import Case, Departure, Identity, Terms
+from bncheck.results import Case, Departure, Identity
 
 # The steps at which the Taylor remainder is taken: below, rounding is all of it.
 TAYLOR_STEPS = tuple(2.0**-k for k in range(12, 21))
@@ -40,7 +40,7 @@ def departure_of(case: Case, code: str | None) -> Departure:
 def _stage(case: Case, code: str | None) -> str:
     piece, wrong, there = case.answer.piece.name, set(case.failing), set(case.gradients)
     if case.output.wrong:
-        also = ", and the backward pass is not its derivative" if wrong else ""
+        also = ", and the backward pass is not its derivative" if wrong else ", whose derivative the backward pass is"
         return f"the forward pass ({case.answer.forward_name or 'forward'}){also}"
     shapeless = [case.gradients[n].name for n in case.failing if case.gradients[n].reasons]
     if shapeless:
@@ -50,7 +50,7 @@ def _stage(case: Case, code: str | None) -> str:
     inner = "h" in wrong or ("h" not in there and {"W", "X"} <= wrong)
     if code and code.startswith("BN4"):
         return STAGES["relu"]
-    if inner and piece == "network" and {"beta", "gamma"} <= wrong and not _weighted(case):
+    if inner and piece == "network" and {"beta", "gamma"} <= wrong and _path(case) == "batch norm's backward":
         return "ReLU's mask, or several stages: everything behind it is wrong"
     found = []
     if wrong & {"beta", "gamma"}:
@@ -62,44 +62,20 @@ def _stage(case: Case, code: str | None) -> str:
     return " and ".join(found)
 
 
-def _weighted(case: Case) -> Terms | None:
-    """Return the weights of the three terms of dx, if these give all of dh."""
-    name = next(n for n in ("h", "W", "X") if n in case.failing)
-    terms = terms_of(Evidence([case]), name)
-    return terms if terms is not None and terms.unexplained <= EXACT else None
-
-
 def _path(case: Case) -> str:
+    """Name the path of dx that departs, if the three weights give it."""
+    evidence = Evidence([case])
     name = next(n for n in ("h", "W", "X") if n in case.failing)
-    part = where_of(case.gradients[name])
+    part = where_of(evidence, name)
     if part:
         return f"{case.gradients[name].name}, {part}"
-    terms = _weighted(case)
-    if terms is not None:
-        return _of_terms(terms)
-    broken = [identity.formula for identity in _identities(case) if not identity.holds]
-    paths = [
-        path
-        for path, formula in (("the mean path", "sum dh = 0"), ("the variance path", VARIANCE))
-        if formula in broken
-    ]
-    return " and ".join(paths) or "batch norm's backward"
-
-
-def _of_terms(terms: Terms) -> str:
-    found = {
-        "the direct path": terms.direct,
-        "the mean path": terms.mean_path,
-        "the variance path": terms.variance_path,
-    }
-    values = list(found.values())
-    paths = [path for path, value in found.items() if abs(value - 1) > EXACT]
-    if terms.times or max(values) - min(values) <= EXACT:
-        paths = [
-            f"a factor on all three terms{f' ({terms.times})' if terms.times else ''}",
-            *(paths if terms.times else []),
-        ]
-    return " and ".join(paths)
+    terms = terms_of(evidence, name)
+    if terms is None or not terms.exact:
+        return "batch norm's backward"
+    if len(set(terms.told)) == 1:
+        return f"a factor on all three terms ({terms.told[0]})" if terms.told[0] != "1" else "something very small"
+    paths = zip(("the direct path", "the mean path", "the variance path"), terms.told, strict=True)
+    return " and ".join(path for path, told in paths if told != "1")
 
 
 VARIANCE = "sum dh xhat = gamma dgamma eps / sigma^3"

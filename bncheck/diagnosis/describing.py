@@ -1,22 +1,28 @@
 """What can be said of a wrong array that no known mistake gives: only what is true of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bncheck.diagnosis.evidence import OUTPUT, Evidence, norm
+from bncheck.comparison import coarseness
+from bncheck.diagnosis.evidence import OUTPUT, ROUNDINGS, Evidence, norm
 from bncheck.mistakes.workings import Workings
+from bncheck.numerical.basepoint import U
 from bncheck.problem import FloatArray
-from bncheck.results import Case, GradientResult, Terms
+from bncheck.results import BoolArray, Case, Terms
 
-# What is left of an array may be this share of it where a fit is called exact: rounding is far below.
-EXACT = 1e-7
-# An error of every entry by less than this share of its terms may be rounding.
-LARGEST_ROUNDING = 1e-3
+# What is left of an array may be this share of it where a fit is called exact, and in a coarser
+# type that many of its roundings, up to a share that would let other numbers pass.
+EXACT, EXACT_ROUNDINGS, LARGEST_EXACT = 1e-7, 32.0, 1e-5
+# Errors of every entry by less than this share of its terms, on every problem, may be rounding.
+LARGEST_ROUNDING = 1e-6
 # Rows that a column must have for three coefficients to say anything.
-LEAST_ROWS = 6
+LEAST_ROWS = 5
+# With fewer entries than that many times the patterns, chance looks like one of them.
+FEW = 8
 TILES = (128, 64, 32, 16, 8)
+ELSEWISE = "another in each unit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,30 +31,34 @@ class Beside:
 
     found: FloatArray
     right: FloatArray
-    w: Workings  # the pass that it belongs to
+    w: Workings  # the right pass
     where: str  # which rows or columns are wrong; empty for all
+    exact: float  # the share of it that a fit may leave
 
     @classmethod
     def of(cls, evidence: Evidence, name: str, case: Case) -> "Beside":
         """Put what was returned on a problem beside the right values, or the numerical ones."""
-        w = (evidence.base or evidence.right)[evidence.number(case)]
+        w = evidence.right[evidence.number(case)]
         if name == OUTPUT:
-            return cls(np.asarray(case.answer.output, float), case.measured.output, w, "")
-        g = case.gradients[name]
-        exact = g.numerical if case.measured.own or g.checked < g.entries else evidence.value(w, name)
-        right = exact if exact.shape == g.numerical.shape else g.numerical
-        where = where_of(g)
-        if not where:
-            return cls(g.analytic, right, w, "")
+            return cls(np.asarray(case.answer.output, float), case.measured.output, w, "", EXACT)
+        g, measured = case.gradients[name], case.measured.gradients[name]
+        coarser = coarseness(case.answer.gradients[name], measured.zero)
+        exact = min(max(EXACT, EXACT_ROUNDINGS * coarser * U), LARGEST_EXACT)
+        if case.measured.own or g.checked < g.entries:
+            right, allowed = g.numerical, g.tolerance
+        else:
+            # Not every entry that the tolerance lets pass is right.
+            right, allowed = evidence.value(w, name), ROUNDINGS * coarser * measured.conditioning
         with np.errstate(invalid="ignore"):
-            wrong = ~(np.abs(g.analytic - g.numerical) <= g.tolerance)
-        return cls(g.analytic[wrong], right[wrong], w, where)
+            wrong = ~(np.abs(g.analytic - right) <= allowed)
+        where = _where(wrong)
+        return cls(g.analytic[wrong], right[wrong], w, where, exact) if where else cls(g.analytic, right, w, "", exact)
 
 
 def described(evidence: Evidence, name: str, terms: Terms | None) -> tuple[str, ...]:
     """Return sentences about a wrong output or gradient, each true of it."""
     case = evidence.worst(name)
-    if _shapeless(case, name):
+    if evidence.shapeless(case, name):
         return ()  # that is told already
     seen = Beside.of(evidence, name, case)
     where, there = ((seen.where,), " there") if seen.where else ((), "")
@@ -57,53 +67,95 @@ def described(evidence: Evidence, name: str, terms: Terms | None) -> tuple[str, 
         return (*where, f"{(~finite).sum():,} of {finite.size:,} entries{there} are nan or infinite")
     if not seen.right.any() or (name != OUTPUT and case.gradients[name].zero):
         return (*where, f"it must be 0{there} and reaches {np.abs(seen.found).max():.1e}")
-    size = np.ones(1) if name == OUTPUT else case.measured.gradients[name].size
-    known = "" if seen.where else _like_rounding(seen, size)
-    factor = _factor(evidence, name, seen) if seen.found.size > 1 and not known else ""
-    known = known or (f"it is {factor} the right values{there}" if factor else "")
-    if not known and not seen.where:
-        known = _same_as(evidence, name, case) or _decay(name, seen) or _of_terms(terms)
-    if known:
-        return (*where, known)
+    factor = _factor(evidence, name, seen) if seen.found.size > 1 else ""
+    if factor:
+        return (*where, f"it is {factor} the right values{there}")
+    if not seen.where:
+        known = (
+            _same_as(evidence, name, case) or _decay(evidence, name) or _like_rounding(evidence, name) or _said(terms)
+        )
+        if known:
+            return (known,)
     off = norm(seen.found - seen.right) / norm(seen.right)
     return (*where, f"it differs from the right values{there} by {_percent(off)} of their norm")
 
 
-def _shapeless(case: Case, name: str) -> bool:
-    """Tell whether an array is no real numbers, or of another shape than the right one."""
-    if name != OUTPUT:
-        return bool(case.gradients[name].reasons)
-    output = case.answer.output
-    return output.dtype.kind not in "fiu" or output.shape != case.measured.output.shape
-
-
-def _of_terms(terms: Terms | None) -> str:
+def _said(terms: Terms | None) -> str:
     if terms is None:
         return ""
-    if terms.unexplained > EXACT:
+    if not terms.exact:
         return f"no weighting of the three terms gives it: {_percent(terms.unexplained)} of it is something else"
-    times = f", all of them times {terms.times}" if terms.times else ""
-    return f"its three terms are weighted as shown, where 1, 1, 1 is right{times}"
+    return f"its three terms are weighted {', '.join(terms.told)}, where 1, 1, 1 is right"
+
+
+def _everywhere(evidence: Evidence, name: str) -> list[Beside]:
+    """Return an array beside the right one on every problem on which it is wrong; nothing if one has no such shape."""
+    wrong = [c for c, o in zip(evidence.cases, evidence.observed, strict=True) if o[name].wrong]
+    if any(evidence.shapeless(c, name) for c in wrong):
+        return []
+    return [Beside.of(evidence, name, c) for c in wrong]
+
+
+def where_of(evidence: Evidence, name: str) -> str:
+    """Say in which rows or columns the wrong entries of a gradient are, where not in all."""
+    case = evidence.worst(name)
+    return "" if evidence.shapeless(case, name) else Beside.of(evidence, name, case).where
+
+
+def weights_of(evidence: Evidence, name: str) -> dict[int, FloatArray]:
+    """Fit dh on the three terms of dx in each column, (H,3), by problem; only where that gives all of it.
+
+    Where there is no dh, dW and dX are fitted; of dX all columns together.
+    """
+    inner = name == "h" or (name in ("W", "X") and "h" not in evidence.names)
+    if evidence.piece.name == "affine" or not inner:
+        return {}
+    found = {}
+    for number, case in enumerate(evidence.cases):
+        if case.measured.own or evidence.shapeless(case, name):
+            continue
+        seen, basis = Beside.of(evidence, name, case), _basis(evidence.right[number], name)
+        if seen.where or not evidence.observed[number][name].wrong:
+            continue
+        whole = seen.found.ravel()[:, None], [b.ravel()[:, None] for b in basis]
+        fits = list(_fits(*(whole if name == "X" else (seen.found, basis))))
+        if all(fit is not None and fit.unexplained <= seen.exact for fit in fits):
+            each = np.array([fit.coefficients for fit in fits if fit is not None])
+            each[np.abs(each) <= seen.exact] = 0.0
+            found[number] = np.broadcast_to(each, (case.measured.output.shape[1], 3))
+    return found
 
 
 def terms_of(evidence: Evidence, name: str) -> Terms | None:
-    """Fit dh on the three terms of dx, or dW or dX where there is no dh; None where only a part is wrong."""
-    case = evidence.worst(name)
+    """Return the weights of dx's three terms in a gradient; None where it is not made of them, or wrong in part."""
+    case, weights = evidence.worst(name), weights_of(evidence, name)
+    shown = evidence.number(case)
+    if shown in weights:
+        order = sorted(weights, key=lambda number: number != shown)
+        passes = [evidence.right[number] for number in order]
+        direct, mean, variance = ([weights[number][:, term] for number in order] for term in range(3))
+        told = _told(direct, passes), _told(mean, passes), _told(variance, passes)
+        return Terms(_number(direct[0]), _number(mean[0]), _number(variance[0]), 0.0, True, told)
     inner = name == "h" or (name in ("W", "X") and "h" not in evidence.names)
-    if evidence.piece.name == "affine" or not inner or case.measured.own or where_of(case.gradients[name]):
+    if evidence.piece.name == "affine" or not inner or case.measured.own or evidence.shapeless(case, name):
         return None
-    found, w = case.gradients[name].analytic, evidence.right[evidence.number(case)]
+    seen = Beside.of(evidence, name, case)
+    basis = [b.ravel()[:, None] for b in _basis(seen.w, name)]
+    fit = None if seen.where else next(_fits(seen.found.ravel()[:, None], basis))
+    if fit is None:
+        return None
+    first, second, third = map(float, fit.coefficients)
+    return Terms(first, second, third, fit.unexplained, False, (f"{first:.3f}", f"{second:.3f}", f"{third:.3f}"))
+
+
+def _number(factor: FloatArray) -> float | None:
+    """Return a factor that is the same in every unit, without the digits that rounding made; None for another."""
+    return float(f"{factor[0]:.10g}") if _constant(factor, EXACT) else None
+
+
+def _basis(w: Workings, name: str) -> list[FloatArray]:
     terms = (w.direct, w.mean_path + 0 * w.direct, w.variance_path)
-    basis = [{"h": t, "W": w.X.T @ t, "X": t @ w.W.T}[name] for t in terms]
-    columns = [_fit(found[:, j], [b[:, j] for b in basis]) for j in range(found.shape[1])]
-    each = np.array([c.coefficients for c in columns if c is not None and c.unexplained <= EXACT])
-    if len(each) == len(columns) and each[:, 0].all():
-        factor = np.ones(len(each)) if _constant(each[:, 0]) else each[:, 0]
-        ratios = each / factor[:, None]
-        if (np.abs(ratios - ratios[0]) <= EXACT * np.abs(ratios).max()).all():
-            return _terms(ratios[0], 0.0, _unit_by_unit(factor, w))
-    whole = _fit(found.ravel(), [b.ravel() for b in basis])
-    return _terms(whole.coefficients, whole.unexplained, "") if whole else None
+    return [{"h": t, "W": w.X.T @ t, "X": t @ w.W.T}[name] for t in terms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,77 +164,86 @@ class _Fit:
     unexplained: float
 
 
-def _fit(found: FloatArray, basis: Sequence[FloatArray]) -> _Fit | None:
-    matrix = np.stack(basis, axis=1)
-    scale = np.array([norm(column) for column in matrix.T])
-    if not scale.all() or not np.isfinite(found).all() or len(matrix) < LEAST_ROWS:
-        return None
-    coefficients, _, rank, _ = np.linalg.lstsq(matrix / scale, found, rcond=1e-9)
-    left = norm(found - matrix / scale @ coefficients)
-    return _Fit(coefficients / scale, left / (norm(found) or 1.0)) if rank == len(basis) else None
+def _fits(found: FloatArray, basis: Sequence[FloatArray]) -> Iterator[_Fit | None]:
+    """Yield the least-squares fit of each column; None where it cannot be told."""
+    for j in range(found.shape[1]):
+        matrix = np.stack([b[:, j] for b in basis], axis=1)
+        scale = np.array([norm(column) for column in matrix.T])
+        if not scale.all() or not np.isfinite(found[:, j]).all() or len(matrix) < LEAST_ROWS:
+            yield None
+            continue
+        coefficients, _, rank, _ = np.linalg.lstsq(matrix / scale, found[:, j], rcond=1e-9)
+        left = norm(found[:, j] - matrix / scale @ coefficients)
+        yield _Fit(coefficients / scale, left / (norm(found[:, j]) or 1.0)) if rank == len(basis) else None
 
 
-def _terms(coefficients: FloatArray, unexplained: float, times: str) -> Terms:
-    # Without the digits that rounding made.
-    direct, mean_path, variance_path = (float(f"{c:.10g}") if abs(c) > EXACT else 0.0 for c in coefficients)
-    return Terms(direct, mean_path, variance_path, unexplained, times)
-
-
-def _unit_by_unit(factor: FloatArray, w: Workings) -> str:
-    """Name what differs from unit to unit as these factors do; nothing if they do not."""
-    if _constant(factor):
-        return ""
-    return next((n for n, v in _vectors(w).items() if _constant(factor / v)), "a factor of its own in each unit")
+def _told(factors: Sequence[FloatArray], passes: Sequence[Workings]) -> str:
+    """Name a factor that has these values, unit by unit, on several problems; the first is shown."""
+    named = [_names(factor, w, EXACT) for factor, w in zip(factors, passes, strict=True)]
+    everywhere = [name for name in named[0] if all(name in others for others in named)]
+    if not _constant(factors[0], EXACT):
+        return (everywhere or named[0][-1:] or [ELSEWISE])[0]
+    plain = f"{factors[0][0]:.4g}"
+    # On one problem many things may have the value of N.
+    return everywhere[0] if everywhere and (len(named) > 1 or plain in ("0", "1", "-1")) else plain
 
 
 def _factor(evidence: Evidence, name: str, seen: Beside) -> str:
     """Say what an array is a multiple of: "N times", if that holds on every problem on which it is wrong."""
-    everywhere = [seen]
-    if not seen.where:
-        wrong = [c for c, o in zip(evidence.cases, evidence.observed, strict=True) if o[name].wrong]
-        if any(_shapeless(c, name) for c in wrong):
-            return ""
-        everywhere += [Beside.of(evidence, name, c) for c in wrong if c is not evidence.worst(name)]
-    multiples = [_multiples(one) for one in everywhere if one.right.any()]
-    known = [label for label in multiples[0] if all(label in others for others in multiples)]
-    if not multiples[0] or not known:
+    shown = _multiple(seen)
+    if shown is None or (_constant(shown, seen.exact) and abs(shown[0] - 1) <= seen.exact):
         return ""
-    value = f"{multiples[0][known[0]]:.4g}"
+    others = (
+        [] if seen.where else [one for one in _everywhere(evidence, name) if one.w is not seen.w and one.right.any()]
+    )
+    multiples = [(shown, seen)] + [(k, one) for one in others if (k := _multiple(one)) is not None]
+    if len(multiples) <= len(others):
+        return ""
+    named = [_names(k, one.w, one.exact) for k, one in multiples]
+    known = [label for label in named[0] if all(label in labels for labels in named)]
+    if not known:
+        return ""
+    value = f"{shown[0]:.4g}" if _constant(shown, seen.exact) else known[0]
     if known[0] == value:
         return f"{value} times"
-    # On a single problem many things may have the value of N.
-    return f"{known[0]} times" if len(multiples) > 1 else f"{value} times (as {known[0]} would be)"
+    return f"{known[0]} times" if len(named) > 1 else f"{value} times (as {known[0]} would be)"
 
 
-def _multiples(seen: Beside) -> dict[str, float]:
-    """Return the names of what the right values must be multiplied by to give those found."""
-    w, labels = seen.w, dict[str, float]()
-    vectors = _vectors(w) if not seen.where and seen.right.shape[-1:] == (w.H,) and w.H > 1 else {}
+def _multiple(seen: Beside) -> FloatArray | None:
+    """Return k with found = k right, of each unit or of all, or None if there is none."""
+    found, right = seen.found, seen.right
+    largest = np.abs(right).max() or 1.0
+    found, right = found / largest, right / largest
+    units = not seen.where and right.shape[-1:] == (seen.w.H,) and bool(np.atleast_2d(right).any(axis=0).all())
+    over = 0 if units and right.ndim == 2 else None
+    if units and right.ndim == 1:
+        k = found / right
+    else:
+        k = np.atleast_1d((found * right).sum(axis=over) / (right * right).sum(axis=over))
+    return k if norm(found - k * right) <= seen.exact * norm(found) else None
+
+
+def _names(factor: FloatArray, w: Workings, exact: float) -> list[str]:
+    """Return the names of what has these values, unit by unit: a number, or times what the units differ in."""
     sizes = {"1": 1, "N": w.N, "(N - 1)": w.N - 1, "D": w.D, "H": w.H, "2": 2}
     quotients = {
         sign + (p if q == "1" else f"{p}/{q}"): float(f"{sign}1") * sizes[p] / sizes[q]
         for q in sizes for p in sizes for sign in ("", "-") if (sizes[q] and p != q) or p == q == "1"
     }  # fmt: skip
-    for vector, values in {"": np.ones(1), **vectors}.items():
-        k = _multiple(seen.found, values * seen.right)
-        if k is not None:
-            known = [name for name, c in quotients.items() if c and abs(k - c) <= EXACT * abs(c)]
-            labels |= dict.fromkeys([_product(name, vector) for name in [*known, f"{k:.4g}"]], k)
-    return labels
+    names = []
+    for vector, values in {"": np.ones(1), **(_vectors(w) if len(factor) == w.H > 1 else {})}.items():
+        ratio = factor / values
+        if _constant(ratio, exact):
+            k = float(ratio[0])
+            known = [name for name, c in quotients.items() if c and abs(k - c) <= exact * abs(c)]
+            names += [_product(name, vector) for name in [*known, f"{k:.4g}"]]
+    return names
 
 
 def _product(constant: str, vector: str) -> str:
     if vector.startswith("1/") and "/" not in constant:
         return f"{constant}/{vector[2:]}"
     return vector if constant == "1" and vector else f"{constant} {vector}".strip()
-
-
-def _multiple(found: FloatArray, right: FloatArray) -> float | None:
-    """Return k with found = k right, or None if there is none."""
-    largest = np.abs(right).max() or 1.0
-    right, found = right / largest, found / largest
-    k = float((found * right).sum()) / (float((right * right).sum()) or 1.0)
-    return k if norm(found - k * right) <= EXACT * norm(found) else None
 
 
 def _vectors(w: Workings) -> dict[str, FloatArray]:
@@ -193,12 +254,12 @@ def _vectors(w: Workings) -> dict[str, FloatArray]:
     return {name: v for name, v in both.items() if v.shape == w.gamma.shape and np.isfinite(v).all() and v.all()}
 
 
-def _constant(values: FloatArray) -> bool:
-    return bool((np.abs(values - values[0]) <= EXACT * np.abs(values[0])).all())
+def _constant(values: FloatArray, exact: float) -> bool:
+    return bool((np.abs(values - values[0]) <= exact * np.abs(values[0])).all())
 
 
 def _same_as(evidence: Evidence, name: str, case: Case) -> str:
-    """Name another right array, or this one turned round, that was returned instead."""
+    """Name another right array, or this one reversed or transposed, that was returned instead."""
     observed, w = evidence.observed[evidence.number(case)], evidence.right[evidence.number(case)]
     if name == OUTPUT or case.measured.own:
         return ""
@@ -209,34 +270,57 @@ def _same_as(evidence: Evidence, name: str, case: Case) -> str:
     return next((f"it is {told}" for told, guess in guesses.items() if observed[name].agrees(guess) is not None), "")
 
 
-def _like_rounding(seen: Beside, size: FloatArray) -> str:
-    """Say so where errors are small everywhere, and go with nothing that the array is made of."""
-    off = seen.found - seen.right
-    share = np.divide(off, size, out=np.zeros_like(off), where=size != 0)
-    level = norm(share) / share.size**0.5
-    patterns = np.stack([p.ravel() / (norm(p) or 1.0) for p in (seen.right, np.ones_like(off), np.abs(seen.right))], 1)
-    if level > LARGEST_ROUNDING or off.size < 2 * patterns.shape[1]:
+def _decay(evidence: Evidence, name: str) -> str:
+    """Say so where an array is off by the same multiple of its own input on every problem."""
+    if name not in ("W", "X", "b", "gamma", "beta"):
         return ""
-    fitted = patterns @ np.linalg.lstsq(patterns, off.ravel(), rcond=1e-9)[0]
-    if norm(fitted) > 0.6 * norm(off):
+    off = [(one.found - one.right, getattr(one.w, name)) for one in _everywhere(evidence, name) if not one.where]
+    shares = [float((d * v).sum() / (v * v).sum()) for d, v in off if v.any()]
+    same = len(shares) > 0 and off[0][0].size > 1 and all(abs(k - shares[0]) <= 1e-4 * abs(shares[0]) for k in shares)
+    exact = same and all(norm(d - shares[0] * v) <= 1e-4 * norm(d) for d, v in off)
+    return f"it is off by {shares[0]:.3g} times {name} itself (a weight decay?)" if exact else ""
+
+
+def _like_rounding(evidence: Evidence, name: str) -> str:
+    """Say so where errors are small on every problem, and go with nothing that the array is made of."""
+    levels = []
+    for number, (case, observed) in enumerate(zip(evidence.cases, evidence.observed, strict=True)):
+        if not observed[name].wrong or evidence.shapeless(case, name):
+            continue
+        seen = Beside.of(evidence, name, case)
+        whole = name == OUTPUT or case.measured.own
+        size = np.ones(1) if name == OUTPUT else case.measured.gradients[name].size
+        if seen.where or (whole and name != OUTPUT):
+            return ""
+        off = seen.found - seen.right
+        share = np.divide(off, size, out=np.zeros_like(off), where=size != 0)
+        levels.append(norm(share) / share.size**0.5)
+        patterns = [seen.right, np.ones_like(off), np.abs(seen.right)]
+        patterns += _basis(evidence.right[number], name) if name in ("h", "W", "X") else []
+        if levels[-1] > LARGEST_ROUNDING or (off.size > FEW * len(patterns) and not _patternless(off, patterns)):
+            return ""
+    if not levels:
         return ""
-    return f"its errors are {level:.0e} of the terms and without pattern: they look like rounding"
+    sure = "look like" if len(levels) > 1 else "may be"
+    return f"its errors are {max(levels):.0e} of the terms and without pattern: they {sure} rounding"
 
 
-def _decay(name: str, seen: Beside) -> str:
-    inputs = getattr(seen.w, name, None)
-    off = seen.found - seen.right
-    k = _multiple(off, inputs) if inputs is not None and inputs.shape == off.shape else None
-    return f"it is off by {k:.3g} times {name} itself (a weight decay?)" if k else ""
+def _patternless(off: FloatArray, patterns: Sequence[FloatArray]) -> bool:
+    matrix = np.stack([p.ravel() / (norm(p) or 1.0) for p in patterns], axis=1)
+    fitted = matrix @ np.linalg.lstsq(matrix, off.ravel(), rcond=1e-9)[0]
+    return norm(fitted) < 0.7 * norm(off)
 
 
-def where_of(g: GradientResult) -> str:
-    """Say in which rows or columns the wrong entries are, where not in all."""
+def _where(wrong: BoolArray) -> str:
+    """Say in which rows or columns entries are wrong, where not in all."""
+    if not wrong.any():
+        return ""
     parts = []
-    if g.numerical.ndim == 2 and len(g.rows) < len(g.numerical):
-        parts.append(_indices(g.rows, len(g.numerical), "row"))
-    if len(g.columns) < g.numerical.shape[-1]:
-        parts.append(_indices(g.columns, g.numerical.shape[-1], "column" if g.numerical.ndim == 2 else "unit"))
+    rows, columns = (np.flatnonzero(np.atleast_2d(wrong).any(axis=axis)).tolist() for axis in (1, 0))
+    if wrong.ndim == 2 and len(rows) < len(wrong):
+        parts.append(_indices(rows, len(wrong), "row"))
+    if len(columns) < wrong.shape[-1]:
+        parts.append(_indices(columns, wrong.shape[-1], "column" if wrong.ndim == 2 else "unit"))
     return f"only {' and '.join(parts)}" if parts else ""
 
 

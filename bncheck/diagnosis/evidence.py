@@ -1,7 +1,7 @@
 """What a pair of functions returned on several problems, beside what they should have."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +13,13 @@ from bncheck.layers import Array
 from bncheck.mistakes import Mistake
 from bncheck.mistakes.workings import Workings
 from bncheck.pieces import Piece
-from bncheck.results import Case, Terms, Verdict
+from bncheck.problem import FloatArray
+from bncheck.results import Case, Verdict
 
 # What stands for a forward function's output among the names of inputs.
 OUTPUT = "output"
 # From the loss back: what comes later may follow from what came before.
-FROM_THE_LOSS = (OUTPUT, "y", "beta", "gamma", "h", "b", "W", "X")
+FROM_THE_LOSS = (OUTPUT, "y", "beta", "gamma", "h", "W", "X", "b")
 # Roundings that a right value, computed in another order, may be away from ours.
 ROUNDINGS = 4.0
 
@@ -38,8 +39,11 @@ class Observed:
     size: float  # norm of the terms that they are made of
     wrong: bool
 
-    def agrees(self, guess: Any) -> float | None:
-        """Return ||value - guess|| / ||guess||, or None where that is more than rounding."""
+    def agrees(self, guess: Any, swollen: float = 1.0) -> float | None:
+        """Return ||value - guess|| / ||guess||, or None where that is more than rounding.
+
+        ``swollen`` is how many times larger than the right ones its terms are.
+        """
         guess = np.asarray(guess)
         if guess.shape != self.value.shape or self.value.dtype.kind not in "fiu":
             return None
@@ -49,7 +53,7 @@ class Observed:
                 return None
             guess, value = np.where(known, guess, 0.0), np.where(known, self.value, 0.0)
             scale, off = norm(guess), norm(value - guess)
-            allowed = ROUNDINGS * self.rounding * max(1.0, scale / self.size if self.size else 1.0)
+            allowed = ROUNDINGS * self.rounding * max(1.0, swollen, scale / self.size if self.size else 1.0)
             return (off / scale if scale else 0.0) if off <= allowed else None
 
 
@@ -113,7 +117,9 @@ class Evidence:
     def agreement(self, number: int, name: str, w: Workings) -> float | None:
         """Return how closely one problem's array agrees with a pass; None where it does not."""
         try:
-            return self.observed[number][name].agrees(self.value(w, name))
+            # db may be nothing but the rounding of a dh that is many times too large.
+            swollen = norm(w.dh) / (norm(self.right[number].dh) or 1.0) if name == "b" else 1.0
+            return self.observed[number][name].agrees(self.value(w, name), swollen)
         except ValueError:  # shapes that cannot be multiplied
             return None
 
@@ -123,8 +129,31 @@ class Evidence:
             return False
         return all(self.agreement(i, name, w) is not None for i, w in enumerate(self.base))
 
+    def shapeless(self, case: Case, name: str) -> bool:
+        """Tell whether an array is no real numbers, or of another shape than the right one."""
+        if name != OUTPUT:
+            return bool(case.gradients[name].reasons)
+        output = case.answer.output
+        return output.dtype.kind not in "fiu" or output.shape != case.measured.output.shape
+
+    def permuted(self) -> dict[str, str]:
+        """Return which right gradient stands in the place of each wrong one, if they are in another order."""
+        names = [n for n in self.failing if n != OUTPUT]
+        instead = {}
+        for name in names if not any(case.measured.own for case in self.cases) else []:
+            for other in names:
+                found = [replace(seen[other], value=seen[name].value) for seen in self.observed]
+                right = [f.agrees(self.value(w, other)) is not None for f, w in zip(found, self.right, strict=True)]
+                if other != name and all(right):
+                    instead[name] = other
+        return instead if len(instead) > 1 and set(instead) == set(instead.values()) else {}
+
     def accept(
-        self, name: str, mistake: Mistake | None, explains: Sequence[str] = (), terms: Terms | None = None
+        self,
+        name: str,
+        mistake: Mistake | None,
+        explains: Sequence[str] = (),
+        weights: Mapping[int, FloatArray] | None = None,
     ) -> None:
         """Go on from what was found: a named mistake, three terms of other weights, or the wrong dh itself."""
         self.explained = self.explained | {name, *explains}
@@ -134,11 +163,18 @@ class Evidence:
             self.base = [mistake.applied(w) for w in self.base]
         elif name == OUTPUT:
             self.base = None
-        elif name in ("W", "X") and terms is not None and not terms.times:
-            weights = {part: getattr(terms, part) for part in ("direct", "mean_path", "variance_path")}
-            for part, weight in weights.items():
-                self.base = [w.but(part, weight * getattr(w, part)) for w in self.base]
-        elif name == "h" and all(
-            o["h"].value.shape == w.dh.shape for o, w in zip(self.observed, self.base, strict=True)
-        ):
+        elif name in ("W", "X") and weights:
+            self._keep(sorted(weights))
+            for term, part in enumerate(("direct", "mean_path", "variance_path")):
+                self.base = [
+                    w.but(part, weights[i][:, term] * getattr(w, part))
+                    for i, w in zip(sorted(weights), self.base, strict=True)
+                ]
+        elif name == "h" and not any(self.shapeless(case, name) for case in self.cases):
             self.base = [w.but("dh", o["h"].value) for o, w in zip(self.observed, self.base, strict=True)]
+
+    def _keep(self, numbers: Sequence[int]) -> None:
+        """Go on with these cases alone: of the others it is not known what the right values would be."""
+        self.cases, self.right = [self.cases[i] for i in numbers], [self.right[i] for i in numbers]
+        self.observed = [self.observed[i] for i in numbers]
+        self.base = None if self.base is None else [self.base[i] for i in numbers]

@@ -22,6 +22,8 @@ CONDUCT = ("BN801", "BN802", "BN803")
 NEVER_SEEN = {"BN404": "y is never exactly 0 on random data, and at 0 either slope is a convention"}
 # What the whole network hides, and a layer by itself shows.
 OF_A_LAYER = frozenset({"BN501", "BN504"})
+# How near a typed code must be to be taken for another, and how many names that contain it are told.
+NEAR, SUGGESTED = 0.7, 3
 # Of a mistake in several values those that may be wrong alone; both parameter gradients may, but
 # of two that are exchanged one alone would be another mistake.
 ALONE = {"BN305": (), "BN411": ("dh",)}
@@ -94,10 +96,12 @@ def mistake_named(code: str) -> Mistake:
         There is none; the message suggests the nearest.
     """
     known = {m.code: m for m in CATALOGUE} | {m.text.name.upper(): m for m in CATALOGUE}
-    if code.upper() in known:
-        return known[code.upper()]
+    typed = f"BN{code}" if code.isdigit() else code.upper().replace(" ", "-")
+    if typed in known:
+        return known[typed]
     # Of those equally near, a slip of the fingers exchanges digits more often than it changes them.
-    near = get_close_matches(code.upper(), known, len(known))
-    likely = max(near, key=lambda k: (k[:3] == code.upper()[:3], sorted(k) == sorted(code.upper())), default="")
-    guess = f" Did you mean {known[likely].code} ({known[likely].text.name})?" if likely else ""
-    raise InvalidInput(f"no mistake {code}.{guess} All of them: bncheck explain")
+    near = get_close_matches(typed, known, len(known), NEAR)
+    near.sort(key=lambda k: (k[:3] == typed[:3], sorted(k) == sorted(typed)), reverse=True)
+    near = near[:1] or [k for k in known if len(typed) > 2 and typed in k][:SUGGESTED]
+    guess = " or ".join(f"{known[k].code} ({known[k].text.name})" for k in near)
+    raise InvalidInput(f"no mistake {code}.{f' Did you mean {guess}?' if guess else ''} All of them: bncheck explain")

@@ -88,6 +88,17 @@ DX: Mapping[str, Formulas] = {
     "BN234": {"direct": lambda w: w.dy * w.rstd},
     "BN235": {"dh": lambda w: 0 * w.dh},
     "BN236": {"dh": lambda w: w.g},
+    "BN237": {"direct": lambda w: w.direct / w.N},
+    "BN238": {"mean_path": lambda w: w.mean_path * w.N / w.D, "variance_path": lambda w: w.variance_path * w.N / w.D},
+    "BN239": {"mean_path": lambda w: w.mean_path / w.N},
+    "BN240": {"variance_path": lambda w: w.variance_path / w.N},
+    "BN241": {
+        "mean_path": lambda w: -(w.g * w.xhat).mean(axis=0) * w.rstd,
+        "variance_path": lambda w: -w.xhat * w.g.mean(axis=0) * w.rstd,
+    },
+    "BN242": {"variance_path": lambda w: w.variance_path * w.rstd},
+    "BN243": {"variance_path": lambda w: w.variance_path * w.sigma},
+    "BN244": {"variance_path": lambda w: w.variance_path * w.rstd**2},
 }
 
 PARAMETERS: Mapping[str, Formulas] = {

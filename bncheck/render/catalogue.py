@@ -16,6 +16,8 @@ from bncheck.mistakes import Mistake
 from bncheck.render.page import Page
 from bncheck.results import SCHEMA
 
+LEGEND = "x is the layer's input, c = x - mu, std = sqrt(var), sigma = sqrt(var + eps), g = dy * gamma"
+
 
 def catalogue_as_json(mistakes: Sequence[Mistake]) -> str:
     """Return the document of some mistakes, or all."""
@@ -23,7 +25,10 @@ def catalogue_as_json(mistakes: Sequence[Mistake]) -> str:
 
 
 def _as_data(m: Mistake) -> Mapping[str, Any]:
-    parts = {heading.lower().replace(" ", "_"): body for heading, body in m.text.parts.items()}
+    plain = {
+        heading: re.sub(r"^```.*\n?", "", body, flags=re.MULTILINE).strip() for heading, body in m.text.parts.items()
+    }
+    parts = {heading.lower().replace(" ", "_"): body for heading, body in plain.items()}
     known = {"code": m.code, "name": m.text.name, "section": m.section, "message": m.text.message}
     return {**known, "never_seen": m.never_seen or None, **parts}
 
@@ -39,7 +44,7 @@ class CatalogueList:
         page = Page.of(options)
         head = (
             f"{len(self.mistakes)} mistakes that bncheck knows by name. One in full: bncheck explain BN204\n"
-            "x is batch norm's input, g = dy*gamma, sigma = sqrt(var + eps), means and sums over the batch"
+            f"{LEGEND}; means and sums over the batch"
         )
         blocks: list[RenderableType] = [page.text(head)]
         for section, mistakes in groupby(self.mistakes, lambda m: m.section):
@@ -76,7 +81,7 @@ class MistakePage:
             blocks.append(page.text(f"No check can tell it from the right pass: {m.never_seen}."))
         for heading, body in m.text.parts.items():
             blocks.append(Text.assemble(page.text(heading, "bold"), "\n", _body(page, body)))
-        yield from page.laid_out(blocks)
+        yield from page.laid_out([*blocks, page.text(LEGEND, "dim")])
 
 
 def _body(page: Page, markdown: str) -> Text:

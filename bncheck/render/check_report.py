@@ -18,6 +18,10 @@ from bncheck.targets import BUILT_IN
 FROM_THE_LOSS = ("dbeta", "dgamma", "dh", "db", "dW", "dX")
 
 
+# What answers the reader's question, among the lines of machinery.
+ANSWERS = ("departs", "why", "smallest")
+
+
 def _zero(g: GradientResult) -> bool:
     return g.zero and not g.wrong
 
@@ -107,16 +111,24 @@ class _Page(Page):
             failed = any(g.wrong for g in self.result.gradients.values())
             shown = ["entries", *(["wrong", "max rel."] if failed else ["max rel.", "norm rel."])]
             shown += ["of tolerance", "resolution"]
-        rows = list(self.rows(shown, course))
-        partial = self.result.checked < self.result.entries
-        headings = ["function", "value"] if course else [""]
-        headings += ["checked" if partial and name == "entries" else name for name in shown]
-        headings.append("verdict")
+        # Before a name is broken the gaps are narrowed, and then columns left out.
+        for gap, left_out in (
+            (GAP, ()),
+            (1, ()),
+            (1, ("max rel.", "norm rel.")),
+            (1, ("max rel.", "norm rel.", "resolution")),
+        ):
+            told = [name for name in shown if name not in left_out]
+            rows = list(self.rows(told, course))
+            headings = self.headings(told, course)
+            widths = [max(map(len, column)) for column in zip(map(Text, headings), *rows, strict=True)]
+            room = self.width - sum(widths[1:]) - gap * (len(widths) - 1)
+            if room >= widths[0]:
+                break
         table = self.table()
-        columns = zip(map(Text, headings), *rows, strict=True)
-        widths = [max(map(len, column)) for column in columns]
+        table.padding = (0, gap - 1, 0, 0)
         # The names take what is left, so that the rule is as wide as the page.
-        widths[0] = max(6, self.width - sum(widths[1:]) - GAP * (len(widths) - 1))
+        widths[0] = max(6, room)
         left = {0, 1, len(headings) - 1} if course else {0, len(headings) - 1}
         for number, (heading, width) in enumerate(zip(headings, widths, strict=True)):
             table.add_column(
@@ -129,6 +141,12 @@ class _Page(Page):
         for row in rows:
             table.add_row(*row)
         return table
+
+    def headings(self, shown: list[str], course: bool) -> list[str]:
+        """Return the headings; what is only a part of the entries is called checked."""
+        partial = self.result.checked < self.result.entries
+        told = ["checked" if partial and name == "entries" else name for name in shown]
+        return [*(["function", "value"] if course else [""]), *told, "verdict"]
 
     def rows(self, shown: list[str], course: bool) -> Iterator[list[Text]]:
         """Yield a row per output and gradient, a layer's together; a function is named once."""
@@ -204,10 +222,8 @@ class _Page(Page):
             if part.note:
                 yield self.text(f"{part.function or 'forward'}: {part.note}.")
         failing = [g for g in r.gradients.values() if g.wrong]
-        for g in failing:
-            yield self.text(f"{g.function or g.name}: {words.census(g)}.")
-            for reason in g.reasons:
-                yield self.text(f"{reason}.")
+        for sentence in words.failures(failing):
+            yield self.text(sentence)
         if r.interrupted:
             yield self.text(f"Interrupted after {r.checked:,} of {r.entries:,} entries.")
         for note in r.notes:
@@ -224,7 +240,9 @@ class _Page(Page):
         for number, entry in enumerate(entries):
             label = "worst entry" if number == 0 else "next"
             analytic, numerical = words.aligned(entry)
-            grid.add_row(self.text(label), self.text(words.place(g, entry)))
+            grid.add_row(
+                self.text(label), self.text(words.place(g, entry) + (f" of {g.function}" if g.function else ""))
+            )
             grid.add_row(self.text("  analytic"), self.text(analytic))
             grid.add_row(self.text("  numerical"), self.text(f"{numerical} ± {entry.tolerance:.1e}"))
         return grid
@@ -242,7 +260,7 @@ class _Page(Page):
             *departure(r),
         ):
             if sentence:
-                grid.add_row(label, self.text(sentence), style="dim")
+                grid.add_row(label, self.text(sentence), style="" if label in ANSWERS else "dim")
         seconds = f"{r.seconds:.2f} s"
         if r.reproduce:
             lines = words.broken(r.reproduce, self.width - 11)

@@ -6,15 +6,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.render import words
 from bncheck.render.page import Page
-from bncheck.results import CheckResult, Diagnosis, Remark, Terms
+from bncheck.results import CheckResult, Diagnosis, Remark, Terms, Verdict
 
 
 def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
     """Yield labels and sentences: the first diagnosis in full, the others in a line each."""
-    told = [d for d in result.diagnosis if d.gradient is not None]
-    several = len({d.function for d in told}) > 1
+    told = [d for d in result.diagnosis if d.gradient is not None or result.verdict is Verdict.FAIL]
+    several = len({d.function for d in told}) > 1 or any(" of " in name for d in told for name in d.also)
     weighted = next((d for d in told if d.terms is not None), None)
     for d in told:
         yield "", Text()
@@ -31,10 +30,14 @@ def _sentences(d: Diagnosis, whose: str) -> Iterator[tuple[str, str]]:
             yield "", f"{d.gradient}{whose}: {'; '.join(d.description)}."
         return
     yield d.code, f"{d.name}: {d.message}"
-    what = _listed([d.gradient or "", *d.also])
-    match = "match" if d.also else "matches"
+    if d.gradient is None:
+        return
     close = f"to {d.closeness:.0e}" if d.closeness else "to the last bit"
-    yield "", f"{what}{whose} {match} that, and not the right values, {close}."
+    output = d.gradient in ("a", "out")
+    what = _listed([f"{d.gradient}{whose}", *(() if output else d.also)])
+    yield "", f"{what} {'equals' if output or not d.also else 'equal'} what that gives, {close}."
+    if output and d.also:
+        yield "", f"The usual backward pass goes with it: {_listed(d.also)}."
     if d.candidates:
         yield "", f"Or {_listed(d.candidates, 'or')}: nothing tried tells them apart."
 
@@ -49,14 +52,11 @@ def _terms(page: Page, gradient: str, terms: Terms) -> Table:
     grid.add_column()
     for _ in range(3):
         grid.add_column(justify="right")
-    found = (terms.direct, terms.mean_path, terms.variance_path)
     grid.add_row(page.text(f"terms of {gradient}"), "direct", "mean path", "variance path")
-    grid.add_row("  found", *(f"{value:.3f}" for value in found))
-    grid.add_row("  expected", *["1.000"] * 3)
-    if terms.times:
-        grid.add_row(page.text("  all times"), page.text(terms.times))
-    if terms.unexplained > words.NEARLY_ZERO:
-        grid.add_row(page.text("  not these"), f"{100 * terms.unexplained:.0f} %")
+    grid.add_row("  found", *terms.told)
+    grid.add_row("  expected", *["1" if terms.exact else "1.000"] * 3)
+    if not terms.exact:
+        grid.add_row("  not these", f"{100 * terms.unexplained:.0f} %")
     return grid
 
 
@@ -71,7 +71,7 @@ def departure(result: CheckResult) -> Iterator[tuple[str, str]]:
         yield "rate", rate
     codes = list(dict.fromkeys(c.code for c in result.diagnosis if c.code))
     if codes:
-        yield "why", f"bncheck explain {codes[0]}"
+        yield "why", f"bncheck explain {' '.join(codes)}"
     s = result.smallest
     if s is not None:
         yield "smallest", s.reproduce or f"N {s.N}, D {s.D}, H {s.H}, seed {s.seed}"

@@ -42,16 +42,36 @@ def aligned(entry: Entry) -> tuple[str, str]:
     values = (entry.analytic, entry.numerical)
     largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0)
     plain = largest == 0 or 1e-3 <= largest < 1e6
-    written = [f"{v:.10f}" if plain else f"{v:.10e}" for v in values]
+    written = [f"{v + 0.0:.10f}" if plain else f"{v + 0.0:.10e}" for v in values]
     width = max(map(len, written))
     return written[0].rjust(width), written[1].rjust(width)
+
+
+def failures(failing: Sequence[GradientResult]) -> Iterator[str]:
+    """Say what is wrong in a sentence for each function, or each gradient that is wrong in part."""
+    whole: dict[str, list[GradientResult]] = {}
+    for g in failing:
+        if g.wrong == g.checked and not g.reasons and g.function:
+            whole.setdefault(g.function, []).append(g)
+    for function, several in whole.items():
+        if len(several) > 1:
+            names = [g.name for g in several]
+            yield f"{function}: all entries of {', '.join(names[:-1])} and {names[-1]} are wrong."
+    for g in failing:
+        if g.reasons:
+            yield from (
+                f"{g.function or g.name}: {reason.rstrip('.')}{'' if reason.endswith('?') else '.'}"
+                for reason in g.reasons
+            )
+        elif len(whole.get(g.function or "", ())) < 2 or g not in whole[g.function or ""]:
+            yield f"{g.function or g.name}: {census(g)}."
 
 
 def census(g: GradientResult) -> str:
     """Say how many of how many entries are wrong, and where."""
     entries = "entries" if g.function is None else f"entries of {g.name}"
     if g.wrong == g.checked:
-        return f"all {g.checked:,} {entries} are wrong"
+        return f"all {g.checked:,} {entries} are wrong" if g.checked > 1 else f"the one entry{entries[7:]} is wrong"
     many = f"{g.wrong:,} of {g.checked:,} {entries} {'is' if g.wrong == 1 else 'are'} wrong"
     if g.numerical.ndim == 1:
         return f"{many}: {listed(g.columns, 'unit')}"
