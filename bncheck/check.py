@@ -263,11 +263,15 @@ def _explained(
     result = replace(result, departure=departure_of(failing, first.code))
     if not shrink:
         return result
-    start = problem if any(failing is case for case in seen.cases) else failing.measured.problem
-    small = _smallest(start, failing, first, code, result.method)
-    if small.seed is None:
+    method = replace(result.method, engine="local", sample=None)
+    if any(failing is case for case in seen.cases):
+        small = _smallest(problem, failing, first, code, method)
+    else:  # only a probe shows it, and these have steps of their own
+        method = replace(method, step="auto")
+        small = _smallest(failing.measured.problem, failing, first, code, method)
+    if small is None or small.seed is None:
         return result
-    again = result.method.command(small, command)
+    again = method.command(small, command)
     return replace(result, smallest=Smallest(small.N, small.D, small.H, small.seed, again))
 
 
@@ -289,9 +293,9 @@ def _once(told: list[tuple[Diagnosis, list[Case]]]) -> list[tuple[Diagnosis, lis
     return once
 
 
-def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, method: Method) -> Problem:
+def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, method: Method) -> Problem | None:
     """Return the smallest problem found on which the same function still fails in the same way."""
-    method, finite = replace(method, engine="local", sample=None, audit=0), _finite(failing)
+    method, finite = replace(method, audit=0), _finite(failing)
     stage = _stage(failing, first)
 
     def fails(small: Problem) -> bool:
@@ -306,7 +310,7 @@ def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, met
             return any(_stage(c, first) == stage for c, _ in found)
         return any(first.code in (d.code, *d.candidates) for _, d in found)
 
-    return shrunk(fails, start) or start
+    return shrunk(fails, start) or (start if fails(start) else None)
 
 
 def _stage(case: Case, d: Diagnosis) -> str:

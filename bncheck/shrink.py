@@ -1,5 +1,6 @@
 """The smallest problem on which something still fails."""
 
+import time
 from collections.abc import Callable, Iterator
 
 from bncheck.errors import BncheckError
@@ -10,6 +11,8 @@ LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 LARGEST_TRY = 2**21
 # Seeds that are tried of each shape, and shapes and seeds of all.
 SEEDS, MOST_TRIES = 2, 48
+# Seconds that all tries together may take, where each is slow.
+PATIENCE = 3.0
 
 
 def shrunk(fails: Callable[[Problem], bool], problem: Problem) -> Problem | None:
@@ -37,7 +40,7 @@ class _Search:
 
     def __init__(self, fails: Callable[[Problem], bool], problem: Problem) -> None:
         self._fails, self._problem = fails, problem
-        self._left = MOST_TRIES
+        self._left, self._until = MOST_TRIES, time.monotonic() + PATIENCE
         self._tried: set[tuple[int, ...]] = set()
         self.failing: dict[tuple[int, ...], Problem] = {}
 
@@ -54,7 +57,7 @@ class _Search:
         N, D, H = shape
         p = self._problem
         for seed in range(SEEDS if N * D * H <= LARGEST_TRY else 0):
-            if self._left == 0:
+            if self._left == 0 or time.monotonic() > self._until:
                 return
             self._left -= 1
             try:

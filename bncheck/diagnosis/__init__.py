@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from copy import copy
 
+import numpy as np
+
 from bncheck.diagnosis.departure import departure_of
 from bncheck.diagnosis.describing import described, terms_of, weights_of
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
@@ -27,7 +29,11 @@ def diagnose(cases: Sequence[Case]) -> list[Diagnosis]:
         The one nearest to the loss first. A mistake is named only where what it would give on the
         same problems agrees with what was returned, on all of them, within rounding.
     """
-    evidence = Evidence(cases)
+    with np.errstate(all="ignore"):  # a wrong value may be anything
+        return _diagnosed(Evidence(cases))
+
+
+def _diagnosed(evidence: Evidence) -> list[Diagnosis]:
     found: list[Diagnosis] = []
     order = evidence.permuted()
     if order and order.keys() != {"gamma", "beta"}:  # which has a name
@@ -87,6 +93,7 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosi
         also=tuple(also),
         candidates=tuple(dict.fromkeys(n.mistake.code for n in told[1:] if n.mistake.code != first.mistake.code)),
         terms=terms if terms is not None and terms.exact else None,
+        description=() if len(evidence.cases) > 1 else ("one problem was tried: on others it may differ",),
     )
 
 

@@ -23,6 +23,11 @@ def departure_of(case: Case, code: str | None) -> Departure:
 
     ``code`` is the mistake that was named, if one was.
     """
+    with np.errstate(all="ignore"):  # a wrong value may be anything
+        return _departure(case, code)
+
+
+def _departure(case: Case, code: str | None) -> Departure:
     own = case.measured.own
     # In the words of the code under test: dx for a layer's dh.
     called = {f"d{n}": g.name for n, g in case.gradients.items()}
@@ -44,10 +49,13 @@ def _stage(case: Case, code: str | None) -> str:
         return f"the forward pass ({case.answer.forward_name or 'forward'}){also}"
     shapeless = [case.gradients[n].name for n in case.failing if case.gradients[n].reasons]
     if shapeless:
-        return f"the shape of {' and '.join(shapeless)}"
+        return f"the shape or kind of {' and '.join(shapeless)}"
     if piece in STAGES:
         return STAGES[piece]
-    inner = "h" in wrong or ("h" not in there and {"W", "X"} <= wrong)
+    behind = {"W", "X"} & there
+    inner = "h" in wrong or (
+        "h" not in there and bool(behind) and behind <= wrong and (code or "BN2")[:3] not in ("BN5", "BN7")
+    )
     if code and code.startswith("BN4"):
         return STAGES["relu"]
     if inner and piece == "network" and {"beta", "gamma"} <= wrong and _path(case) == "batch norm's backward":
@@ -71,7 +79,11 @@ def _path(case: Case) -> str:
         return f"{case.gradients[name].name}, {part}"
     terms = terms_of(evidence, name)
     if terms is None or not terms.exact:
-        return "batch norm's backward"
+        return (
+            "batch norm's backward"
+            if name == "h" or {"W", "X"} <= case.gradients.keys()
+            else "batch norm's backward or the affine layer"
+        )
     if len(set(terms.told)) == 1:
         return f"a factor on all three terms ({terms.told[0]})" if terms.told[0] != "1" else "something very small"
     paths = zip(("the direct path", "the mean path", "the variance path"), terms.told, strict=True)

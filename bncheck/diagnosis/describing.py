@@ -21,6 +21,9 @@ LARGEST_ROUNDING = 1e-6
 LEAST_ROWS = 5
 # With fewer entries than that many times the patterns, chance looks like one of them.
 FEW = 8
+# Entries are called right beside wrong ones if they are off by no more than this share of what those are.
+CLEARLY = 0.01
+NEARLY_ONE = 1e-3
 TILES = (128, 64, 32, 16, 8)
 ELSEWISE = "another in each unit"
 
@@ -44,14 +47,12 @@ class Beside:
         g, measured = case.gradients[name], case.measured.gradients[name]
         coarser = coarseness(case.answer.gradients[name], measured.zero)
         exact = min(max(EXACT, EXACT_ROUNDINGS * coarser * U), LARGEST_EXACT)
-        if case.measured.own or g.checked < g.entries:
-            right, allowed = g.numerical, g.tolerance
-        else:
-            # Not every entry that the tolerance lets pass is right.
-            right, allowed = evidence.value(w, name), ROUNDINGS * coarser * measured.conditioning
-        with np.errstate(invalid="ignore"):
-            wrong = ~(np.abs(g.analytic - right) <= allowed)
-        where = _where(wrong)
+        if case.measured.own and g.checked < g.entries:
+            return cls(g.analytic[measured.done], g.numerical[measured.done], w, "", exact)
+        right = g.numerical if case.measured.own else evidence.value(w, name)
+        allowed = g.tolerance if case.measured.own else ROUNDINGS * coarser * measured.conditioning
+        where = _where(_clearly_wrong(np.abs(g.analytic - right), allowed, measured.size))
+        wrong = ~(np.abs(g.analytic - right) <= allowed)
         return cls(g.analytic[wrong], right[wrong], w, where, exact) if where else cls(g.analytic, right, w, "", exact)
 
 
@@ -169,7 +170,8 @@ def _fits(found: FloatArray, basis: Sequence[FloatArray]) -> Iterator[_Fit | Non
     for j in range(found.shape[1]):
         matrix = np.stack([b[:, j] for b in basis], axis=1)
         scale = np.array([norm(column) for column in matrix.T])
-        if not scale.all() or not np.isfinite(found[:, j]).all() or len(matrix) < LEAST_ROWS:
+        told = scale.min() > EXACT * scale.max()  # a term below the rounding of the others has no weight to be seen
+        if not told or not np.isfinite(found[:, j]).all() or len(matrix) < LEAST_ROWS:
             yield None
             continue
         coefficients, _, rank, _ = np.linalg.lstsq(matrix / scale, found[:, j], rcond=1e-9)
@@ -183,7 +185,7 @@ def _told(factors: Sequence[FloatArray], passes: Sequence[Workings]) -> str:
     everywhere = [name for name in named[0] if all(name in others for others in named)]
     if not _constant(factors[0], EXACT):
         return (everywhere or named[0][-1:] or [ELSEWISE])[0]
-    plain = f"{factors[0][0]:.4g}"
+    plain = _value(factors[0][0])
     # On one problem many things may have the value of N.
     return everywhere[0] if everywhere and (len(named) > 1 or plain in ("0", "1", "-1")) else plain
 
@@ -203,7 +205,7 @@ def _factor(evidence: Evidence, name: str, seen: Beside) -> str:
     known = [label for label in named[0] if all(label in labels for labels in named)]
     if not known:
         return ""
-    value = f"{shown[0]:.4g}" if _constant(shown, seen.exact) else known[0]
+    value = _value(shown[0]) if _constant(shown, seen.exact) else known[0]
     if known[0] == value:
         return f"{value} times"
     return f"{known[0]} times" if len(named) > 1 else f"{value} times (as {known[0]} would be)"
@@ -236,8 +238,12 @@ def _names(factor: FloatArray, w: Workings, exact: float) -> list[str]:
         if _constant(ratio, exact):
             k = float(ratio[0])
             known = [name for name, c in quotients.items() if c and abs(k - c) <= exact * abs(c)]
-            names += [_product(name, vector) for name in [*known, f"{k:.4g}"]]
+            names += [_product(name, vector) for name in [*known, _value(k)]]
     return names
+
+
+def _value(k: float) -> str:
+    return f"1 {'+' if k > 1 else '-'} {abs(k - 1):.0e}" if EXACT < abs(k - 1) < NEARLY_ONE else f"{k:.4g}"
 
 
 def _product(constant: str, vector: str) -> str:
@@ -284,19 +290,22 @@ def _decay(evidence: Evidence, name: str) -> str:
 def _like_rounding(evidence: Evidence, name: str) -> str:
     """Say so where errors are small on every problem, and go with nothing that the array is made of."""
     levels = []
-    for number, (case, observed) in enumerate(zip(evidence.cases, evidence.observed, strict=True)):
+    for case, observed in zip(evidence.cases, evidence.observed, strict=True):
         if not observed[name].wrong or evidence.shapeless(case, name):
             continue
         seen = Beside.of(evidence, name, case)
         whole = name == OUTPUT or case.measured.own
-        size = np.ones(1) if name == OUTPUT else case.measured.gradients[name].size
+        size = np.abs(seen.right).max(axis=0) if name == OUTPUT else case.measured.gradients[name].size
         if seen.where or (whole and name != OUTPUT):
             return ""
         off = seen.found - seen.right
+        if not np.isfinite(off).all():
+            return ""
         share = np.divide(off, size, out=np.zeros_like(off), where=size != 0)
         levels.append(norm(share) / share.size**0.5)
         patterns = [seen.right, np.ones_like(off), np.abs(seen.right)]
-        patterns += _basis(evidence.right[number], name) if name in ("h", "W", "X") else []
+        patterns += _basis(seen.w, name) if name in ("h", "W", "X") else []
+        patterns += [seen.w.xhat, np.sign(seen.w.xhat)] if name in ("h", OUTPUT) else []
         if levels[-1] > LARGEST_ROUNDING or (off.size > FEW * len(patterns) and not _patternless(off, patterns)):
             return ""
     if not levels:
@@ -311,10 +320,20 @@ def _patternless(off: FloatArray, patterns: Sequence[FloatArray]) -> bool:
     return norm(fitted) < 0.7 * norm(off)
 
 
+def _clearly_wrong(off: FloatArray, allowed: FloatArray, size: FloatArray) -> BoolArray:
+    """Return where entries are wrong, and where there are none; everywhere, if the others are not much less so."""
+    live = np.broadcast_to(size > 0, off.shape)
+    wrong: BoolArray = ~(off <= allowed) & live
+    with np.errstate(all="ignore"):
+        share = np.where(live, off / np.where(live, size, 1.0), 0.0)
+        share = np.where(np.isnan(share), np.inf, share)
+        others = share[~wrong & live].max(initial=0.0)
+        clear = wrong.any() and others <= CLEARLY * np.median(share[wrong])
+    return wrong | ~live if clear else np.ones_like(wrong)
+
+
 def _where(wrong: BoolArray) -> str:
     """Say in which rows or columns entries are wrong, where not in all."""
-    if not wrong.any():
-        return ""
     parts = []
     rows, columns = (np.flatnonzero(np.atleast_2d(wrong).any(axis=axis)).tolist() for axis in (1, 0))
     if wrong.ndim == 2 and len(rows) < len(wrong):
@@ -338,7 +357,7 @@ def _indices(wrong: Sequence[int], size: int, noun: str) -> str:
     if last < size - 1:
         return f"{noun}s {first}-{last} of {size}"
     tile = next((t for t in TILES if first and first % t == 0 and count < t), 0)
-    return f"{noun}s {first}-{last}, the last {count}{f', left over after tiles of {tile}' if tile else ''}"
+    return f"{noun}s {first}-{last}, the last {count}{f' (left over after tiles of {tile}?)' if tile else ''}"
 
 
 def _percent(share: float) -> str:

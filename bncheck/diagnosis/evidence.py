@@ -32,29 +32,48 @@ def norm(array: npt.NDArray[Any]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One returned array: what a guess at it must agree with."""
+    """One returned array: what a guess at it must agree with, column by column."""
 
     value: npt.NDArray[Any]  # as it came, of whatever shape
-    rounding: float  # norm of the rounding that its entries may have
-    size: float  # norm of the terms that they are made of
+    rounding: FloatArray  # the largest that an entry may have, by column; one number for all where columns mix
+    size: FloatArray  # the largest terms that an entry is made of, likewise
     wrong: bool
 
+    @property
+    def numbers(self) -> bool:
+        """Whether it is an array of real numbers."""
+        return self.value.dtype.kind in "fiu"
+
     def agrees(self, guess: Any, swollen: float = 1.0) -> float | None:
-        """Return ||value - guess|| / ||guess||, or None where that is more than rounding.
+        """Return ||value - guess|| / ||guess||, or None where some entry is off by more than rounding.
 
         ``swollen`` is how many times larger than the right ones its terms are.
         """
         guess = np.asarray(guess)
-        if guess.shape != self.value.shape or self.value.dtype.kind not in "fiu":
+        if guess.shape != self.value.shape or not self.numbers:
             return None
         with np.errstate(all="ignore"):
             known = np.isfinite(guess)
             if not np.array_equal(known, np.isfinite(self.value)):
                 return None
             guess, value = np.where(known, guess, 0.0), np.where(known, self.value, 0.0)
-            scale, off = norm(guess), norm(value - guess)
-            allowed = ROUNDINGS * self.rounding * max(1.0, swollen, scale / self.size if self.size else 1.0)
-            return (off / scale if scale else 0.0) if off <= allowed else None
+            off = np.abs(value - guess)
+            columns = guess.shape[-1:] == self.rounding.shape
+            over = tuple(range(guess.ndim - 1)) if columns else None
+            rounding, size = (self.rounding, self.size) if columns else (self.rounding.max(), self.size.max())
+            larger = np.divide(np.abs(guess).max(axis=over), size, out=np.ones_like(size), where=size > 0)
+            if not (off.max(axis=over) <= ROUNDINGS * rounding * np.maximum(larger, swollen)).all():
+                return None
+            return norm(off) / (norm(guess) or 1.0)
+
+    def off(self, right: Any) -> float:
+        """Return how far the array is from another, where both are finite; infinite for another shape."""
+        right = np.asarray(right)
+        if right.shape != self.value.shape or not self.numbers:
+            return float("inf")
+        with np.errstate(all="ignore"):
+            difference = self.value - right
+            return norm(difference[np.isfinite(difference)])
 
 
 class Evidence:
@@ -73,14 +92,17 @@ class Evidence:
     @staticmethod
     def _observe(case: Case) -> Mapping[str, Observed]:
         measured, answer = case.measured, case.answer
-        bar = norm(measured.output_bar) * coarseness(answer.output)
-        size = norm(measured.output)
-        found = {OUTPUT: Observed(answer.output, bar, size, bool(case.output.wrong))}
+        bar = measured.output_bar.max(axis=0) * coarseness(answer.output)
+        found = {OUTPUT: Observed(answer.output, bar, np.abs(measured.output).max(axis=0), bool(case.output.wrong))}
         for name, g in case.gradients.items():
             numerical, returned = measured.gradients[name], answer.gradients[name]
-            coarser = coarseness(returned, numerical.zero)
-            rounding = coarser * norm(numerical.conditioning)
-            found[name] = Observed(returned, rounding, norm(numerical.size), g.verdict is Verdict.FAIL)
+            over = 0 if name in ("W", "h", "y") else None if name == "X" else ()
+            conditioning, size = (
+                np.atleast_1d(np.broadcast_to(part, numerical.value.shape).max(axis=over))
+                for part in (numerical.conditioning, numerical.size)
+            )
+            rounding = coarseness(returned, numerical.zero) * conditioning
+            found[name] = Observed(returned, rounding, size, g.verdict is Verdict.FAIL)
         return found
 
     @cached_property
@@ -118,7 +140,7 @@ class Evidence:
         """Return how closely one problem's array agrees with a pass; None where it does not."""
         try:
             # db may be nothing but the rounding of a dh that is many times too large.
-            swollen = norm(w.dh) / (norm(self.right[number].dh) or 1.0) if name == "b" else 1.0
+            swollen = norm(np.nan_to_num(w.dh)) / (norm(self.right[number].dh) or 1.0) if name == "b" else 1.0
             return self.observed[number][name].agrees(self.value(w, name), swollen)
         except ValueError:  # shapes that cannot be multiplied
             return None

@@ -1,11 +1,16 @@
 """Which known mistake gives what was returned."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
 from bncheck.mistakes import CATALOGUE, Mistake
 from bncheck.mistakes.workings import Workings
+
+# A mistake gives an array if what is left is no more than this share of what the right values leave.
+CLEARLY = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +38,13 @@ def _variants(evidence: Evidence) -> Iterator[Mistake]:
 
 def _tried(evidence: Evidence, mistake: Mistake, name: str, base: list[Workings]) -> Named | None:
     """Return what a mistake explains, or None where it does not give this array, or spoils a right one."""
-    passes: list[Workings] = []
-    distances = []
-    for number, w in enumerate(base):
-        try:
-            passes.append(mistake.applied(w))
-        except ValueError:  # its shapes do not go with what was found before
-            return None
-        distance = evidence.agreement(number, name, passes[number])
-        if distance is None:
-            return None
-        if evidence.observed[number][name].wrong:
-            distances.append(distance)
+    try:
+        passes = [mistake.applied(w) for w in base]
+    except ValueError:  # its shapes do not go with what was found before
+        return None
+    closeness = _closeness(evidence, name, base, passes)
+    if closeness is None:
+        return None
     # What is wrong behind dh, by a mistake made before it, must be so in everything there: dh itself was not seen.
     indirect = name in ("b", "W", "X") and f"d{name}" not in mistake.formulas
     explains = [name]
@@ -60,7 +60,23 @@ def _tried(evidence: Evidence, mistake: Mistake, name: str, base: list[Workings]
             continue
         elif any(not g and _changes(evidence, other, i, base[i], passes[i]) for i, g in enumerate(gives)):
             return None
-    return Named(mistake, max(distances), tuple(explains))
+    return Named(mistake, closeness, tuple(explains))
+
+
+def _closeness(evidence: Evidence, name: str, base: list[Workings], passes: list[Workings]) -> float | None:
+    """Return how far an array is at most from what these passes give; None where they do not give it."""
+    distances = []
+    for number, (before, after) in enumerate(zip(base, passes, strict=True)):
+        distance, seen = evidence.agreement(number, name, after), evidence.observed[number][name]
+        if distance is None:
+            return None
+        if seen.wrong and np.isfinite(seen.value).any():
+            # Rounding may be so coarse, or what is wrong so little, that the right values agree as well.
+            guess, right = (seen.off(evidence.value(w, name)) for w in (after, before))
+            if not guess <= CLEARLY * right:
+                return None
+            distances.append(distance)
+    return max(distances, default=None)
 
 
 def _changes(evidence: Evidence, name: str, number: int, before: Workings, after: Workings) -> bool:
@@ -70,4 +86,4 @@ def _changes(evidence: Evidence, name: str, number: int, before: Workings, after
     except ValueError:
         return True
     seen = evidence.observed[number][name]
-    return type(seen)(right, seen.rounding, seen.size, False).agrees(made) is None
+    return replace(seen, value=np.asarray(right)).agrees(made) is None

@@ -26,7 +26,7 @@ OF_A_LAYER = frozenset({"BN501", "BN504"})
 NEAR, SUGGESTED = 0.7, 3
 # Of a mistake in several values those that may be wrong alone; both parameter gradients may, but
 # of two that are exchanged one alone would be another mistake.
-ALONE = {"BN305": (), "BN411": ("dh",)}
+ALONE = {"BN305": (), "BN408": ("a",), "BN411": ("dh",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Mistake:
 
     def variants(self, piece: Piece) -> Iterator["Mistake"]:
         """Yield it, if the piece has room for it, and what of it may be made alone."""
-        if not self.formulas or not INSIDE[piece].issuperset(self.formulas):
+        if self.never_seen or not self.formulas or not INSIDE[piece].issuperset(self.formulas):
             return
         yield self
         both = tuple(self.formulas) if self.formulas.keys() == {"dbeta", "dgamma"} else ()

@@ -36,6 +36,8 @@ def _sentences(d: Diagnosis, whose: str) -> Iterator[tuple[str, str]]:
     output = d.gradient in ("a", "out")
     what = _listed([f"{d.gradient}{whose}", *(() if output else d.also)])
     yield "", f"{what} {'equals' if output or not d.also else 'equal'} what that gives, {close}."
+    for sentence in d.description:
+        yield "", f"{sentence.capitalize()}."
     if output and d.also:
         yield "", f"The usual backward pass goes with it: {_listed(d.also)}."
     if d.candidates:
