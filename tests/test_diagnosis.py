@@ -446,6 +446,13 @@ def test_a_weight_decay_is_told_however_small_and_never_called_rounding(decay: f
     assert f"it is off by {decay:.3g} times W itself" in sentences(result)
 
 
+def test_a_shift_of_every_column_is_not_called_rounding() -> None:
+    shift = lambda g, c, t: g["dh"] + 1e-9 * c.batchnorm.gamma  # noqa: E731, ARG005 - as the others are
+    result = check(random_problem(40, 12, 20), Composed(shift), shrink=False)
+    assert result.verdict is Verdict.FAIL
+    assert "rounding" not in sentences(result)
+
+
 def test_one_entry_is_never_called_a_weight_decay() -> None:
     result = check(random_problem(2, 1, 1), Composed(_set("dW", lambda v, _: 2 * v + 1)), probes=False, shrink=False)
     assert "decay" not in sentences(result)

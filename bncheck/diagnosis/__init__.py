@@ -6,7 +6,7 @@ from copy import copy
 import numpy as np
 
 from bncheck.diagnosis.departure import departure_of
-from bncheck.diagnosis.describing import described, terms_of, weights_of
+from bncheck.diagnosis.describing import described, said_of, terms_of, weights_of
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
 from bncheck.diagnosis.naming import Named, named
 from bncheck.mistakes import CATALOGUE, CONDUCT
@@ -78,7 +78,9 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosi
     function = case.answer.forward_name if name == OUTPUT else case.answer.backward_name
     terms = terms_of(evidence, name)
     if not told:
-        return Diagnosis(None, None, function, label, terms=terms, description=described(evidence, name, terms))
+        said = described(evidence, name, terms)
+        fits = terms is not None and said == (said_of(terms),)  # other things are said where they explain more
+        return Diagnosis(None, None, function, label, terms=terms if fits else None, description=said)
     first = told[0]
     whole = next(m for m in CATALOGUE if m.code == first.mistake.code)
     alone = f" Here in {label} alone." if len(first.mistake.formulas) < len(whole.formulas) else ""

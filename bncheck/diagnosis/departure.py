@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from bncheck.comparison import coarseness
-from bncheck.diagnosis.describing import terms_of, where_of
+from bncheck.diagnosis.describing import EXACT, like_rounding, terms_of, where_of
 from bncheck.diagnosis.evidence import Evidence
 from bncheck.mistakes.workings import Workings
 from bncheck.numerical.basepoint import U
@@ -77,6 +77,8 @@ def _path(case: Case) -> str:
     part = where_of(evidence, name)
     if part:
         return f"{case.gradients[name].name}, {part}"
+    if like_rounding(evidence, name):
+        return "nothing but rounding, it seems"
     terms = terms_of(evidence, name)
     if terms is None or not terms.exact:
         return (
@@ -84,8 +86,10 @@ def _path(case: Case) -> str:
             if name == "h" or {"W", "X"} <= case.gradients.keys()
             else "batch norm's backward or the affine layer"
         )
-    if len(set(terms.told)) == 1:
-        return f"a factor on all three terms ({terms.told[0]})" if terms.told[0] != "1" else "something very small"
+    values = [value for value in (terms.direct, terms.mean_path, terms.variance_path) if value is not None]
+    alike = len(values) == 3 and max(values) - min(values) <= EXACT * abs(values[0])
+    if alike or len(set(terms.told)) == 1:
+        return f"a factor on all three terms ({terms.told[0]})"
     paths = zip(("the direct path", "the mean path", "the variance path"), terms.told, strict=True)
     return " and ".join(path for path, told in paths if told != "1")
 

@@ -73,7 +73,7 @@ def described(evidence: Evidence, name: str, terms: Terms | None) -> tuple[str, 
         return (*where, f"it is {factor} the right values{there}")
     if not seen.where:
         known = (
-            _same_as(evidence, name, case) or _decay(evidence, name) or _like_rounding(evidence, name) or _said(terms)
+            _same_as(evidence, name, case) or _decay(evidence, name) or like_rounding(evidence, name) or said_of(terms)
         )
         if known:
             return (known,)
@@ -81,7 +81,8 @@ def described(evidence: Evidence, name: str, terms: Terms | None) -> tuple[str, 
     return (*where, f"it differs from the right values{there} by {_percent(off)} of their norm")
 
 
-def _said(terms: Terms | None) -> str:
+def said_of(terms: Terms | None) -> str:
+    """Say what the weights of the three terms are; nothing of none."""
     if terms is None:
         return ""
     if not terms.exact:
@@ -287,7 +288,7 @@ def _decay(evidence: Evidence, name: str) -> str:
     return f"it is off by {shares[0]:.3g} times {name} itself (a weight decay?)" if exact else ""
 
 
-def _like_rounding(evidence: Evidence, name: str) -> str:
+def like_rounding(evidence: Evidence, name: str) -> str:
     """Say so where errors are small on every problem, and go with nothing that the array is made of."""
     levels = []
     for case, observed in zip(evidence.cases, evidence.observed, strict=True):
@@ -306,12 +307,27 @@ def _like_rounding(evidence: Evidence, name: str) -> str:
         patterns = [seen.right, np.ones_like(off), np.abs(seen.right)]
         patterns += _basis(seen.w, name) if name in ("h", "W", "X") else []
         patterns += [seen.w.xhat, np.sign(seen.w.xhat)] if name in ("h", OUTPUT) else []
-        if levels[-1] > LARGEST_ROUNDING or (off.size > FEW * len(patterns) and not _patternless(off, patterns)):
+        sums = {"W": seen.w.X.sum(axis=0)[:, None], "X": seen.w.W.sum(axis=1)} if name in ("W", "X") else {}
+        patterns += [np.broadcast_to(sums[name], off.shape)] if name in sums else []
+        patterned = off.size > FEW * len(patterns) and not _patternless(off, patterns)
+        if levels[-1] > LARGEST_ROUNDING or patterned or _of_one_row_and_column(off):
             return ""
     if not levels:
         return ""
     sure = "look like" if len(levels) > 1 else "may be"
     return f"its errors are {max(levels):.0e} of the terms and without pattern: they {sure} rounding"
+
+
+def _of_one_row_and_column(off: FloatArray) -> bool:
+    """Tell whether most of an error is a row times a column, which noise never is: by power iteration."""
+    if off.ndim < 2 or min(off.shape) < FEW:
+        return False
+    off = off / (norm(off) or 1.0)
+    v: FloatArray = np.random.default_rng(0).standard_normal(off.shape[1])
+    for _ in range(FEW):
+        v = off.T @ (off @ v)
+        v = v / (norm(v) or 1.0)
+    return norm(off @ v) > 0.7
 
 
 def _patternless(off: FloatArray, patterns: Sequence[FloatArray]) -> bool:
