@@ -264,11 +264,11 @@ def _explained(
     if not shrink:
         return result
     method = replace(result.method, engine="local", sample=None)
-    if any(failing is case for case in seen.cases):
-        small = _smallest(problem, failing, first, code, method)
-    else:  # only a probe shows it, and these have steps of their own
+    here = any(failing is case for case in seen.cases)
+    if not here:  # only a probe shows it, and these have steps of their own
         method = replace(method, step="auto")
-        small = _smallest(failing.measured.problem, failing, first, code, method)
+    small = _smallest(problem if here else failing.measured.problem, failing, first, code, method)
+    small = small or (problem if here else None)
     if small is None or small.seed is None:
         return result
     again = method.command(small, command)
@@ -294,7 +294,7 @@ def _once(told: list[tuple[Diagnosis, list[Case]]]) -> list[tuple[Diagnosis, lis
 
 
 def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, method: Method) -> Problem | None:
-    """Return the smallest problem found on which the same function still fails in the same way."""
+    """Return the smallest problem found on which the same function still fails in the same way, if one is smaller."""
     method, finite = replace(method, audit=0), _finite(failing)
     stage = _stage(failing, first)
 
@@ -310,7 +310,7 @@ def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, met
             return any(_stage(c, first) == stage for c, _ in found)
         return any(first.code in (d.code, *d.candidates) for _, d in found)
 
-    return shrunk(fails, start) or (start if fails(start) else None)
+    return shrunk(fails, start)
 
 
 def _stage(case: Case, d: Diagnosis) -> str:

@@ -323,7 +323,7 @@ def _of_one_row_and_column(off: FloatArray) -> bool:
     if off.ndim < 2 or min(off.shape) < FEW:
         return False
     off = off / (norm(off) or 1.0)
-    v: FloatArray = np.random.default_rng(0).standard_normal(off.shape[1])
+    v: FloatArray = np.random.default_rng(0).standard_normal((off.shape[1],))
     for _ in range(FEW):
         v = off.T @ (off @ v)
         v = v / (norm(v) or 1.0)
