@@ -274,7 +274,7 @@ class Diagnosis:
     name: str | None
     function: str | None  # of a course file; None for a whole network
     gradient: str | None  # "dX", "dx", or the output's "out"; None for a matter of conduct
-    closeness: float | None = None  # ||a - c|| / ||c||, c what the mistake would give
+    closeness: float | None = None  # ||a - c|| / ||c||, c what the mistake would give (of its terms if c is tiny)
     message: str = ""  # the catalogue's, in a line
     also: tuple[str, ...] = ()  # other gradients of the function that it explains
     candidates: tuple[str, ...] = ()  # other codes that match as well: no problem tried tells them apart

@@ -52,16 +52,6 @@ def sentences(result: CheckResult) -> str:
     return "; ".join(sentence for d in result.diagnosis for sentence in d.description)
 
 
-@pytest.mark.parametrize("mistake", [m for m in CATALOGUE if not m.never_seen], ids=lambda m: m.code)
-def test_every_mistake_is_named_and_nothing_else_is(mistake: Mistake) -> None:
-    target = planted_in_layers(mistake) if mistake.code in OF_A_LAYER else Planted(mistake)
-    result = check(random_problem(9, 6, 5, seed=1), target, shrink=False)
-    assert [(d.code, d.candidates) for d in result.diagnosis] == [(mistake.code, ())]
-    if mistake.code not in CONDUCT:
-        assert result.verdict is Verdict.FAIL
-        assert (result.diagnosis[0].closeness or 0.0) < 1e-12
-
-
 # The network step by step, as a student writes it.
 STEPS = {
     "h": "X @ W + b", "x": "h", "mu": "x.mean(axis=0)", "c": "x - mu", "var": "(c * c).mean(axis=0)",
@@ -106,9 +96,20 @@ LINES = [m for m in CATALOGUE if m.formulas and not m.never_seen and m.code not 
 def test_a_mistake_is_named_as_somebody_else_would_write_it(mistake: Mistake) -> None:
     """The lines of the texts are other code than the formulas that guesses are made by."""
     result = check(random_problem(9, 6, 5, seed=1), Written(mistake), shrink=False)
-    assert result.diagnosis[0].code == mistake.code
+    assert (result.diagnosis[0].code, result.diagnosis[0].candidates) == (mistake.code, ())
+    assert (result.diagnosis[0].closeness or 0.0) < 1e-9
     # Of three forward passes another backward than the catalogue's stands behind; that is described.
     assert {d.code for d in result.diagnosis[1:]} <= ({None} if mistake.code in ("BN102", "BN103", "BN107") else set())
+
+
+@pytest.mark.parametrize("mistake", [m for m in CATALOGUE if not m.never_seen and m not in LINES], ids=lambda m: m.code)
+def test_a_mistake_that_no_line_of_a_network_makes_is_named_too(mistake: Mistake) -> None:
+    target = planted_in_layers(mistake) if mistake.code in OF_A_LAYER else Planted(mistake)
+    result = check(random_problem(9, 6, 5, seed=1), target, shrink=False)
+    assert [(d.code, d.candidates) for d in result.diagnosis] == [(mistake.code, ())]
+    if mistake.code not in CONDUCT:
+        assert result.verdict is Verdict.FAIL
+        assert (result.diagnosis[0].closeness or 0.0) < 1e-12
 
 
 def test_what_no_check_can_see_passes() -> None:

@@ -47,6 +47,8 @@ class Observed:
     def agrees(self, guess: Any, swollen: float = 1.0) -> float | None:
         """Return ||value - guess|| / ||guess||, or None where some entry is off by more than rounding.
 
+        Where the guess is little but rounding, it is of the terms that it is made of.
+
         ``swollen`` is how many times larger than the right ones its terms are.
         """
         guess = np.asarray(guess)
@@ -64,7 +66,7 @@ class Observed:
             larger = np.divide(np.abs(guess).max(axis=over), size, out=np.ones_like(size), where=size > 0)
             if not (off.max(axis=over) <= ROUNDINGS * rounding * np.maximum(larger, swollen)).all():
                 return None
-            return norm(off) / (norm(guess) or 1.0)
+            return norm(off) / (max(norm(guess), norm(self.size)) or 1.0)
 
     def off(self, right: Any) -> float:
         """Return how far the array is from another, where both are finite; infinite for another shape."""
