@@ -62,7 +62,7 @@ class InterruptedCheck(KeyboardInterrupt):
         self.result = result
 
 
-class Beside(NamedTuple):
+class Extras(NamedTuple):
     """What is done beside the check itself, as ``check`` is asked for it."""
 
     probes: bool
@@ -143,14 +143,14 @@ def check(
         target = os.fspath(target)
     gradients = gradients_named(only)
     method = Method(scheme_named(scheme).name, engine, step, sample, gradients, rtol, atol, audit)
-    beside = Beside(probes, explain, shrink)
+    extras = Extras(probes, explain, shrink)
     if not isinstance(target, str):
-        return check_code(problem, resolve(target), None, method, beside, progress)
+        return check_code(problem, resolve(target), None, method, extras, progress)
     if target in BUILT_IN:
-        return check_code(problem, resolve(target), target, method, beside._replace(probes=False), progress)
+        return check_code(problem, resolve(target), target, method, extras._replace(probes=False), progress)
     expanded(target)  # a file that is not there is refused before a process is made
     try:
-        return check_apart(target, problem, (method, beside), timeout, progress)
+        return check_apart(target, problem, (method, extras), timeout, progress)
     except Interrupted as interrupted:
         if interrupted.result is None:
             raise KeyboardInterrupt from None
@@ -158,7 +158,7 @@ def check(
 
 
 def check_code(
-    problem: Problem, code: Target, command: str | None, method: Method, beside: "Beside", progress: Progress = silent
+    problem: Problem, code: Target, command: str | None, method: Method, extras: "Extras", progress: Progress = silent
 ) -> CheckResult:
     """Check a target in this process; ``command`` is what ``run`` would call it."""
     started = time.perf_counter()
@@ -167,7 +167,7 @@ def check_code(
     tried: list[tuple[ProbeResult, Sequence[Case]]] = []
     interrupted = seen.interrupted
     try:
-        if beside.probes and not interrupted:
+        if extras.probes and not interrupted:
             tried += _probe(code, command, method)
     except KeyboardInterrupt:  # what the problem itself showed is not lost
         interrupted = True
@@ -175,12 +175,12 @@ def check_code(
     result = replace(result, probes=tuple(p for p, _ in tried), interrupted=interrupted, seconds=seconds)
     if interrupted:
         raise InterruptedCheck(result)
-    if not beside.explain:
+    if not extras.explain:
         return result
     try:
-        return _explained(result, seen, [cases for _, cases in tried], problem, code, command, beside.shrink)
-    except KeyboardInterrupt:  # the verdict stands without it
-        return result
+        return _explained(result, seen, [cases for _, cases in tried], problem, code, command, extras.shrink)
+    except KeyboardInterrupt:  # the verdict stands, without it
+        raise InterruptedCheck(result) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Line:
 
 def main() -> None:
     """Answer the one request on stdin, and end the process whatever threads it has left."""
-    target, problem, (method, beside), timeout = pickle.load(sys.stdin.buffer)
+    target, problem, (method, extras), timeout = pickle.load(sys.stdin.buffer)
     line = Line(timeout)
     told = 0.0
 
@@ -103,7 +103,7 @@ def main() -> None:
         code.calling, code.interrupted = line.calling, line.interrupted
         # NumPy's own settings again: the code under test may have made warnings errors.
         with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
-            result = check_code(problem, code, target, method, beside, progress)
+            result = check_code(problem, code, target, method, extras, progress)
         line.say("result", result)
     except InterruptedCheck as interrupted:
         line.say("interrupted", interrupted.result)

@@ -1,6 +1,7 @@
 """What is said of a wrong gradient: the right name where there is one, and nothing untrue where there is none."""
 
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bncheck import CheckResult, Problem, Verdict, check, network, random_problem
+from bncheck import CheckResult, InterruptedCheck, Problem, Verdict, check, network, random_problem
 from bncheck.cli import main
 from bncheck.diagnosis.describing import ELSEWISE
 from bncheck.layers import Array
@@ -669,3 +670,16 @@ def test_what_only_a_probe_shows_is_shrunk_with_the_probe_s_steps(
         small is None
         or CliRunner().invoke(main, [*shlex.split(str(small.reproduce))[1:], "--no-probes"]).exit_code == 1
     )
+
+
+def test_ctrl_c_while_a_failure_is_explained_keeps_the_verdict_and_is_not_swallowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["bncheck.check"], "diagnose", interrupted)
+    with pytest.raises(InterruptedCheck) as caught:
+        check(random_problem(9, 6, 5), Planted(mistake_named("BN204")))
+    assert caught.value.result.gradients["dh"].verdict is Verdict.FAIL
+    assert caught.value.result.diagnosis == ()

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from bncheck.derivation.checking import Checked, check_equation, check_graph, point_of
-from bncheck.derivation.equations import EQUATIONS, Equation, Values
+from bncheck.derivation.equations import EQUATIONS, Equation
 from bncheck.errors import InvalidInput
 from bncheck.problem import Problem
 from bncheck.results import Verdict
-from bncheck.targets.staged import NODES
+from bncheck.targets.staged import NODES, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def derive(problem: Problem, name: str | None = None) -> Derivation:
     values = point_of(problem)
     chosen = EQUATIONS if name is None else [equation_named(name)]
     graph = []
-    for checked in [] if name else check_graph(problem):
+    for checked in [] if name else check_graph(values):
         uses = [(node.name, node.uses[checked.name].local) for node in NODES if checked.name in node.uses]
         graph.append((checked.name, uses, checked))
     return Derivation(problem, values, [(e, check_equation(e, values)) for e in chosen], graph)

@@ -5,20 +5,20 @@ of the base point, so that nothing crosses ReLU's kink. The truncation error is 
 the step, the rounding bounded from the size of what is subtracted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bncheck.comparison import BLUNT
-from bncheck.derivation.equations import EQUATIONS, Equation, Values
+from bncheck.derivation.equations import Equation
 from bncheck.errors import InvalidInput
 from bncheck.layers import Array
 from bncheck.numerical.basepoint import U
 from bncheck.problem import FloatArray, Problem
 from bncheck.results import Verdict
-from bncheck.targets.staged import NODES, flowing_back, run
+from bncheck.targets.staged import NODES, Values, flowing_back, run
 
 # Moves the node by this share of its scale: the cube root of the unit roundoff balances truncation and rounding.
 SHARE = U ** (1 / 3)
@@ -104,16 +104,9 @@ def check_equation(equation: Equation, values: Values) -> Checked:
     return Checked(equation.name, analytic, numerical, bar, bar + _rounding(values) * size, size)
 
 
-def check_equations(problem: Problem, equations: Sequence[Equation] = EQUATIONS) -> list[Checked]:
-    """Check the equations of the derivation at a problem."""
-    values = point_of(problem)
-    return [check_equation(equation, values) for equation in equations]
-
-
-def check_graph(problem: Problem) -> list[Checked]:
+def check_graph(values: Values) -> list[Checked]:
     """Check what flows back into every node and input of the graph, the node nearest to the loss first."""
-    values = point_of(problem)
-    back, size = flowing_back(problem.dout, values), sizes(values)
+    back, size = flowing_back(values["dout"], values), sizes(values)
     checked = []
     for name in [node.name for node in reversed(NODES) if node.name != "a"] + list(INPUTS):
         numerical, bar = derivative(values, "L", name)
@@ -144,16 +137,10 @@ def derivative(values: Values, output: str, moved: str) -> tuple[FloatArray, Flo
     for index in np.ndindex(node.shape):
         step = float(steps[index])
         once, twice = (_slope(values, moved, index, step * multiple, read) for multiple in (1, 2))
-        noise = (
-            (ROUNDINGS + len(values["h"]))
-            * U
-            / step
-            * np.broadcast_to(scale * _reached(values, moved, index), once.shape)
-        )
+        touched = np.broadcast_to(scale * _reached(values, moved, index), once.shape)
+        noise = (ROUNDINGS + len(values["h"])) * U * touched / step
         if output == "L":
-            once, twice, noise = (
-                (w * part).sum() for w, part in ((weight, once), (weight, twice), (np.abs(weight), noise))
-            )
+            once, twice, noise = (weight * once).sum(), (weight * twice).sum(), (np.abs(weight) * noise).sum()
         found.append(once)
         bars.append(2 * np.abs(once - twice) + noise)
     shape = () if output == "L" else np.shape(values[output])

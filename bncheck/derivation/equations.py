@@ -5,15 +5,13 @@ functions of the values at the nodes; their sum is the derivative, of the shape 
 then that of the input: (K,L,I,J) where both are matrices.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from bncheck.layers import Array
-
-Values: TypeAlias = Mapping[str, Any]
+from bncheck.targets.staged import Values
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,18 +28,14 @@ def departure_of(case: Case, code: str | None) -> Departure:
 
 
 def _departure(case: Case, code: str | None) -> Departure:
-    own = case.measured.own
+    function, stage = case.answer.backward_name, _stage(case, code)
+    if case.measured.own:  # the identities are batch norm's, and so is the loss of the Taylor remainder
+        return Departure(function, stage, (), None)
     # In the words of the code under test: dx for a layer's dh.
     called = {f"d{n}": g.name for n, g in case.gradients.items()}
-    identities = (
-        ()
-        if own
-        else tuple(
-            Identity(re.sub(r"\bd\w+", lambda m: called.get(m[0], m[0]), i.formula), i.holds) for i in _identities(case)
-        )
-    )
-    rate = None if own or not _complete(case) else _taylor_rate(case)
-    return Departure(case.answer.backward_name, _stage(case, code), identities, rate)
+    told = ((re.sub(r"\bd\w+", lambda m: called.get(m[0], m[0]), i.formula), i.holds) for i in _identities(case))
+    identities = tuple(Identity(formula, holds) for formula, holds in told)
+    return Departure(function, stage, identities, _taylor_rate(case) if _complete(case) else None)
 
 
 def _stage(case: Case, code: str | None) -> str:

@@ -104,13 +104,18 @@ def where_of(evidence: Evidence, name: str) -> str:
     return "" if evidence.shapeless(case, name) else Beside.of(evidence, name, case).where
 
 
-def weights_of(evidence: Evidence, name: str) -> dict[int, FloatArray]:
-    """Fit dh on the three terms of dx in each column, (H,3), by problem; only where that gives all of it.
-
-    Where there is no dh, dW and dX are fitted; of dX all columns together.
-    """
+def _of_terms(evidence: Evidence, name: str) -> bool:
+    """Tell whether a gradient is made of the three terms of dx: dh, or where there is none dW and dX."""
     inner = name == "h" or (name in ("W", "X") and "h" not in evidence.names)
-    if evidence.piece.name == "affine" or not inner:
+    return inner and evidence.piece.name != "affine"
+
+
+def weights_of(evidence: Evidence, name: str) -> dict[int, FloatArray]:
+    """Fit a gradient on the three terms of dx in each column, (H,3), by problem; only where that gives all of it.
+
+    Of dX all columns are fitted together.
+    """
+    if not _of_terms(evidence, name):
         return {}
     found = {}
     for number, case in enumerate(evidence.cases):
@@ -138,8 +143,7 @@ def terms_of(evidence: Evidence, name: str) -> Terms | None:
         direct, mean, variance = ([weights[number][:, term] for number in order] for term in range(3))
         told = _told(direct, passes), _told(mean, passes), _told(variance, passes)
         return Terms(_number(direct[0]), _number(mean[0]), _number(variance[0]), 0.0, True, told)
-    inner = name == "h" or (name in ("W", "X") and "h" not in evidence.names)
-    if evidence.piece.name == "affine" or not inner or case.measured.own or evidence.shapeless(case, name):
+    if not _of_terms(evidence, name) or case.measured.own or evidence.shapeless(case, name):
         return None
     seen = Beside.of(evidence, name, case)
     basis = [b.ravel()[:, None] for b in _basis(seen.w, name)]

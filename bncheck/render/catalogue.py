@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -48,11 +48,8 @@ class CatalogueList:
         )
         blocks: list[RenderableType] = [page.text(head)]
         for section, mistakes in groupby(self.mistakes, lambda m: m.section):
-            blocks += [page.text(section, "bold"), _lines(page, list(mistakes))]
-        # A section stands close to its heading.
-        for number, block in enumerate(page.laid_out(blocks)):
-            if number < 2 or number % 4 != 3:
-                yield block
+            blocks.append(Group(page.text(section, "bold"), _lines(page, list(mistakes))))
+        yield from page.laid_out(blocks)
 
 
 def _lines(page: Page, mistakes: Sequence[Mistake]) -> Table:

@@ -106,7 +106,8 @@ def _measured(equation: Equation, checked: Checked) -> Iterator[tuple[str, str]]
     yield (
         "checked",
         f"{checked.entries:,} entries: {checked.verdict.value}, {words.times(checked.of_tolerance)} of tolerance; "
-        f"a term wrong by {checked.resolution:.0e} of itself would have been seen",
+        f"error bars up to {checked.error_bar.max():.0e}; "
+        f"a term wrong by {checked.resolution:.0e} of itself would be seen",
     )
     elsewhere = (checked.size == 0) if equation.output != "L" else np.zeros(1, bool)
     if elsewhere.any():
@@ -169,7 +170,12 @@ def derivation_as_json(d: Derivation) -> str:
 
 
 def _found(c: Checked) -> Mapping[str, Any]:
-    numbers = {"max_difference": c.max_difference, "of_tolerance": c.of_tolerance, "resolution": c.resolution}
+    numbers = {
+        "max_error_bar": float(c.error_bar.max()),
+        "max_difference": c.max_difference,
+        "of_tolerance": c.of_tolerance,
+        "resolution": c.resolution,
+    }
     told = {name: value if np.isfinite(value) else str(value) for name, value in numbers.items()}
     return {"verdict": c.verdict.value, "entries": c.entries, "wrong": c.wrong, **told}
 

@@ -11,7 +11,7 @@ from bncheck.results import CheckResult, Diagnosis, Remark, Terms, Verdict
 
 
 def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
-    """Yield labels and sentences: the first diagnosis in full, the others in a line each."""
+    """Yield labels and sentences for each diagnosis, and the weights of dx's terms once."""
     told = [d for d in result.diagnosis if d.gradient is not None or result.verdict is Verdict.FAIL]
     several = len({d.function for d in told}) > 1 or any(" of " in name for d in told for name in d.also)
     weighted = next((d for d in told if d.terms is not None), None)

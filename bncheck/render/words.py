@@ -49,22 +49,18 @@ def aligned(entry: Entry) -> tuple[str, str]:
 
 def failures(failing: Sequence[GradientResult]) -> Iterator[str]:
     """Say what is wrong in a sentence for each function, or each gradient that is wrong in part."""
-    whole: dict[str, list[GradientResult]] = {}
+    whole: dict[str | None, list[str]] = {}
     for g in failing:
-        if g.wrong == g.checked and not g.reasons and g.function:
-            whole.setdefault(g.function, []).append(g)
-    for function, several in whole.items():
-        if len(several) > 1:
-            names = [g.name for g in several]
-            yield f"{function}: all entries of {', '.join(names[:-1])} and {names[-1]} are wrong."
+        if g.function and g.wrong == g.checked and not g.reasons:
+            whole.setdefault(g.function, []).append(g.name)
     for g in failing:
+        together = whole.get(g.function, [])
         if g.reasons:
-            yield from (
-                f"{g.function or g.name}: {reason.rstrip('.')}{'' if reason.endswith('?') else '.'}"
-                for reason in g.reasons
-            )
-        elif len(whole.get(g.function or "", ())) < 2 or g not in whole[g.function or ""]:
+            yield from (f"{g.function or g.name}: {r.rstrip('.')}{'' if r.endswith('?') else '.'}" for r in g.reasons)
+        elif len(together) < 2 or g.name not in together:
             yield f"{g.function or g.name}: {census(g)}."
+        elif g.name == together[0]:
+            yield f"{g.function}: all entries of {', '.join(together[:-1])} and {together[-1]} are wrong."
 
 
 def census(g: GradientResult) -> str:
