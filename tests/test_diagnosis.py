@@ -683,3 +683,26 @@ def test_ctrl_c_while_a_failure_is_explained_keeps_the_verdict_and_is_not_swallo
         check(random_problem(9, 6, 5), Planted(mistake_named("BN204")))
     assert caught.value.result.gradients["dh"].verdict is Verdict.FAIL
     assert caught.value.result.diagnosis == ()
+
+
+def test_what_is_nearly_a_mistake_s_but_for_more_than_rounding_is_not_named() -> None:
+    result = check(random_problem(40, 8, 6), Composed(_terms(1, 1, 1e-10)), shrink=False)
+    assert told(result) == [(None, "dh")]
+
+
+def test_without_dh_a_mistake_must_explain_all_that_is_behind_it() -> None:
+    class WithoutDh(Composed):
+        def backward(self, dout: Array, cache: network.Cache) -> Gradients:
+            g = super().backward(dout, cache)
+            noise = np.random.default_rng(0).standard_normal(g["dX"].shape)
+            return {"dX": noise, **{k: v for k, v in g.items() if k not in ("dh", "dX")}}
+
+    result = check(random_problem(40, 8, 6), WithoutDh(_terms(1, 1, 0)), shrink=False)
+    assert {d.code for d in result.diagnosis} == {None}
+
+
+def test_an_error_that_goes_with_the_size_of_a_gradient_is_not_called_rounding() -> None:
+    spoil = _set("dgamma", lambda v, _: v + 3e-8 * np.abs(v))
+    result = check(random_problem(40, 8, 30), Composed(spoil), shrink=False)
+    assert result.verdict is Verdict.FAIL
+    assert "rounding" not in sentences(result)
