@@ -19,6 +19,7 @@ from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake, mistake_na
 from bncheck.mistakes.planted import Planted, planted_in_layers
 from bncheck.mistakes.workings import Workings
 from bncheck.results import Terms
+from bncheck.shrink import shrunk
 
 from .test_check import Gradients
 from .test_mistakes import by_hand, code_of
@@ -666,10 +667,9 @@ def test_what_only_a_probe_shows_is_shrunk_with_the_probe_s_steps(
     Path("layers.py").write_text(COURSE, encoding="utf-8")
     result = check(random_problem(10, 5, 4), "layers.py", step=10.0)
     small = result.smallest
-    assert (
-        small is None
-        or CliRunner().invoke(main, [*shlex.split(str(small.reproduce))[1:], "--no-probes"]).exit_code == 1
-    )
+    assert small is not None
+    assert "--step" not in str(small.reproduce)
+    assert CliRunner().invoke(main, [*shlex.split(str(small.reproduce))[1:], "--no-probes"]).exit_code == 1
 
 
 def test_ctrl_c_while_a_failure_is_explained_keeps_the_verdict_and_is_not_swallowed(
@@ -706,3 +706,42 @@ def test_an_error_that_goes_with_the_size_of_a_gradient_is_not_called_rounding()
     result = check(random_problem(40, 8, 30), Composed(spoil), shrink=False)
     assert result.verdict is Verdict.FAIL
     assert "rounding" not in sentences(result)
+
+
+def test_right_dh_and_dgamma_keep_the_identity_of_the_variance_path_where_eps_counts() -> None:
+    problem = random_problem(30, 8, 6, bn_eps=0.5)
+    result = check(problem, Composed(_set("dbeta", lambda v, _: 2 * v)), shrink=False)
+    assert result.departure is not None
+    assert "sum dh xhat = gamma dgamma eps / sigma^3" in {i.formula for i in result.departure.identities if i.holds}
+
+
+def test_the_search_for_the_smallest_halves_what_is_far() -> None:
+    tried: list[int] = []
+
+    def fails(problem: Problem) -> bool:
+        tried.append(problem.H)
+        return problem.H >= 150
+
+    small = shrunk(fails, random_problem(2, 1, 900))
+    assert small is not None
+    assert (small.N, small.D, small.H) == (1, 1, 150)
+    assert len(tried) <= 48
+
+
+def test_the_smallest_case_of_a_finite_failure_is_finite() -> None:
+    # With N = 1 this mistake divides by N - 1 = 0, which is another failure.
+    small = check(random_problem(9, 5, 4), Planted(mistake_named("BN214"))).smallest
+    assert small is not None
+    assert small.N == 2
+
+
+def test_without_a_name_too_a_finite_failure_is_shrunk_to_a_finite_one() -> None:
+    def spoil(_: Gradients, cache: network.Cache, terms: Terms3) -> Array:
+        N = np.float64(len(terms[0]))
+        with np.errstate(all="ignore"):
+            return np.asarray(sum(terms) * (1 + np.abs(cache.batchnorm.xhat)) * (N / (N - 1)))
+
+    result = check(random_problem(9, 5, 4), Composed(spoil))
+    assert result.diagnosis[0].code is None
+    assert result.smallest is not None
+    assert result.smallest.N >= 2

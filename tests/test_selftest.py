@@ -69,6 +69,13 @@ def test_a_false_alarm_exits_1_and_is_told_by_its_command(monkeypatch: pytest.Mo
 
 
 @few
+def test_a_large_planted_error_that_is_missed_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    missed = {(size, place): 5 if size == ALWAYS_SEEN else 6 for size in SIZES for place in PLACES}
+    monkeypatch.setattr("bncheck.selftest._small", lambda _: (1e-9, missed))
+    assert invoke("--problems", "1").exit_code == 1
+
+
+@few
 def test_what_is_named_otherwise_is_told_and_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bncheck.diagnosis.named", lambda *_: [])
     result = invoke("--problems", "1")
