@@ -58,7 +58,7 @@ class Mistake:
 
     def variants(self, piece: Piece) -> Iterator["Mistake"]:
         """Yield it, if the piece has room for it, and what of it may be made alone."""
-        if self.never_seen or not self.formulas or not INSIDE[piece].issuperset(self.formulas):
+        if not self.formulas or not INSIDE[piece].issuperset(self.formulas):
             return
         yield self
         both = tuple(self.formulas) if self.formulas.keys() == {"dbeta", "dgamma"} else ()
