@@ -135,7 +135,7 @@ def test_the_largest_row_is_under_1500_bytes(tmp_path: Path, monkeypatch: pytest
     """A course file with everything in it, under a long name (the same on every machine), failing."""
     monkeypatch.chdir(tmp_path)
     path = (
-        Path("home/somebody/courses/deep_learning/assignment_two/solutions/of_the_second_term")
+        Path("home/somebody/courses/deep_learning/assignment_two/solution/of_the_term")
         / "a_rather_long_name_of_a_file_of_layers.py"
     )
     path.parent.mkdir(parents=True)
