@@ -250,6 +250,22 @@ def test_a_crash_of_ours_does_not_exit_1(monkeypatch: pytest.MonkeyPatch) -> Non
     assert result.stderr.endswith("Error: this is a bug in bncheck, not in the code under test\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_compiled_code_makes_an_error_of_is_still_one(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swallow(*_: object, **__: object) -> None:  # as numpy's comparison of structures does
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise TypeError("Cannot compare structured arrays") from None
+
+    monkeypatch.setattr("bncheck.cli.run.check", swallow)
+    result = invoke(*SMALL)
+    assert result.exit_code == 128 + number
+    assert result.stderr == "Interrupted.\n"
+
+
 def test_importing_bncheck_imports_neither_optional_extras_nor_click() -> None:
     script = (
         "import sys, bncheck; "

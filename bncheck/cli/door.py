@@ -37,13 +37,13 @@ class Door(click.Group):
         if not options.get("standalone_mode", True):
             return command()
         streams.prepare()
-        with _terminable() as received:
+        with _interruptible() as received:
             sys.exit(_ending(command, received))
 
 
 @contextmanager
-def _terminable() -> Iterator[list[int]]:
-    """Let SIGTERM end a command as Ctrl-C does, and remember that it came."""
+def _interruptible() -> Iterator[list[int]]:
+    """Let SIGTERM end a command as Ctrl-C does, and remember which came."""
     received: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
@@ -53,11 +53,14 @@ def _terminable() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    # A parent may have asked for Ctrl-C to be ignored, as shells do for what runs in the background.
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _ending(  # noqa: PLR0911 - one return for each way in which a run can end
@@ -87,8 +90,11 @@ def _ending(  # noqa: PLR0911 - one return for each way in which a run can end
         streams.discard()
         return _refuse(f"cannot write the result: {os.strerror(error.errno or 0)}")
     except Exception:  # noqa: BLE001 - a crash must not exit 1, which says that a gradient is wrong
-        traceback.print_exc()
-        return _refuse("this is a bug in bncheck, not in the code under test")
+        if not received:
+            traceback.print_exc()
+            return _refuse("this is a bug in bncheck, not in the code under test")
+        click.echo("Interrupted.", err=True)  # some compiled code turns the interruption into an error of its own
+        code = ExitCode.INTERRUPTED
     if code == ExitCode.INTERRUPTED and signal.SIGTERM in received:
         return ExitCode.TERMINATED
     return int(code or ExitCode.PASS)

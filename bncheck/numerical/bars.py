@@ -7,6 +7,7 @@ arrays by parameter name that broadcast against the gradient. The constants were
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -115,9 +116,14 @@ def rounding(base: BasePoint, scheme: Scheme, steps: Steps, names: Iterable[str]
 
 
 def _groups(array: FloatArray) -> npt.NDArray[np.intp]:
-    """Return for each row the number of its group of equal rows."""
-    _, group = np.unique(array, axis=0, return_inverse=True)
-    return group.reshape(-1)
+    """Return for each row the number of its group of equal rows.
+
+    By digests: ``np.unique`` of rows compares them as structures, and a Ctrl-C within that comes out as a TypeError.
+    """
+    numbers: dict[bytes, int] = {}
+    rows = np.ascontiguousarray(array + 0.0)  # -0.0 equals 0.0
+    found = [numbers.setdefault(blake2b(row, digest_size=16).digest(), len(numbers)) for row in rows]
+    return np.array(found, dtype=np.intp)
 
 
 def _norm(values: FloatArray, groups: npt.NDArray[np.intp]) -> FloatArray:
