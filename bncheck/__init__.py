@@ -9,6 +9,7 @@ from bncheck.errors import BncheckError, InvalidInput, TargetError
 from bncheck.problem import Problem, random_problem
 from bncheck.results import CheckResult, GradientResult, Verdict
 from bncheck.sweep import sweep
+from bncheck.testing import assert_gradients
 
 __version__ = "0.1.0"
 
@@ -21,6 +22,7 @@ __all__ = [
     "Problem",
     "TargetError",
     "Verdict",
+    "assert_gradients",
     "check",
     "random_problem",
     "sweep",

@@ -48,6 +48,7 @@ def compare_forward(answer: Answer, measured: Measurement) -> ForwardResult:
         verdict=Verdict.FAIL if wrong.any() else Verdict.PASS,
         max_relative_error=float(relative.max()),
         note=note or (told if wrong.any() else ""),
+        source=answer.forward_source,
     )
 
 
@@ -153,6 +154,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
         next_worst=worst[1:],
         rows=_indices(wrong, axis=0) if wrong.ndim == 2 else (),
         columns=_indices(wrong, axis=wrong.ndim - 1),
+        source=answer.backward_source,
     )
 
 

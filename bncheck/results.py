@@ -125,6 +125,14 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where a function of the code under test is written."""
+
+    file: str  # an absolute path
+    line: int  # of its def, counted from 1
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a pair of forward and backward functions returned, as it came: judged later."""
 
@@ -135,6 +143,8 @@ class Answer:
     gradients: Mapping[str, npt.NDArray[Any]]  # by the name of the input: "X", ...
     labels: Mapping[str, str]  # what the target calls each: "dX", or "dx" of a course file
     forward: Forward  # the forward function, to be differentiated as a black box
+    forward_source: Source | None = None  # None: not known, or bncheck's own
+    backward_source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,7 @@ class FunctionNote:
     function: str
     text: str
     verdict: Verdict | None  # None: counts for nothing, such as one that is not written yet
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +207,7 @@ class ForwardResult:
     verdict: Verdict
     max_relative_error: float
     note: str = ""  # what is wrong with it in words, such as its shape
+    source: Source | None = None  # of the forward function
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +239,7 @@ class GradientResult:
     largest_relative: Entry | None  # where the relative error is largest
     rows: tuple[int, ...]  # along the first axis, where wrong entries are ...
     columns: tuple[int, ...]  # ... and along the last
+    source: Source | None = None  # of the backward function
 
     @property
     def key(self) -> str:

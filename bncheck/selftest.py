@@ -92,6 +92,11 @@ class SmallError:
     planted: int
     seen: int
 
+    @property
+    def must_be_seen(self) -> bool:
+        """Whether it is so large that one which is missed is a failure."""
+        return self.size >= ALWAYS_SEEN
+
 
 @dataclass(frozen=True, slots=True)
 class SelftestResult:
@@ -111,7 +116,7 @@ class SelftestResult:
         """
         missed = any(o.caught < o.problems for o in self.mistakes if not o.never_seen)
         alarmed = any(r.false_alarms for r in self.right) or any(o.caught for o in self.mistakes if o.never_seen)
-        return not (missed or alarmed or any(s.seen < s.planted for s in self.small if s.size >= ALWAYS_SEEN))
+        return not (missed or alarmed or any(s.seen < s.planted for s in self.small if s.must_be_seen))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON document."""

@@ -116,15 +116,20 @@ class Row:
         )  # fmt: skip
 
     def line(self, sweep: str) -> str:
-        """Return it as a line of JSON, without the line's end; numbers of gradients to four digits."""
+        """Return it as a line of JSON of that sweep's file, without the line's end."""
+        told = self.to_dict()
+        return json.dumps({"schema": told.pop("schema"), "sweep": sweep, **told}, allow_nan=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of its JSON; numbers of gradients to four digits."""
         gradients = {
             key: [_short(f.norm_relative_error), _short(f.of_tolerance), _short(f.resolution)]
             for key, f in self.gradients.items()
         }
-        content = {"schema": SCHEMA, "sweep": sweep, **asdict(self.point)}
+        content = {"schema": SCHEMA, **asdict(self.point)}
         content |= {"verdict": self.verdict and self.verdict.value, "gradients": gradients, "checked": self.checked}
         content |= {"wrong": self.wrong, "guarded": self.guarded, "seconds": _short(self.seconds)}
-        return json.dumps(content | {"reproduce": self.reproduce, "said": self.said[:200]}, allow_nan=False)
+        return content | {"reproduce": self.reproduce, "said": self.said[:200]}
 
     @classmethod
     def parsed(cls, content: Mapping[str, Any]) -> "Row":

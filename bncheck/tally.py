@@ -90,6 +90,10 @@ class Tally:
         """The axes of more than one value; these in order, whatever order their rows came in."""
         return {axis: dict(sorted(c.items(), key=_in_order(axis))) for axis, c in self.values.items() if len(c) > 1}
 
+    def never_passes(self, row: Row) -> bool:
+        """Tell whether the problem of a row passed at no scheme and step."""
+        return row.point.problem.key not in self._passed
+
     @property
     def passed(self) -> bool:
         """Whether nothing failed, and every problem passed at some scheme and step."""

@@ -159,7 +159,7 @@ def test_the_version_is_told() -> None:
 def test_smoke_is_one_line_and_exits_0() -> None:
     result = invoke("smoke")
     assert result.exit_code == 0
-    assert result.stdout.startswith("smoke: 7 problems pass, 8 planted mistakes are caught")
+    assert result.stdout.startswith("PASS  8 of 8 planted mistakes are caught, no false alarm on 7 problems, ")
     assert result.stdout.count("\n") == 1
 
 

@@ -20,7 +20,7 @@ FLOORS = (
     ("check", "isolated", "worker"),
     ("selftest", "sweep", "sweep_file", "tally"),
     ("render",),
-    ("cli",),
+    ("cli", "testing"),
 )
 # Within a floor, who may import whom.
 ARROWS = {

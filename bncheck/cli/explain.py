@@ -1,23 +1,30 @@
 """``bncheck explain``: the catalogue of mistakes, and one in full."""
 
+from pathlib import Path
+
 import click
-from rich.console import Group
 
-from bncheck.cli import streams
+from bncheck.cli.output import Output, output_options
+from bncheck.cli.sections import SectionedCommand
 from bncheck.mistakes import CATALOGUE, mistake_named
-from bncheck.render.catalogue import CatalogueList, MistakePage, catalogue_as_json
+from bncheck.render.catalogue import Catalogue
 
 
-@click.command(epilog="Example: bncheck explain BN204")
+@click.command(
+    cls=SectionedCommand,
+    examples=(
+        "bncheck explain",
+        "bncheck explain BN204",
+        "bncheck explain diagonal-only BN301 --format markdown --save mistakes.html",
+    ),
+)
 @click.argument("codes", metavar="[CODE]...", nargs=-1)
-@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="On stdout.")
-def explain(codes: tuple[str, ...], format_: str) -> None:
+@output_options("table", "json", "markdown")
+def explain(codes: tuple[str, ...], format_: str, save: tuple[Path, ...]) -> None:
     """List the mistakes that bncheck knows by name, or explain some.
 
     CODE is a code such as BN204, or a name such as variance-path-dropped.
     """
     mistakes = [mistake_named(code) for code in codes] or list(CATALOGUE)
-    if format_ == "json":
-        streams.write(catalogue_as_json(mistakes))
-    else:
-        streams.write(Group(*map(MistakePage, mistakes)) if codes else CatalogueList(mistakes))
+    with Output(format_, save) as output:
+        output.show(Catalogue(mistakes, in_full=bool(codes)))

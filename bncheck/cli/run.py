@@ -5,14 +5,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import RenderableType
 
 from bncheck.check import InterruptedCheck, check
 from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
+from bncheck.cli.output import JUDGED, Output, output_options
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.errors import TargetError
@@ -20,16 +21,15 @@ from bncheck.method import ENGINES, GRADIENTS
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.problem import Problem, random_problem
 from bncheck.progress import Progress, silent
-from bncheck.render import FORMATS, no_answer_as_json
-from bncheck.render.summary import Line, Summary
-from bncheck.results import CheckResult, Verdict
+from bncheck.render.check_report import CheckReport
+from bncheck.render.summary import Line, NoAnswer, Summary
+from bncheck.results import Verdict
 from bncheck.targets.loading import expanded
 
 problem_option = partial(click.option, cls=SectionOption, section="Problem")
 scheme_option = partial(click.option, cls=SectionOption, section="Scheme")
 target_option = partial(click.option, cls=SectionOption, section="Target")
 judgement_option = partial(click.option, cls=SectionOption, section="Judgement")
-output_option = partial(click.option, cls=SectionOption, section="Output")
 
 # Seconds after which a progress bar appears; before, it would only flicker.
 PATIENCE = 0.5
@@ -38,7 +38,14 @@ PATIENCE = 0.5
 @click.command(
     cls=SectionedCommand,
     short_help="Check a target on a random problem.",
-    epilog="Example: bncheck run --N 64 --D 100 --H 50",
+    examples=(
+        "bncheck run --N 64 --D 100 --H 50",
+        "bncheck run layers.py --seed 7 --bn-eps 1e-3 --x-mean 2 --x-std 0.5",
+        "bncheck run --scheme five-point --step 1e-3 --only dW,dgamma",
+        "bncheck run --engine full --sample 20 --rtol 1e-5 --atol 1e-8",
+        "bncheck run layers.py wrong.py --no-probes --timeout 10",
+        "bncheck run layers.py --format junit --save report.html",
+    ),
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1)
 @problem_option("--N", "N", type=SIZE, default=64, help="Batch size.")
@@ -74,9 +81,7 @@ PATIENCE = 0.5
     "that is exactly 0 keeps them.  [default: error bars]",
 )
 @judgement_option("--atol", type=REAL, help="The absolute part of it.  [default: error bars]")
-@output_option(
-    "--format", "format_", type=click.Choice(list(FORMATS)), default="table", help="What is written to stdout."
-)
+@output_options(*JUDGED)
 def run(
     targets: tuple[str, ...],
     N: int,
@@ -88,6 +93,7 @@ def run(
     x_std: float,
     no_probes: bool,
     format_: str,
+    save: tuple[Path, ...],
     **method: Any,
 ) -> ExitCode:
     """Check a target's backward pass on a random problem.
@@ -103,70 +109,38 @@ def run(
         raise click.UsageError(f"--sample {method['sample']} needs --engine full; the local engine checks every entry")
     problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
     names = [name for target in targets or ("reference",) for name in expanded(target)]
-    output = Output(format_, several=len(names) > 1)
-    lines: list[Line] = []
-    try:
-        code = _each(names, problem, output, lines, {**method, "probes": not no_probes})
-    finally:
-        output.end(lines)
-    return code
+    with Output(format_, save, several=len(names) > 1) as output:
+        lines: list[Line] = []
+        try:
+            return check_each(names, problem, output, lines, probes=not no_probes, **method)
+        finally:
+            if len(names) > 1:
+                output.show(Summary(lines))
 
 
-def _each(
-    names: Sequence[str], problem: Problem, output: "Output", lines: list[Line], options: dict[str, Any]
-) -> ExitCode:
-    """Check one target after the other, and return the exit code of all of them."""
+def check_each(names: Sequence[str], problem: Problem, output: Output, lines: list[Line], **options: Any) -> ExitCode:
+    """Check one target after the other, add a line for each, and return the exit code of all of them."""
     for name in names:
         try:
             with _progress() as progress:
                 result = check(problem, name, **options, progress=progress)
         except InterruptedCheck as interrupted:
-            output.result(interrupted.result)
+            output.show(CheckReport(interrupted.result))
             click.echo(f"{interrupted}.".capitalize(), err=True)
             return ExitCode.INTERRUPTED
         except TargetError as error:
-            output.no_answer(name, error)
+            answer = NoAnswer(name, str(error))
+            click.echo(f"Error: {answer.told}", err=True)
+            output.show(answer, told=True)
             lines.append(Line(name, 0, 0, None))
         else:
-            output.result(result)
+            output.show(CheckReport(result))
             lines.append(Line.of(name, result))
     verdicts = [line.verdict for line in lines if line.verdict is not None]
     if not verdicts:
         return ExitCode.NO_ANSWER
     # Where some gave no answer, the others' passes are not all that was asked for.
     return ExitCode.of(Verdict.worst(verdicts)) or ExitCode(len(verdicts) < len(lines))
-
-
-class Output:
-    """Reports on stdout, one after the other; as JSON an array of documents, if of several."""
-
-    def __init__(self, format_: str, several: bool) -> None:
-        self._show, self._several = FORMATS[format_], several
-        self._array, self._written = format_ == "json" and several, 0
-
-    def result(self, result: CheckResult) -> None:
-        """Write one report."""
-        self._write(self._show(result))
-
-    def no_answer(self, name: str, error: TargetError) -> None:
-        """Say on stderr why there is no report, and in an array of documents as well."""
-        whose = "" if str(error).startswith(name) else f"{name}: "
-        click.echo(f"Error: {whose}{error}", err=True)
-        if self._array:
-            self._write(no_answer_as_json(name, str(error)))
-
-    def end(self, lines: Sequence[Line]) -> None:
-        """Write what follows the reports of several targets."""
-        if self._array:
-            streams.write("]\n")
-        elif self._several:
-            streams.write(Summary(lines))
-
-    def _write(self, content: RenderableType | str) -> None:
-        if self._array:
-            streams.write("," if self._written else "[")
-        self._written += 1
-        streams.write(content)
 
 
 @contextmanager

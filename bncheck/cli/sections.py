@@ -1,5 +1,6 @@
-"""A click command whose help lists its options under headings."""
+"""A click command whose help lists its options under headings, and ends in examples."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -16,7 +17,17 @@ class SectionOption(click.Option):
 
 
 class SectionedCommand(click.Command):
-    """A command that shows its options by heading, and what belongs to none last."""
+    """A command that shows its options by heading, what belongs to none last, and then examples."""
+
+    def __init__(self, *args: Any, examples: Sequence[str], **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write the examples, each on a line of its own, that it can be pasted."""
+        with formatter.section("Examples"):
+            for example in self.examples:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, a list per heading in the order of their first option."""

@@ -1,35 +1,59 @@
 """``bncheck selftest``, the checker's own proof, and ``bncheck smoke``, its smallest size."""
 
-import json
 import os
 import sys
+from pathlib import Path
 
 import click
 
 from bncheck import selftest as proof
-from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
+from bncheck.cli.output import JUDGED, Output, output_options
 from bncheck.cli.parameters import SIZE
-from bncheck.render.selftest_report import SelftestReport, smoke_line
+from bncheck.cli.run import check_each
+from bncheck.cli.sections import SectionedCommand
+from bncheck.problem import random_problem
+from bncheck.render.selftest_report import SelftestReport
+from bncheck.targets.loading import expanded
+
+# What smoke draws for a target: small, and wider than it has features; the probes are smaller still.
+SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
 
 
-@click.command(epilog="Example: bncheck smoke")
-def smoke() -> ExitCode:
-    """Check that bncheck works here, in seconds; for CI.
+@click.command(
+    cls=SectionedCommand,
+    examples=("bncheck smoke", "bncheck smoke layers.py", "bncheck smoke layers.py --format github --save smoke.xml"),
+)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1)
+@output_options(*JUDGED)
+def smoke(targets: tuple[str, ...], format_: str, save: tuple[Path, ...]) -> ExitCode:
+    """Check your code in CI, in seconds: one line on success, the full story otherwise.
 
-    The reference must pass on small problems of unlike shapes and scales, and a planted mistake
-    of each kind must be caught. One line on success, the full story otherwise.
+    Each TARGET, as for run, is checked on small problems. Without any, bncheck itself is: the
+    reference must pass on problems of unlike shapes and scales, and a planted mistake of each
+    kind must be caught.
     """
-    result = proof.smoke()
-    streams.write(f"{smoke_line(result)}\n" if result.passed else SelftestReport(result))
-    return ExitCode.PASS if result.passed else ExitCode.WRONG
+    names = [name for target in targets for name in expanded(target)]
+    with Output(format_, save, several=len(names) > 1, brief=True) as output:
+        if names:
+            return check_each(names, random_problem(**SMOKE_SHAPE), output, [])
+        result = proof.smoke()
+        output.show(SelftestReport(result))
+        return ExitCode.PASS if result.passed else ExitCode.WRONG
 
 
-@click.command(epilog="Example: bncheck selftest --problems 10")
+@click.command(
+    cls=SectionedCommand,
+    examples=(
+        "bncheck selftest",
+        "bncheck selftest --problems 1 --jobs 1",
+        "bncheck selftest --format json --save selftest.svg",
+    ),
+)
 @click.option("--problems", type=SIZE, default=2, help="Random problems that each mistake is planted in.")
 @click.option("--jobs", type=SIZE, default=os.cpu_count() or 1, show_default="one per core", help="Processes.")
-@click.option("--format", "format_", type=click.Choice(["table", "json"]), default="table", help="On stdout.")
-def selftest(problems: int, jobs: int, format_: str) -> ExitCode:
+@output_options(*JUDGED)
+def selftest(problems: int, jobs: int, format_: str, save: tuple[Path, ...]) -> ExitCode:
     """Prove that bncheck can be relied on: mistakes are caught, right code passes.
 
     Every mistake of the catalogue is planted in random problems and must be caught; right code
@@ -42,7 +66,7 @@ def selftest(problems: int, jobs: int, format_: str) -> ExitCode:
         if live:
             click.echo(f"\r\x1b[K  {done:,} of {total:,}" if done < total else "\r\x1b[K", nl=False, err=True)
 
-    result = proof.selftest(problems, jobs=jobs, progress=progress)
-    document = json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n" if format_ == "json" else None
-    streams.write(document or SelftestReport(result))
+    with Output(format_, save) as output:
+        result = proof.selftest(problems, jobs=jobs, progress=progress)
+        output.show(SelftestReport(result))
     return ExitCode.PASS if result.passed else ExitCode.WRONG

@@ -3,7 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import click
 
 from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
+from bncheck.cli.output import JUDGED, Output, output_options
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.method import ENGINES, GRADIENTS, Method, gradients_named
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.render.sweep_report import SweepReport
 from bncheck.results import Verdict
-from bncheck.sweep import Grid, Point, observed_orders, run_grid
+from bncheck.sweep import Grid, Point, Row, observed_orders, run_grid
 from bncheck.sweep_file import SweepFile, rows_of
 from bncheck.tally import Tally
 from bncheck.targets.loading import expanded
@@ -26,7 +28,6 @@ from bncheck.targets.loading import expanded
 axis_option = partial(click.option, cls=SectionOption, section="Axes (a value, a list 8,64,256, or a range)")
 method_option = partial(click.option, cls=SectionOption, section="The same for all")
 work_option = partial(click.option, cls=SectionOption, section="Work")
-output_option = partial(click.option, cls=SectionOption, section="Output")
 
 # Seconds between lines of progress: on a terminal, where they overwrite each other, and elsewhere.
 LIVE, SPARSE = 0.1, 10.0
@@ -37,7 +38,14 @@ SCHEME_NAMES = click.Choice(list(SCHEMES))
 @click.command(
     cls=SectionedCommand,
     short_help="Check over lists and ranges.",
-    epilog="Example: bncheck sweep --step 1e-1..1e-12 --scheme central,five-point",
+    examples=(
+        "bncheck sweep --step 1e-1..1e-12 --scheme central,five-point",
+        "bncheck sweep --N 8,64 --D 20 --H 10 --bn-eps 1e-5,1 --seed 0..9 --jobs 2",
+        "bncheck sweep layers.py --x-mean 0,100 --x-std 1,10 --only dX,dh",
+        "bncheck sweep --N 8 --D 5 --H 4 --engine full --rtol 1e-5 --atol 1e-8",
+        "bncheck sweep --N 8 --seed 0..99 --out more.jsonl --resume --format jsonl",
+        "bncheck sweep --N 8,64 --format markdown --save table.svg",
+    ),
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1)
 @axis_option("--N", "N", type=Values(SIZE, True), default="64", help="Batch size.")
@@ -47,7 +55,7 @@ SCHEME_NAMES = click.Choice(list(SCHEMES))
 @axis_option("--bn-eps", type=Values(REAL, False), default="1e-5", help="Batch norm's constant.")
 @axis_option("--x-mean", type=Values(REAL, False), default="0", help="Mean of X.")
 @axis_option("--x-std", type=Values(REAL, False), default="1", help="Standard deviation of X.")
-@axis_option("--scheme", type=Values(SCHEME_NAMES, False), default="central", help="Finite-difference formulas.")
+@axis_option("--scheme", type=Values(SCHEME_NAMES, False), default="central", help=f"Of {', '.join(SCHEMES)}.")
 @axis_option("--step", type=Values(STEP, False), default="auto", help="Steps: 1e-1..1e-12 one per decade, ../3 three.")
 @method_option("--engine", type=click.Choice(ENGINES), default="local", help="As for run.")
 @method_option("--only", type=NAMES, metavar="dW,dgamma,...", help=f"Of {', '.join(GRADIENTS)}.  [default: all]")
@@ -56,8 +64,16 @@ SCHEME_NAMES = click.Choice(list(SCHEMES))
 @work_option("--jobs", type=SIZE, default=1, help="Processes.")
 @work_option("--out", type=click.Path(path_type=Path), help="Append a row per check to this file.  [default: none]")
 @work_option("--resume", is_flag=True, help="Skip what --out holds and finish the rest.  [default: off]")
-@output_option("--format", "format_", type=click.Choice(["table", "jsonl"]), default="table", help="On stdout.")
-def sweep(targets: tuple[str, ...], jobs: int, out: Path | None, resume: bool, format_: str, **given: Any) -> ExitCode:
+@output_options(*JUDGED, streamed="jsonl")
+def sweep(
+    targets: tuple[str, ...],
+    jobs: int,
+    out: Path | None,
+    resume: bool,
+    format_: str,
+    save: tuple[Path, ...],
+    **given: Any,
+) -> ExitCode:
     """Check targets over lists and ranges of shapes, epsilons, steps, schemes and seeds.
 
     Every combination is a check of its own, as run does it. Shown are correct digits: minus the
@@ -72,56 +88,67 @@ def sweep(targets: tuple[str, ...], jobs: int, out: Path | None, resume: bool, f
     names = [name for target in targets or ("reference",) for name in expanded(target)]
     grid = Grid({"target": tuple(names), **given}, method)
     command = _command(names, given, method)
-    started, tally = time.monotonic(), Tally()
-    file = None if out is None else SweepFile(out, grid.name, resume=resume)
-    if resume and out is not None:
-        for row in rows_of(out):
-            tally.add(row)
-    progress = _progress(len(grid), tally)
-    try:
-        for row in run_grid(grid, jobs=jobs, done=file.done if file else ()):
-            if file is not None:
-                file.append(row)
-            tally.add(row)
-            if format_ == "jsonl":
-                streams.write(row.line(grid.name) + "\n")
-            progress(False)
-    except KeyboardInterrupt:
+    started, tally, rows = time.monotonic(), Tally(), list[Row]()
+
+    def take(row: Row) -> None:
+        tally.add(row)
+        if output.every_check:
+            rows.append(row)
+
+    def show(orders: Mapping[str, Mapping[str, float]]) -> None:
+        if tally.count:
+            output.show(SweepReport(tally, command, orders, time.monotonic() - started, rows))
+
+    with ExitStack() as closed:
+        output = closed.enter_context(Output(format_, save))
+        file = None if out is None else closed.enter_context(closing(SweepFile(out, grid.name, resume=resume)))
+        if resume and out is not None:
+            for row in rows_of(out):
+                take(row)
+        progress = _progress(len(grid), tally)
+        try:
+            for row in run_grid(grid, jobs=jobs, done=file.done if file else ()):
+                if file is not None:
+                    file.append(row)
+                take(row)
+                if format_ == "jsonl":
+                    streams.write(row.line(grid.name) + "\n")
+                progress(False)
+        except KeyboardInterrupt:
+            progress(True)
+            show({})
+            way = f"; finish it with: {command} --out {shlex.quote(str(out))} --resume" if out else ""
+            click.echo(f"Interrupted after {tally.count:,} of {len(grid):,} checks{way}", err=True)
+            return ExitCode.INTERRUPTED
         progress(True)
-        _show(tally, format_, command, {}, started)
-        way = f"; finish it with: {command} --out {shlex.quote(str(out))} --resume" if out else ""
-        click.echo(f"Interrupted after {tally.count:,} of {len(grid):,} checks{way}", err=True)
-        return ExitCode.INTERRUPTED
-    finally:
-        if file is not None:
-            file.close()
-    progress(True)
-    _show(tally, format_, command, observed_orders(grid), started)
+        show(observed_orders(grid))
     return ExitCode.PASS if tally.passed else ExitCode.WRONG
 
 
-@click.command(epilog="Example: bncheck report rows.jsonl")
+@click.command(
+    cls=SectionedCommand,
+    examples=("bncheck report rows.jsonl", "bncheck report rows.jsonl --format junit --save rows.json"),
+)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def report(files: tuple[Path, ...]) -> ExitCode:
+@output_options(*JUDGED)
+def report(files: tuple[Path, ...], format_: str, save: tuple[Path, ...]) -> ExitCode:
     """Show the tables of a sweep's files again, many together; a check that is in two counts once.
 
     A row is a line of JSON; pandas reads it with: pandas.read_json("rows.jsonl", lines=True)
     """
-    tally, seen = Tally(), set[int]()
-    for path in files:
-        for row in rows_of(path):
-            if row.point.key not in seen:
-                seen.add(row.point.key)
-                tally.add(row)
-    if not tally.count:
-        raise click.UsageError(f"no rows in {', '.join(map(str, files))}")
-    streams.write(SweepReport(tally))
+    tally, seen, rows = Tally(), set[int](), list[Row]()
+    with Output(format_, save) as output:
+        for path in files:
+            for row in rows_of(path):
+                if row.point.key not in seen:
+                    seen.add(row.point.key)
+                    tally.add(row)
+                    if output.every_check:
+                        rows.append(row)
+        if not tally.count:
+            raise click.UsageError(f"no rows in {', '.join(map(str, files))}")
+        output.show(SweepReport(tally, rows=rows))
     return ExitCode.PASS if tally.passed else ExitCode.WRONG
-
-
-def _show(tally: Tally, format_: str, command: str, orders: Any, started: float) -> None:
-    if format_ == "table" and tally.count:
-        streams.write(SweepReport(tally, command, orders, time.monotonic() - started))
 
 
 def _progress(total: int, tally: Tally) -> Callable[[bool], None]:

@@ -5,9 +5,10 @@ from importlib.resources import files
 import click
 
 from bncheck.cli import streams
+from bncheck.cli.sections import SectionedCommand
 
 
-@click.command(epilog="Example: bncheck template > my_layers.py")
+@click.command(cls=SectionedCommand, examples=("bncheck template > my_layers.py",))
 def template() -> None:
     """Write a commented starting file for your own implementation.
 

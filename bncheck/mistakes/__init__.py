@@ -36,6 +36,7 @@ class Text:
     name: str  # kebab-case
     message: str  # one line
     parts: Mapping[str, str]  # by heading
+    written: str  # all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def text_of(code: str) -> Text:
     head, *rest = re.split(r"^## ", written, flags=re.MULTILINE)
     title, message = (line for line in head.split("\n") if line)
     sections = (part.split("\n", 1) for part in rest)
-    return Text(title.split()[2], message, {heading: body.strip() for heading, body in sections})
+    return Text(title.split()[2], message, {heading: body.strip() for heading, body in sections}, written)
 
 
 def mistake_named(code: str) -> Mistake:

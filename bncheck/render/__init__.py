@@ -1,24 +1,51 @@
-"""One registry of formats: a result in, something to show out. Nothing here prints."""
+"""One registry of formats, which serves every command: reports in, something to show out. Nothing here prints."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
-from bncheck.render.check_report import CheckReport
-from bncheck.results import SCHEMA, CheckResult
-
-
-def as_json(result: CheckResult) -> str:
-    """Return the JSON document of a check, schema "bncheck/1"."""
-    return json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n"
+from bncheck.render import github, junit, pages
+from bncheck.render.report import Report
 
 
-def no_answer_as_json(target: str, error: str) -> str:
-    """Return the document of a target that gave no answer."""
-    document = {"schema": SCHEMA, "verdict": None, "target": {"name": target}, "error": error}
-    return json.dumps(document, indent=2) + "\n"
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A way to show reports: a string is written as it is, anything else laid out by rich."""
+
+    show: Callable[[Sequence[Report], bool], RenderableType | str]  # of these reports, and whether they are several
+    suffix: str = ""  # of files that are saved in it
+    printed: bool = True  # --format offers it
+    whole: bool = False  # one document of all reports, which can only be written at the end
+    every_check: bool = False  # a sweep keeps all its rows for it, not only what they come to
 
 
-# By the name that --format takes: a string is written as it is, anything else laid out by rich.
-FORMATS: Mapping[str, Callable[[CheckResult], RenderableType | str]] = {"table": CheckReport, "json": as_json}
+def as_json(reports: Sequence[Report], several: bool) -> str:
+    """Return the document of a report; of several an array of them."""
+    documents: list[Any] = [data for report in reports if (data := report.data()) is not None]
+    content = documents if several else documents[0] if documents else None
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _each(show: Callable[[Report], str]) -> Callable[[Sequence[Report], bool], str]:
+    return lambda reports, _: "".join(map(show, reports))
+
+
+def _all(show: Callable[[Sequence[Report]], str]) -> Callable[[Sequence[Report], bool], str]:
+    return lambda reports, _: show(reports)
+
+
+# By the name that --format takes.
+FORMATS: Mapping[str, Format] = {
+    "table": Format(lambda reports, _: Group(*reports)),
+    "json": Format(as_json, ".json", whole=True, every_check=True),
+    "markdown": Format(_each(lambda report: f"{report.markdown()}\n"), ".md"),
+    "junit": Format(_all(junit.junit), ".xml", whole=True, every_check=True),
+    "github": Format(_all(github.github), every_check=True),
+    "latex": Format(_each(lambda report: report.latex()), ".tex"),
+    "html": Format(_all(pages.html), ".html", printed=False),
+    "svg": Format(_all(pages.svg), ".svg", printed=False),
+    "txt": Format(_all(pages.text), ".txt", printed=False),
+}

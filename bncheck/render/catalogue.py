@@ -1,27 +1,60 @@
-"""The catalogue of mistakes as a list, one of its texts as a page, and both as data."""
+"""The catalogue of mistakes as a list, and its texts in full."""
 
-import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from bncheck.mistakes import Mistake
 from bncheck.render.page import Page
+from bncheck.render.report import Report
 from bncheck.results import SCHEMA
 
 LEGEND = "x is the layer's input, c = x - mu, std = sqrt(var), sigma = sqrt(var + eps), g = dy * gamma"
 
 
-def catalogue_as_json(mistakes: Sequence[Mistake]) -> str:
-    """Return the document of some mistakes, or all."""
-    return json.dumps({"schema": SCHEMA, "mistakes": list(map(_as_data, mistakes))}, indent=2) + "\n"
+@dataclass(frozen=True, slots=True)
+class Catalogue(Report):
+    """Every mistake in a line, its code, its name and the formula it is known by; or some in full."""
+
+    mistakes: Sequence[Mistake]
+    in_full: bool
+
+    @property
+    def headline(self) -> str:
+        """How many there are, or which these are."""
+        if not self.in_full:
+            return f"{len(self.mistakes)} mistakes that bncheck knows by name"
+        return ", ".join(f"{m.code} {m.text.name}" for m in self.mistakes)
+
+    def blocks(self, page: Page) -> Iterable[RenderableType]:
+        """Return the list, or the texts one after the other."""
+        if self.in_full:
+            for mistake in self.mistakes:
+                yield from _in_full(page, mistake)
+            return
+        yield page.text(f"{self.headline}. One in full: bncheck explain BN204\n{LEGEND}; means and sums over the batch")
+        for section, mistakes in groupby(self.mistakes, lambda m: m.section):
+            yield Group(page.text(section, "bold"), _lines(page, list(mistakes)))
+
+    def data(self) -> Any:
+        """Return the texts by their headings."""
+        return {"schema": SCHEMA, "mistakes": list(map(_as_data, self.mistakes))}
+
+    def markdown(self) -> str:
+        """Return a table of the list; or the texts as they are written, which is Markdown."""
+        if self.in_full:
+            return "\n".join(m.text.written for m in self.mistakes)
+        rows = (f"| {m.code} | {m.text.name} | `{m.text.parts['What was seen'].strip()}` |" for m in self.mistakes)
+        return "\n".join(
+            (f"## {self.headline}", "", f"{LEGEND}.", "", "| code | name | what was seen |", "|---|---|---|", *rows, "")
+        )
 
 
 def _as_data(m: Mistake) -> Mapping[str, Any]:
@@ -31,25 +64,6 @@ def _as_data(m: Mistake) -> Mapping[str, Any]:
     parts = {heading.lower().replace(" ", "_"): body for heading, body in plain.items()}
     known = {"code": m.code, "name": m.text.name, "section": m.section, "message": m.text.message}
     return {**known, "never_seen": m.never_seen or None, **parts}
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueList:
-    """Every mistake in a line: its code, its name, and the formula it is known by."""
-
-    mistakes: Sequence[Mistake]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the list out for a stream's width and encoding."""
-        page = Page.of(options)
-        head = (
-            f"{len(self.mistakes)} mistakes that bncheck knows by name. One in full: bncheck explain BN204\n"
-            f"{LEGEND}; means and sums over the batch"
-        )
-        blocks: list[RenderableType] = [page.text(head)]
-        for section, mistakes in groupby(self.mistakes, lambda m: m.section):
-            blocks.append(Group(page.text(section, "bold"), _lines(page, list(mistakes))))
-        yield from page.laid_out(blocks)
 
 
 def _lines(page: Page, mistakes: Sequence[Mistake]) -> Table:
@@ -63,22 +77,14 @@ def _lines(page: Page, mistakes: Sequence[Mistake]) -> Table:
     return grid
 
 
-@dataclass(frozen=True, slots=True)
-class MistakePage:
-    """One mistake in full."""
-
-    mistake: Mistake
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the text out for a stream's width and encoding."""
-        page, m = Page.of(options), self.mistake
-        title = Text.assemble(page.text(f"{m.code}  {m.text.name}", "bold"), page.text(f"   ({m.section})", "dim"))
-        blocks: list[RenderableType] = [title, page.text(m.text.message)]
-        if m.never_seen:
-            blocks.append(page.text(f"No check can tell it from the right pass: {m.never_seen}."))
-        for heading, body in m.text.parts.items():
-            blocks.append(Text.assemble(page.text(heading, "bold"), "\n", _body(page, body)))
-        yield from page.laid_out([*blocks, page.text(LEGEND, "dim")])
+def _in_full(page: Page, m: Mistake) -> Iterator[RenderableType]:
+    yield Text.assemble(page.text(f"{m.code}  {m.text.name}", "bold"), page.text(f"   ({m.section})", "dim"))
+    yield page.text(m.text.message)
+    if m.never_seen:
+        yield page.text(f"No check can tell it from the right pass: {m.never_seen}.")
+    for heading, body in m.text.parts.items():
+        yield Text.assemble(page.text(heading, "bold"), "\n", _body(page, body))
+    yield page.text(LEGEND, "dim")
 
 
 def _body(page: Page, markdown: str) -> Text:

@@ -1,9 +1,10 @@
 """The table of one check, and what stands under it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -11,7 +12,8 @@ from bncheck.problem import USUAL
 from bncheck.render import words
 from bncheck.render.diagnosis_report import departure, diagnosis, remarked
 from bncheck.render.page import GAP, STYLES, Page, two_columns
-from bncheck.results import CheckResult, ForwardResult, GradientResult, Verdict
+from bncheck.render.report import Finding, Outcome, Report, Suite
+from bncheck.results import CheckResult, ForwardResult, GradientResult, ProbeResult, Verdict
 from bncheck.targets import BUILT_IN
 
 # The gradient nearest to the loss that fails is told in full: the others may follow from it.
@@ -51,16 +53,95 @@ def _cells(item: ForwardResult | GradientResult, shown: list[str]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckReport(Report):
     """A check as a person reads it: header, table, the sentence, then the machinery."""
 
     result: CheckResult
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the report out for a stream's width and encoding."""
-        of = Page.of(options)
-        page = _Page(of.ascii_only, of.width, self.result)
-        yield from page.laid_out((page.header(), page.table_of_gradients(), page.findings(), page.machinery()))
+    @property
+    def headline(self) -> str:
+        """The verdict, on what, and how many entries."""
+        r, p = self.result, self.result.problem
+        probes = f" and on {len(r.probes)} small problems" if r.probes else ""
+        return (
+            f"{r.verdict.value.upper()}  {r.target.name}: {r.checked:,} of {r.entries:,} entries checked "
+            f"at N {p.N}, D {p.D}, H {p.H}{probes}, {r.seconds:.2f} s"
+        )
+
+    def blocks(self, page: Page) -> Iterable[RenderableType]:
+        """Return the four parts."""
+        own = _Page(page.ascii_only, page.width, self.result)
+        return own.header(), own.table_of_gradients(), own.findings(), own.machinery()
+
+    def data(self) -> Any:
+        """Return the content of the document, schema "bncheck/1"."""
+        return self.result.to_dict()
+
+    def suites(self) -> Iterable[Suite]:
+        """Return the problem and the probes, each with a finding for every output and gradient."""
+        r, p = self.result, self.result.problem
+        seed = "" if p.seed is None else f", seed {p.seed}"
+        name = f"{r.target.name}, N {p.N}, D {p.D}, H {p.H}, eps {p.bn_eps:g}{seed}"
+        yield Suite(name, tuple(_findings(r)), r.seconds, r.reproduce)
+        for probe in r.probes:
+            yield Suite(f"{r.target.name}, probe {probe.name}", tuple(_probed(r, probe)), reproduce=probe.reproduce)
+
+
+def _subject(r: CheckResult, function: str | None) -> str:
+    return f"{r.target.name}.{function}" if function else r.target.name
+
+
+def _probed(r: CheckResult, probe: ProbeResult) -> Iterator[Finding]:
+    """Yield a finding for each gradient of a probe, and for whatever else fails there."""
+    told, again = f"{probe.verdict.value} on the probe {probe.name}", probe.reproduce or ""
+    for key, g in r.gradients.items():
+        fine = Finding(_subject(r, g.function), g.name, Outcome.PASS, source=g.source)
+        wrong = replace(fine, outcome=Outcome.of(probe.verdict), message=told, detail=again)
+        yield wrong if key in probe.failing else fine
+    others = [what for what in probe.failing if what not in r.gradients]
+    if others or (probe.verdict is not Verdict.PASS and not probe.failing):
+        message = f"{told}: {', '.join(others)}" if others else told
+        yield Finding(r.target.name, "check", Outcome.of(probe.verdict), message, again)
+
+
+def _findings(r: CheckResult) -> Iterator[Finding]:
+    for item in _items(r):
+        whose = _subject(r, item.function)
+        if isinstance(item, ForwardResult):
+            yield Finding(whose, item.name, Outcome.of(item.verdict), item.note, r.reproduce or "", item.source)
+        else:
+            message = " ".join(words.failures([item]) if item.wrong else item.reasons)
+            detail = "" if item.verdict is Verdict.PASS else "\n".join(_evidence(r, item))
+            yield Finding(whose, item.name, Outcome.of(item.verdict), message, detail, item.source)
+    for note in r.notes:
+        outcome = Outcome.SKIPPED if note.verdict is None else Outcome.of(note.verdict)
+        yield Finding(_subject(r, note.function), "answer", outcome, note.text.split("\n")[0], note.text, note.source)
+    if r.audit is not None and not r.audit.agrees:
+        yield Finding(r.target.name, "audit", Outcome.INCONCLUSIVE, words.audit(r))
+    if r.interrupted:
+        told = f"interrupted after {r.checked:,} of {r.entries:,} entries"
+        yield Finding(r.target.name, "every entry", Outcome.INCONCLUSIVE, told)
+
+
+def _evidence(r: CheckResult, g: GradientResult) -> Iterator[str]:
+    """Yield what is known of a gradient that is no pass: its name, its worst entry, what to type next."""
+    for d in (d for d in r.diagnosis if d.function == g.function and g.name in (d.gradient, *d.also)):
+        yield f"{d.code} {d.name}: {d.message}" if d.code else f"{'; '.join(d.description)}."
+    if g.wrong and g.worst:
+        analytic, numerical = words.aligned(g.worst)
+        yield f"{words.place(g, g.worst)}: analytic {analytic.strip()}, numerical {numerical.strip()}"
+    codes = [d.code for d in r.diagnosis if d.code and d.function == g.function]
+    if codes:
+        yield f"bncheck explain {' '.join(codes)}"
+    if r.reproduce:
+        yield r.reproduce
+
+
+def _items(r: CheckResult) -> Iterator[ForwardResult | GradientResult]:
+    """Yield outputs and gradients, a layer's together; of a network of ours no outputs that are right."""
+    for piece in dict.fromkeys(part.piece for part in r.forward):
+        yield from (f for f in r.forward if f.piece == piece and (f.wrong or r.target.name not in BUILT_IN))
+        yield from (g for g in r.gradients.values() if g.piece == piece)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +230,9 @@ class _Page(Page):
         return [*(["function", "value"] if course else [""]), *told, "verdict"]
 
     def rows(self, shown: list[str], course: bool) -> Iterator[list[Text]]:
-        """Yield a row per output and gradient, a layer's together; a function is named once."""
+        """Yield a row per output and gradient; a function is named once."""
         r, named = self.result, ""
-        items: list[ForwardResult | GradientResult] = []
-        for piece in dict.fromkeys(part.piece for part in r.forward):
-            items += [f for f in r.forward if f.piece == piece and (f.wrong or r.target.name not in BUILT_IN)]
-            items += [g for g in r.gradients.values() if g.piece == piece]
-        for item in items:
+        for item in _items(r):
             function = item.function or ""
             names = [item.name] if not course else [function if function != named else "", item.name]
             named = function

@@ -1,12 +1,11 @@
-"""The derivation as a table, one equation as a page, and both as LaTeX, Markdown and data."""
+"""The derivation as a table, and one equation as a page."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +15,7 @@ from bncheck.derivation.equations import Equation
 from bncheck.problem import FloatArray, Problem
 from bncheck.render import words
 from bncheck.render.page import Page, two_columns
+from bncheck.render.report import Finding, Outcome, Report, Suite
 from bncheck.render.spelling import spell
 from bncheck.results import SCHEMA
 
@@ -24,34 +24,69 @@ MOST_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
-class DerivationTable:
-    """All equations in a line each, and the graph node by node."""
+class DerivationReport(Report):
+    """All equations in a line each, and the graph node by node; or one equation in full."""
 
     derivation: Derivation
+    in_full: bool
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the table out for a stream's width and encoding."""
-        page, d = Page.of(options), self.derivation
-        equations = page.table("equation", "formula", "entries", "of tol.", "verdict")
-        _fold(equations)
-        for equation, checked in d.equations:
-            equations.add_row(page.text(equation.name), page.text(equation.formula), *_cells(page, checked))
-        graph = page.table("node", "what flows back into it", "entries", "of tol.", "verdict")
-        _fold(graph)
-        for name, uses, checked in d.graph:
-            sent = " + ".join(f"d{node} · ({local})" for node, local in uses)
-            graph.add_row(page.text(name), page.text(sent), *_cells(page, checked))
-        head = "The derivation, every equation against central differences, zeros in other columns among them"
-        yield from page.laid_out(
-            [
-                page.text(head, "bold"),
-                page.text(_settings(d.problem)),
-                equations,
-                page.text("The same gradients by the graph, node by node from the loss back", "bold"),
-                graph,
-                page.text("One in full: bncheck derive centring", "dim"),
-            ]
-        )
+    @property
+    def headline(self) -> str:
+        """The verdict, and of how many equations."""
+        d = self.derivation
+        what = "The derivation" if not self.in_full else d.equations[0][0].name
+        return f"{d.verdict.value.upper()}  {what}, {_settings(d.problem)}"
+
+    def blocks(self, page: Page) -> Iterable[RenderableType]:
+        """Return the two tables, or the page of the equation."""
+        if self.in_full:
+            ((equation, checked),) = self.derivation.equations
+            return _page(page, self.derivation, equation, checked)
+        return _tables(page, self.derivation)
+
+    def data(self) -> Any:
+        """Return the equations that were checked, and the graph if all were."""
+        return _data(self.derivation)
+
+    def suites(self) -> Iterable[Suite]:
+        """Return the equations, and the nodes of the graph."""
+        d = self.derivation
+        yield Suite("equations", tuple(_finding("equation", e.name, c) for e, c in d.equations))
+        if d.graph:
+            yield Suite("graph", tuple(_finding("node", name, c) for name, _, c in d.graph))
+
+    def markdown(self) -> str:
+        """Return a section for each equation, for notes."""
+        return _markdown(self.derivation)
+
+    def latex(self) -> str:
+        """Return the equations as an align environment, each with its reason as a comment."""
+        return _latex(self.derivation)
+
+
+def _finding(subject: str, name: str, c: Checked) -> Finding:
+    told = f"{c.wrong:,} of {c.entries:,} entries are wrong" if c.wrong else ""
+    return Finding(subject, name, Outcome.of(c.verdict), told)
+
+
+def _tables(page: Page, d: Derivation) -> Iterator[RenderableType]:
+    yield page.text(
+        "The derivation, every equation against central differences, zeros in other columns among them", "bold"
+    )
+    yield page.text(_settings(d.problem))
+    equations = page.table("equation", "formula", "entries", "of tol.", "verdict")
+    _fold(equations)
+    for equation, checked in d.equations:
+        equations.add_row(page.text(equation.name), page.text(equation.formula), *_cells(page, checked))
+    yield equations
+    yield page.text("The same gradients by the graph, node by node from the loss back", "bold")
+    graph = page.table("node", "what flows back into it", "entries", "of tol.", "verdict")
+    _fold(graph)
+    for name, uses, checked in d.graph:
+        sent = " + ".join(f"d{node} · ({local})" for node, local in uses)
+        graph.add_row(page.text(name), page.text(sent), *_cells(page, checked))
+    yield graph
+    yield page.text("One in full: bncheck derive centring", "dim")
 
 
 def _fold(table: Table) -> None:
@@ -66,19 +101,6 @@ def _cells(page: Page, checked: Checked) -> list[Text]:
 
 def _settings(p: Problem) -> str:
     return f"N {p.N}   D {p.D}   H {p.H}   eps {p.bn_eps:g}   seed {p.seed}"
-
-
-@dataclass(frozen=True, slots=True)
-class EquationPage:
-    """One equation in full: the steps in between, and the matrices."""
-
-    derivation: Derivation
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the page out for a stream's width and encoding."""
-        page = Page.of(options)
-        ((equation, checked),) = self.derivation.equations
-        yield from page.laid_out(_page(page, self.derivation, equation, checked))
 
 
 def _page(page: Page, d: Derivation, equation: Equation, checked: Checked) -> Iterator[RenderableType]:
@@ -150,10 +172,9 @@ def _beside(matrices: Sequence[tuple[str, str, FloatArray]], page: Page) -> str:
     return "\n".join("  ".join(lines) for lines in zip(*blocks, strict=True))
 
 
-def derivation_as_json(d: Derivation) -> str:
-    """Return the document of the equations that were checked, and the graph if all were."""
+def _data(d: Derivation) -> Mapping[str, Any]:
     p = d.problem
-    document = {
+    return {
         "schema": SCHEMA,
         "verdict": d.verdict.value,
         "problem": {"N": p.N, "D": p.D, "H": p.H, "seed": p.seed, "bn_eps": p.bn_eps},
@@ -166,7 +187,6 @@ def derivation_as_json(d: Derivation) -> str:
         ],
         "graph": [{"name": name, "uses": dict(uses), **_found(c)} for name, uses, c in d.graph],
     }  # fmt: skip
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def _found(c: Checked) -> Mapping[str, Any]:
@@ -180,8 +200,7 @@ def _found(c: Checked) -> Mapping[str, Any]:
     return {"verdict": c.verdict.value, "entries": c.entries, "wrong": c.wrong, **told}
 
 
-def derivation_as_latex(d: Derivation) -> str:
-    """Return the equations as an align environment, each with its reason as a comment."""
+def _latex(d: Derivation) -> str:
     lines = []
     for e, c in d.equations:
         lines += [f"  % {e.name} ({c.verdict.value}): {spell(e.why, ascii_only=True)}"]
@@ -189,8 +208,7 @@ def derivation_as_latex(d: Derivation) -> str:
     return "\n".join([r"\begin{align*}", *lines, r"\end{align*}"]) + "\n"
 
 
-def derivation_as_markdown(d: Derivation) -> str:
-    """Return a section for each equation, for notes."""
+def _markdown(d: Derivation) -> str:
     sections = []
     for e, c in d.equations:
         algebra = "\n\n".join(f"  {line}" if line.startswith("  ") else line for line in e.algebra if line)

@@ -1,35 +1,74 @@
 """The selftest as a person reads it: what was missed, what was seen, and how small an error shows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import RenderableType
 from rich.table import Table
 
 from bncheck.mistakes import CATALOGUE
 from bncheck.render.page import STYLES, Page, two_columns
+from bncheck.render.report import Finding, Report, Suite
+from bncheck.render.report import Outcome as Ended
 from bncheck.render.words import broken
 from bncheck.results import Verdict
-from bncheck.selftest import PLACES, SIZES, Outcome, SelftestResult
-
-
-def smoke_line(result: SelftestResult) -> str:
-    """Return what smoke says where all is well."""
-    problems = sum(r.problems for r in result.right)
-    caught = sum(not o.never_seen for o in result.mistakes)
-    return f"smoke: {problems} problems pass, {caught} planted mistakes are caught, {result.seconds:.1f} s"
+from bncheck.selftest import PLACES, SIZES, Outcome, RightCode, SelftestResult, SmallError
 
 
 @dataclass(frozen=True, slots=True)
-class SelftestReport:
+class SelftestReport(Report):
     """Tables of a selftest."""
 
     result: SelftestResult
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the report out for a stream's width and encoding."""
-        page = Page.of(options)
-        yield from page.laid_out(_blocks(page, self.result))
+    @property
+    def headline(self) -> str:
+        """How many problems passed, and how many mistakes were caught."""
+        r = self.result
+        problems, alarms = (
+            sum(count) for count in zip(*((c.problems, len(c.false_alarms)) for c in r.right), strict=True)
+        )
+        seen = [o for o in r.mistakes if not o.never_seen]
+        caught = sum(o.caught == o.problems for o in seen)
+        return (
+            f"{'PASS' if r.passed else 'FAIL'}  {caught} of {len(seen)} planted mistakes are caught, "
+            f"{alarms or 'no'} false alarm{'s' * (alarms > 1)} on {problems:,} problems, {r.seconds:.1f} s"
+        )
+
+    def blocks(self, page: Page) -> Iterable[RenderableType]:
+        """Return the tables and the verdict."""
+        return _blocks(page, self.result)
+
+    def data(self) -> Any:
+        """Return the content of the JSON document."""
+        return self.result.to_dict()
+
+    def suites(self) -> Iterable[Suite]:
+        """Return the mistakes, the right code, and the small errors."""
+        r = self.result
+        yield Suite("known mistakes", tuple(map(_planted, r.mistakes)), r.seconds)
+        yield Suite("right code", tuple(map(_tried, r.right)))
+        if r.small:
+            yield Suite("small errors", tuple(map(_shown, r.small)))
+
+
+def _planted(o: Outcome) -> Finding:
+    wrong = o.caught if o.never_seen else o.problems - o.caught
+    told = f"{'flagged' if o.never_seen else 'missed'} in {wrong} of {o.problems} problems" if wrong else o.never_seen
+    ended = Ended.FAIL if wrong else Ended.SKIPPED if o.never_seen else Ended.PASS
+    return Finding(o.code, o.name, ended, told)
+
+
+def _tried(code: RightCode) -> Finding:
+    told = f"{len(code.false_alarms)} false alarms on {code.problems} problems" if code.false_alarms else ""
+    return Finding("right", code.name, Ended.FAIL if told else Ended.PASS, told, "\n".join(code.false_alarms))
+
+
+def _shown(small: SmallError) -> Finding:
+    missed = small.must_be_seen and small.seen < small.planted
+    told = f"{small.seen} of {small.planted} seen"
+    return Finding("resolution", f"{small.size:g} times, {small.place}", Ended.FAIL if missed else Ended.PASS, told)
 
 
 def _blocks(page: Page, r: SelftestResult) -> Iterator[RenderableType]:

@@ -1,13 +1,17 @@
-"""Several targets in one table: a line for each."""
+"""Several targets: a table with a line for each, and what is said of one that gave no answer."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import RenderableType
 from rich.text import Text
 
 from bncheck.render.page import Page
-from bncheck.results import CheckResult, Verdict
+from bncheck.render.report import Finding, Outcome, Report, Suite
+from bncheck.results import SCHEMA, CheckResult, Source, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +32,56 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Report):
     """The lines of all targets."""
 
     lines: Sequence[Line]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the table out for a stream's encoding."""
-        page = Page.of(options)
+    @property
+    def headline(self) -> str:
+        """How many of them passed."""
+        return f"{sum(line.verdict is Verdict.PASS for line in self.lines)} of {len(self.lines)} targets pass"
+
+    def blocks(self, page: Page) -> Iterable[RenderableType]:
+        """Return the table."""
         table = page.table("target", "entries", "wrong", "verdict")
         table.columns[0].overflow, table.columns[0].no_wrap, table.columns[-1].justify = "fold", False, "left"
         for line in self.lines:
             counts = ("", "") if line.verdict is None else (f"{line.entries:,}", f"{line.wrong:,}")
             verdict = "no answer" if line.verdict is None else page.verdict(line.verdict)
             table.add_row(Text(line.target), *counts, verdict)
-        yield from page.laid_out([table])
+        return (table,)
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer(Report):
+    """A target that did not load or did not run: why."""
+
+    target: str
+    error: str
+
+    @property
+    def told(self) -> str:
+        """What went wrong, and where."""
+        return self.error if self.error.startswith(self.target) else f"{self.target}: {self.error}"
+
+    @property
+    def headline(self) -> str:
+        """The first line of it."""
+        return self.told.split("\n", maxsplit=1)[0]
+
+    def blocks(self, page: Page) -> Iterable[RenderableType]:
+        """Return the error as it was told."""
+        return (page.text(f"{self.target}: no answer", "bold"), page.text(self.error))
+
+    def data(self) -> Any:
+        """Return the content of the document, schema "bncheck/1"."""
+        return {"schema": SCHEMA, "verdict": None, "target": {"name": self.target}, "error": self.error}
+
+    def suites(self) -> Iterable[Suite]:
+        """Return the one finding, an error at the last line of the target's file that is named in it."""
+        path = Path(self.target).resolve()
+        lines = re.findall(rf'(?:File "{re.escape(str(path))}"|{re.escape(path.name)}), line (\d+)', self.error)
+        source = Source(str(path), int(lines[-1]) if lines else 1) if path.is_file() else None
+        detail = self.error.partition("\n")[2]
+        return (Suite(self.target, (Finding(self.target, "answer", Outcome.ERROR, self.headline, detail, source),)),)

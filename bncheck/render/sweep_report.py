@@ -1,18 +1,20 @@
 """A sweep as a person reads it: correct digits along its axes, what failed, and what it comes to."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bncheck.comparison import BLUNT
 from bncheck.render.page import STYLES, WORDS, Page, two_columns
+from bncheck.render.report import Finding, Outcome, Report, Suite
 from bncheck.render.words import broken
 from bncheck.results import Verdict
-from bncheck.sweep import Point
+from bncheck.sweep import AXES, SCHEMA, Point, Row
 from bncheck.tally import MOST_VALUES, Cell, Tally
 
 # A bar has a cell for each correct digit; float64 has 16.
@@ -21,19 +23,60 @@ SHORT = {"bn_eps": "eps", "x_mean": "x-mean", "x_std": "x-std"}
 
 
 @dataclass(frozen=True, slots=True)
-class SweepReport:
+class SweepReport(Report):
     """The tables of a sweep."""
 
     tally: Tally
     reproduce: str = ""
     orders: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by scheme and gradient
     seconds: float | None = None
+    rows: Sequence[Row] = ()  # every one, for the formats that tell of every check
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the report out for a stream's width and encoding."""
-        of = Page.of(options)
-        page = _Page(of.ascii_only, of.width, self)
-        yield from page.laid_out(page.blocks())
+    @property
+    def headline(self) -> str:
+        """How many checks ended how."""
+        return f"{'PASS' if self.tally.passed else 'FAIL'}  {self.tally.count:,} checks: {self.counts}"
+
+    @property
+    def counts(self) -> str:
+        """How many checks there are of each verdict."""
+        counts = self.tally.whole.verdicts
+        return ", ".join(f"{counts[v]:,} {WORDS[v].lower()}" for v in COUNTED if v is not None or counts[v])
+
+    def blocks(self, page: Page) -> Iterable[RenderableType]:
+        """Return a table for each axis, or of two axes, and what it comes to."""
+        return _Page(page.ascii_only, page.width, self).blocks()
+
+    def data(self) -> Any:
+        """Return the verdict, the counts, and every row."""
+        rows = [row.to_dict() for row in self.rows]
+        counts = {WORDS[v].lower(): self.tally.whole.verdicts[v] for v in COUNTED}
+        return {"schema": SCHEMA, "passed": self.tally.passed, "checks": counts, "orders": self.orders, "rows": rows}
+
+    def suites(self) -> Iterable[Suite]:
+        """Return a suite for each check."""
+        for row in self.rows:
+            told = {SHORT.get(axis, axis): getattr(row.point, axis) for axis in AXES}
+            target = told.pop("target")
+            name = ", ".join([target, *(f"{axis} {_value(value)}" for axis, value in told.items())])
+            yield Suite(name, tuple(self._findings(row)), row.seconds, row.reproduce)
+
+    def _findings(self, row: Row) -> Iterator[Finding]:
+        """Yield a finding for each gradient; a check that is merely blunt counts if its problem passes nowhere."""
+        target, verdict = row.point.target, row.verdict
+        blunt = Outcome.INCONCLUSIVE if self.tally.never_passes(row) else Outcome.SKIPPED
+        found = []
+        for key, gradient in row.gradients.items():
+            wrong = not gradient.of_tolerance <= 1
+            unsure = verdict is Verdict.INCONCLUSIVE and not gradient.resolution <= BLUNT
+            outcome = Outcome.FAIL if wrong and verdict is Verdict.FAIL else blunt if unsure else Outcome.PASS
+            told = row.said or f"of tolerance: {gradient.of_tolerance:.3g}" if outcome is not Outcome.PASS else ""
+            function, _, name = key.rpartition(".")
+            found.append(Finding(f"{target}.{function}" if function else target, name, outcome, told, row.reproduce))
+        yield from found
+        wanted = blunt if verdict is Verdict.INCONCLUSIVE else Outcome.of(verdict)
+        if wanted not in (Outcome.PASS, *(f.outcome for f in found)):  # an output, a dead unit, an error
+            yield Finding(target, "check", wanted, row.said, row.reproduce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +190,8 @@ class _Page(Page):
         for scheme, orders in report.orders.items():
             told = ", ".join(f"{name} {order:.2f}" for name, order in orders.items())
             grid.add_row("order", self.text(f"{scheme}: the error falls as the step to the power {told}"))
-        counts = tally.whole.verdicts
-        told = ", ".join(f"{counts[v]:,} {WORDS[v].lower()}" for v in COUNTED if v is not None or counts[v])
         seconds = "" if report.seconds is None else f"   {report.seconds:.1f} s"
-        grid.add_row("checks", self.text(f"{tally.count:,}: {told}{seconds}"))
+        grid.add_row("checks", self.text(f"{tally.count:,}: {report.counts}{seconds}"))
         if report.reproduce:
             grid.add_row("again", self.text("\n".join(broken(report.reproduce, self.width - 11))), style="dim")
         return grid

@@ -1,9 +1,12 @@
 """Calling functions that are not ours: on copies, watching how they conduct themselves."""
 
 import inspect
+import linecache
+import os
 import re
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +16,11 @@ from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.layers import Array
 from bncheck.pieces import Piece
 from bncheck.problem import Problem
-from bncheck.results import Remark
+from bncheck.results import Remark, Source
 
 OURS = str(__file__).rsplit("targets", 1)[0]
+# How many lines of decorators may stand above a function's def.
+MOST_DECORATORS, DEF = 20, re.compile(r"\s*(async\s+)?def\s")
 
 
 class Caller:
@@ -150,6 +155,21 @@ def shapes(piece: Piece, problem: Problem) -> dict[str, tuple[int, ...]]:
     N, D, H = problem.N, problem.D, problem.H
     matrices = {"X": (N, D), "W": (D, H), "h": (N, H), "y": (N, H)}
     return {name: matrices.get(name, (H,)) for name in piece.inputs}
+
+
+def source_of(function: Any) -> Source | None:
+    """Return where a function is written, under its decorators; None if that is not known, or here."""
+    try:
+        function = inspect.unwrap(function.func if isinstance(function, partial) else function)
+        code = getattr(function, "__code__", None) or type(function).__call__.__code__
+        if code.co_filename.startswith(("<", OURS)):
+            return None
+        # A decorated function's code begins at its first decorator.
+        lines = range(code.co_firstlineno, code.co_firstlineno + MOST_DECORATORS)
+        defined = (n for n in lines if DEF.match(linecache.getline(code.co_filename, n)))
+        return Source(os.path.abspath(code.co_filename), next(defined, code.co_firstlineno))
+    except Exception:  # noqa: BLE001 - compiled, or an object that does not let itself be looked into
+        return None
 
 
 def argument_name(function: Callable[..., Any], number: int) -> str:

@@ -12,7 +12,7 @@ from bncheck.layers import Array
 from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, Piece
 from bncheck.problem import Problem
 from bncheck.results import Answer, FunctionNote, TargetInfo, Verdict
-from bncheck.targets.calling import Caller, shapes
+from bncheck.targets.calling import Caller, shapes, source_of
 
 _BN = r"(?:batch_?norm(?:alization)?(?:_?1d)?|bn)"
 _AFFINE = r"(?:affine|linear|fc|dense)"
@@ -107,7 +107,7 @@ class CourseFunctions(Caller):
                     raise
                 verdict = None if isinstance(error, NotImplementedYet) else Verdict.FAIL
                 name, _, text = str(error).partition(" ")
-                note = FunctionNote(name, text, verdict)
+                note = FunctionNote(name, text, verdict, source_of(getattr(self._namespace, name, None)))
                 self.notes += (note,) if note not in self.notes else ()
         return answers
 
@@ -131,6 +131,8 @@ class CourseFunctions(Caller):
             forward=lambda moved: self.differentiable(
                 forward, self._forward(forward, inputs, moved, problem)[0], problem.dout.shape
             ),
+            forward_source=source_of(getattr(self._namespace, forward)),
+            backward_source=source_of(getattr(self._namespace, backward)),
         )
 
     def _forward(

@@ -8,7 +8,7 @@ from bncheck.layers import Array
 from bncheck.pieces import NETWORK, Piece
 from bncheck.problem import Problem
 from bncheck.results import Answer, FunctionNote, TargetInfo
-from bncheck.targets.calling import Caller, shapes
+from bncheck.targets.calling import Caller, shapes, source_of
 
 
 class WholeNetwork(Caller):
@@ -47,6 +47,8 @@ class WholeNetwork(Caller):
                 forward=lambda arrays: self.differentiable(
                     "forward", self._forward(arrays, problem.bn_eps)[0], problem.dout.shape
                 ),
+                forward_source=source_of(self._implementation.forward),
+                backward_source=source_of(backward),
             )
         ]
 

@@ -1,0 +1,150 @@
+"""Where reports go: stdout in one format, files in others, and GitHub's page of a job."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bncheck.cli import streams
+from bncheck.cli.sections import SectionOption
+from bncheck.errors import InvalidInput
+from bncheck.render import FORMATS
+from bncheck.render.report import Report
+
+if TYPE_CHECKING:
+    PathType = click.ParamType[Any]
+else:
+    PathType = click.ParamType  # generic from click 8.4 on
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# What every command that judges something offers, and what is only ever saved.
+JUDGED = ("table", "json", "markdown", "junit", "github")
+SAVED = tuple(name for name, format_ in FORMATS.items() if not format_.printed)
+
+
+class SaveFile(PathType):
+    """A file to write, in the format that its name's end says."""
+
+    name = "file"
+
+    def __init__(self, formats: Sequence[str]) -> None:
+        self.suffixes = [FORMATS[name].suffix for name in (*SAVED, *formats) if FORMATS[name].suffix]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path, or refuse an ending that stands for no format."""
+        path = Path(value)
+        if path.suffix.lower() not in self.suffixes:
+            known = f"{', '.join(self.suffixes[:-1])} or {self.suffixes[-1]}"
+            self.fail(f"{str(value)!r} does not say a format; end it in {known}", param, ctx)
+        return path
+
+
+def output_options(*formats: str, streamed: str = "") -> Callable[[Command], Command]:
+    """Give a command --format, of these and ``streamed``, which it writes itself, and --save."""
+    save = SaveFile([name for name in formats if name in FORMATS])
+    endings = ",".join(suffix[1:] for suffix in save.suffixes)
+    printed = [*formats, *filter(None, [streamed])]
+
+    def decorate(command: Command) -> Command:
+        command = click.option(
+            "--save", cls=SectionOption, section="Output", type=save, multiple=True, metavar=f"FILE.{{{endings}}}",
+            help="Write the report to this file, too; may be repeated.  [default: none]",
+        )(command)  # fmt: skip
+        return click.option(
+            "--format", "format_", cls=SectionOption, section="Output", type=click.Choice(printed), default="table",
+            help="Write to stdout in this format.",
+        )(command)  # fmt: skip
+
+    return decorate
+
+
+class Output:
+    """Shows reports as they come, or at the end those of a format that is one document of them all.
+
+    Files are opened at once, so that one that cannot be written is known before the work; an
+    older one keeps what it holds until there is something to write.
+
+    Raises
+    ------
+    InvalidInput
+        A file cannot be written.
+    """
+
+    def __init__(self, format_: str, save: Sequence[Path], *, several: bool = False, brief: bool = False) -> None:
+        self._format, self._several = FORMATS.get(format_), several
+        self._brief = brief and format_ == "table"
+        self._save = [(path, path.exists(), _opened(path)) for path in save]
+        self._kept: list[Report] = []
+        page = os.environ.get("GITHUB_STEP_SUMMARY") if format_ == "github" else None
+        self._page = Path(page) if page else None
+
+    @property
+    def every_check(self) -> bool:
+        """Whether a sweep must keep all its rows to be shown."""
+        formats = [self._format, *(_format_of(path) for path, _, _ in self._save)]
+        return any(format_ is not None and format_.every_check for format_ in formats)
+
+    def show(self, report: Report, *, told: bool = False) -> None:
+        """Write a report, now or at the end; what stderr has ``told`` is no table on stdout as well."""
+        if told and self._format is FORMATS["table"]:
+            pass
+        elif self._brief and report.passed:
+            streams.write(f"{report.headline}\n")
+        elif self._format is not None and not self._format.whole:
+            streams.write(self._format.show([report], self._several))
+        if self._save or (self._format is not None and self._format.whole):
+            self._kept.append(report)
+        if self._page is not None:
+            self._append(report.markdown())
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Write what is left to write, whatever ended the work."""
+        if self._kept and self._format is not None and self._format.whole:
+            streams.write(self._format.show(self._kept, self._several))
+        for path, existed, file in self._save:
+            if self._kept:
+                _written(path, file, _format_of(path).show(self._kept, self._several))
+                continue
+            file.close()
+            if not existed:
+                with suppress(OSError):
+                    path.unlink()
+
+    def _append(self, markdown: str) -> None:
+        """Add to the page of the job; that it cannot be is told, and changes no verdict."""
+        assert self._page is not None
+        try:
+            with self._page.open("a", encoding="utf-8") as page:
+                page.write(f"{markdown}\n")
+        except OSError as error:
+            click.echo(f"GITHUB_STEP_SUMMARY {self._page} cannot be written: {error.strerror}", err=True)
+            self._page = None
+
+
+def _format_of(path: Path) -> Any:
+    return next(format_ for format_ in FORMATS.values() if format_.suffix == path.suffix.lower())
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
+
+
+def _written(path: Path, file: IO[str], content: Any) -> None:
+    try:
+        with file:
+            if path.is_file():  # and no pipe or device
+                file.truncate(0)
+            file.write(content)
+    except OSError as error:
+        raise InvalidInput(f"cannot write {path}: {error.strerror}") from error

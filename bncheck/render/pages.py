@@ -1,0 +1,51 @@
+"""Reports as files to look at: plain text, HTML and SVG, all as wide as a screen of 80 columns."""
+
+import html as escaping
+import io
+import re
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from bncheck.render.page import INDENT, WIDTH
+from bncheck.render.report import Report
+
+HTML = """\
+<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{title}</title></head>
+<body style="color: {{foreground}}; background: {{background}}">
+<pre style="font-family: ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace">{{code}}</pre>
+</body>
+</html>
+"""
+# What would fetch a font from elsewhere in rich's picture of a terminal.
+FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+
+
+def text(reports: Sequence[Report]) -> str:
+    """Return them as plain text."""
+    written = _printed(reports, colours=False).export_text()
+    return "".join(f"{line.rstrip()}\n" for line in written.splitlines())
+
+
+def html(reports: Sequence[Report]) -> str:
+    """Return them as a page by itself."""
+    whole = " ".join(reports[0].headline.split()) if len(reports) == 1 else "bncheck"
+    title = escaping.escape(whole).replace("{", "{{").replace("}", "}}")
+    return _printed(reports).export_html(code_format=HTML.format(title=title), inline_styles=True)
+
+
+def svg(reports: Sequence[Report]) -> str:
+    """Return them as a picture of a terminal."""
+    return FONTS.sub("", _printed(reports).export_svg(title="bncheck", unique_id="bncheck"))
+
+
+def _printed(reports: Sequence[Report], *, colours: bool = True) -> Console:
+    console = Console(
+        file=io.StringIO(), record=True, width=WIDTH + 2 * INDENT, highlight=False, markup=False, emoji=False,
+        color_system="truecolor" if colours else None, force_terminal=colours, no_color=not colours,
+        legacy_windows=False,
+    )  # fmt: skip
+    console.print(*reports, sep="")
+    return console
