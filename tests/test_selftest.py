@@ -2,13 +2,17 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from bncheck import InvalidInput, Verdict, check
+from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli import main
-from bncheck.mistakes import CATALOGUE
+from bncheck.cli.selftest import SMOKE_SHAPE
+from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake
+from bncheck.mistakes.planted import Planted, planted_in_layers
+from bncheck.render.check_report import CheckReport
 from bncheck.selftest import ALWAYS_SEEN, PLACES, SIZES, _small, hard_problem, plain_problem, selftest
 
 FEW = tuple(m for m in CATALOGUE if m.code in ("BN204", "BN301", "BN404", "BN504", "BN801"))
@@ -39,6 +43,31 @@ def test_every_mistake_is_planted_in_every_problem_and_what_cannot_be_seen_is_sa
         (name, 6, ()) for name in ("reference", "staged", "foreign")
     ]
     assert {(s.size, s.place) for s in result.small} == {(size, place) for size in SIZES for place in PLACES}
+
+
+@pytest.mark.parametrize("mistake", [m for m in CATALOGUE if not m.never_seen], ids=lambda m: m.code)
+def test_the_problem_and_probes_of_smoke_show_every_mistake_in_a_target(mistake: Mistake) -> None:
+    target = planted_in_layers(mistake) if mistake.code in OF_A_LAYER else Planted(mistake)
+    result = check(random_problem(**SMOKE_SHAPE), target, explain=False)
+    if mistake.code in CONDUCT:  # worth knowing, and not wrong
+        assert f"; {mistake.text.name}" in CheckReport(result).headline
+    else:
+        assert result.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("code", ["BN101", "BN204", "BN302", "BN401", "BN607"])
+def test_smoke_fails_on_a_file_with_a_mistake(code: str, tmp_path: Path) -> None:
+    path = tmp_path / "planted.py"
+    lines = (
+        "from bncheck.mistakes import mistake_named",
+        "from bncheck.mistakes.planted import Planted",
+        f"_planted = Planted(mistake_named({code!r}))",
+        "forward, backward = _planted.forward, _planted.backward",
+    )
+    path.write_text("\n".join(lines), encoding="utf-8")
+    result = CliRunner().invoke(main, ["smoke", str(path)])
+    assert result.exit_code == 1, result.output
+    assert code in result.stdout
 
 
 def test_an_error_of_ten_times_the_resolution_is_seen_wherever_it_is() -> None:

@@ -60,12 +60,13 @@ class CheckReport(Report):
 
     @property
     def headline(self) -> str:
-        """The verdict, on what, and how many entries."""
+        """The verdict, on what, how many entries, and what was remarked."""
         r, p = self.result, self.result.problem
         probes = f" and on {len(r.probes)} small problems" if r.probes else ""
+        remarks = "".join(f"; {remark.code}" for remark in r.remarks)
         return (
             f"{r.verdict.value.upper()}  {r.target.name}: {r.checked:,} of {r.entries:,} entries checked "
-            f"at N {p.N}, D {p.D}, H {p.H}{probes}, {r.seconds:.2f} s"
+            f"at N {p.N}, D {p.D}, H {p.H}{probes}, {r.seconds:.2f} s{remarks}"
         )
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:

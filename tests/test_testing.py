@@ -1,0 +1,88 @@
+"""``assert_gradients``, as a user's own test suite sees it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bncheck
+from bncheck import InvalidInput, TargetError, network
+
+from .test_formats import WRONG
+from .test_targets import COURSE, NETWORK
+
+# The three lines that the README shows.
+SUITE = """
+import bncheck, pytest
+
+@pytest.mark.parametrize(("N", "D", "H"), [(2, 5, 4), (8, 5, 4), (64, 10, 5)])
+def test_gradients(N, D, H):
+    bncheck.assert_gradients("layers.py", N=N, D=D, H=H)
+"""
+
+
+def run_suite(folder: Path, layers: str, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "layers.py").write_text(layers, encoding="utf-8")
+    (folder / "test_layers.py").write_text(SUITE, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_right_layers_pass_a_test_per_shape(tmp_path: Path) -> None:
+    result = run_suite(tmp_path, COURSE)
+    assert result.returncode == 0, result.stdout
+    assert "3 passed" in result.stdout
+
+
+def test_a_failure_shows_the_report_and_none_of_our_frames(tmp_path: Path) -> None:
+    result = run_suite(tmp_path, WRONG)
+    assert result.returncode == 1
+    assert "3 failed" in result.stdout
+    for line in (
+        "E       AssertionError: Some entry is further off than any error bar allows.",
+        "E         batchnorm_backward     dx           32     32 ",
+        "E         BN204  variance-path-dropped: dx lacks the term through var",
+        "E         again      bncheck run layers.py --N 8 --D 5 --H 4 --seed 0 ",
+    ):
+        assert line in result.stdout
+    assert "testing.py" not in result.stdout
+    assert "check.py" not in result.stdout
+    assert '>       bncheck.assert_gradients("layers.py", N=N, D=D, H=H)' in result.stdout
+
+
+def test_layers_that_do_not_run_show_their_own_error_and_none_of_our_frames(tmp_path: Path) -> None:
+    result = run_suite(tmp_path, "x = 1 / 0\n")
+    assert result.returncode == 1
+    assert "TargetError: importing it raised ZeroDivisionError: division by zero" in result.stdout
+    assert "bncheck/" not in result.stdout
+
+
+def test_it_works_in_several_processes_at_once(tmp_path: Path) -> None:
+    pytest.importorskip("xdist")
+    result = run_suite(tmp_path, WRONG, "-n", "2")
+    assert result.returncode == 1
+    assert "3 failed" in result.stdout
+    assert "BN204" in result.stdout
+
+
+def test_objects_given_in_python_are_asserted_in_this_process() -> None:
+    names: dict[str, object] = {}
+    exec(NETWORK, names)
+    bncheck.assert_gradients(names, N=5, D=4, H=3, scheme="complex", probes=False)
+    bncheck.assert_gradients(network)
+    exec("right = backward\ndef backward(dout, cache): return [2 * g for g in right(dout, cache)]", names)
+    with pytest.raises(AssertionError, match=r"dX: all 20 entries are wrong"):
+        bncheck.assert_gradients(names, N=5, D=4, H=3)
+
+
+def test_an_inconclusive_check_is_no_success() -> None:
+    with pytest.raises(AssertionError, match="might not have been seen"):
+        bncheck.assert_gradients("reference", step=1e-14)
+
+
+def test_arguments_and_targets_that_cannot_be_are_told_as_ever() -> None:
+    with pytest.raises(InvalidInput, match="N is 0"):
+        bncheck.assert_gradients("reference", N=0)
+    with pytest.raises(TargetError, match="no module 'no_such_module'"):
+        bncheck.assert_gradients("no_such_module")
