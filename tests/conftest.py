@@ -8,6 +8,9 @@ import pytest
 # Set by .ci/run, where every optional extra is installed: a skipped test is then an error.
 NO_SKIPS = "BNCHECK_NO_SKIPS"
 
+# Processes that tests start import the installed package as well, not what lies in the working directory.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(

@@ -1,0 +1,128 @@
+"""What is installed, what surrounds it, and that CI runs what it says."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import bncheck
+from bncheck.cli import main
+
+from .test_formats import WRONG
+from .test_targets import COURSE
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def editable(installed: Distribution) -> bool:
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+    return bool(origin.get("dir_info", {}).get("editable"))
+
+
+def test_what_is_tested_is_what_is_installed() -> None:
+    installed = distribution("bncheck")
+    where = ROOT if editable(installed) else Path(str(installed.locate_file("")))
+    assert Path(bncheck.__file__) == (where / "bncheck" / "__init__.py").resolve()
+    code = "import bncheck; print(bncheck.__file__)"
+    for command in ([sys.executable, "-c", code], [sys.executable, "-P", "-c", code]):
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == bncheck.__file__
+
+
+def test_every_file_of_the_package_is_installed() -> None:
+    installed = distribution("bncheck")
+    folder = Path(bncheck.__file__).parent
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".py", ".md", ".txt")}
+    assert {"layers.py", "cli/template.txt", "mistakes/BN204.md"} <= there
+    if not editable(installed) and (ROOT / "bncheck").is_dir():
+        source = ROOT / "bncheck"
+        assert there == {str(p.relative_to(source)) for p in source.rglob("*") if p.suffix in (".py", ".md", ".txt")}
+    assert (folder / "py.typed").exists()
+
+
+def test_the_metadata_is_complete() -> None:
+    told = distribution("bncheck").metadata
+    assert told["Name"] == "bncheck"
+    assert told["Version"] == bncheck.__version__
+    assert told["License-Expression"] == "MIT"
+    assert told["Requires-Python"] == ">=3.11"
+    assert told["Summary"]
+    assert told["Keywords"]
+    assert "\n# bncheck\n" in str(distribution("bncheck").read_text("METADATA"))
+    classifiers = told.get_all("Classifier") or []
+    assert {"Typing :: Typed", "Environment :: Console", "Programming Language :: Python :: 3.11"} <= set(classifiers)
+    base = [name for name in told.get_all("Requires-Dist") or [] if "extra ==" not in name]
+    assert sorted(re.split(r"[<>=]", name)[0] for name in base) == ["click", "numpy", "rich"]
+    result = CliRunner().invoke(main, ["--version"], prog_name="bncheck")
+    assert result.stdout == f"bncheck {bncheck.__version__}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_line_of_shell_completion_gives_a_script(shell: str) -> None:
+    if shell == "bash" and not os.path.exists("/bin/bash"):
+        pytest.skip("no bash")
+    environment = {**os.environ, "_BNCHECK_COMPLETE": f"{shell}_source"}
+    script = "import sys; sys.argv[0] = 'bncheck'; from bncheck.cli import main; main(prog_name='bncheck')"
+    found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "_BNCHECK_COMPLETE" in found.stdout
+
+
+def loaded(path: str) -> Any:
+    yaml = pytest.importorskip("yaml")
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+def test_ci_tests_the_lowest_versions_that_are_allowed() -> None:
+    lowest = {name.replace(">=", "==") for name in PROJECT["dependencies"]}
+    (job,) = loaded(".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["include"]
+    pinned = job["versions"].split()
+    assert {re.sub(r"==(\d+\.\d+)\.0$", r"==\1", pin) for pin in pinned} == lowest
+    assert PROJECT["requires-python"] == f">={job['python']}"
+
+
+def test_every_step_of_ci_is_an_action_or_a_command() -> None:
+    for name, job in loaded(".github/workflows/ci.yml")["jobs"].items():
+        assert job["steps"], name
+        assert all(("uses" in step) != ("run" in step) for step in job["steps"])
+    steps = loaded(".github/actions/bncheck/action.yml")["runs"]["steps"]
+    assert all(step["shell"] == "bash" for step in steps)
+    # What a user gives is never written into a script.
+    assert not any("${{" in step["run"] for step in steps)
+
+
+@pytest.mark.parametrize(("source", "code"), [(COURSE, 0), (WRONG, 1)])
+def test_the_action_checks_its_targets_and_annotates_them(source: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "layers.py").write_text(source, encoding="utf-8")
+    action = loaded(".github/actions/bncheck/action.yml")
+    _, check = action["runs"]["steps"]
+    inputs = {"targets": "layers.py", "options": "--N 8 --D 5 --H 4 --save gradients.xml"}
+    assert inputs.keys() == action["inputs"].keys()
+    given = {name: inputs[re.findall(r"inputs\.(\w+)", value)[0]] for name, value in check["env"].items()}
+    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = {**os.environ, **given, "PATH": places, "GITHUB_WORKSPACE": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", check["run"]],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert done.stdout.startswith("::error file=layers.py,line=" if code else "PASS  layers.py")
+    assert (tmp_path / "gradients.xml").exists()
+
+
+def test_the_hook_is_a_command_of_ours() -> None:
+    (hook,) = loaded(".pre-commit-hooks.yaml")
+    program, command = hook["entry"].split()
+    assert program in PROJECT["scripts"]
+    assert command in main.commands
+    assert re.search(hook["files"], "course/layers.py")
+    assert not re.search(hook["files"], "course/test_layers.py")
