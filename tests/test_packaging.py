@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -17,6 +18,7 @@ import bncheck
 from bncheck.cli import main
 
 from .test_formats import WRONG
+from .test_readme import blocks
 from .test_targets import COURSE
 
 ROOT = Path(__file__).parent.parent
@@ -80,6 +82,18 @@ def test_the_line_of_shell_completion_gives_a_script(shell: str) -> None:
 def loaded(path: str) -> Any:
     yaml = pytest.importorskip("yaml")
     return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+def test_the_readme_s_workflow_and_hook_name_what_there_is() -> None:
+    yaml = pytest.importorskip("yaml")
+    (_, action), (hook,) = map(yaml.safe_load, blocks("yaml"))
+    place = action["uses"].partition("bncheck/")[2].partition("@")
+    assert action["with"].keys() <= loaded(f"{place[0]}/action.yml")["inputs"].keys()
+    assert [offered["id"] for offered in loaded(".pre-commit-hooks.yaml")] == [h["id"] for h in hook["hooks"]]
+    assert place[2] == hook["rev"] == f"v{bncheck.__version__}"
+    words = shlex.split(f"run {action['with']['options']}")
+    command = main.commands["run"]
+    assert command.make_context("run", words[1:]).params["N"] == 64
 
 
 def test_ci_tests_the_lowest_versions_that_are_allowed() -> None:

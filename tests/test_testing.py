@@ -10,16 +10,10 @@ import bncheck
 from bncheck import InvalidInput, TargetError, network
 
 from .test_formats import WRONG
+from .test_readme import blocks
 from .test_targets import COURSE, NETWORK
 
-# The three lines that the README shows.
-SUITE = """
-import bncheck, pytest
-
-@pytest.mark.parametrize(("N", "D", "H"), [(2, 5, 4), (8, 5, 4), (64, 10, 5)])
-def test_gradients(N, D, H):
-    bncheck.assert_gradients("layers.py", N=N, D=D, H=H)
-"""
+(SUITE,) = [block for block in blocks("python") if block.startswith("# test_layers.py\n")]
 
 
 def run_suite(folder: Path, layers: str, *options: str) -> subprocess.CompletedProcess[str]:

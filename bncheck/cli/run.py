@@ -47,7 +47,7 @@ PATIENCE = 0.5
         "bncheck run layers.py --format junit --save report.html",
     ),
 )
-@click.argument("targets", metavar="[TARGET]...", nargs=-1)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
 @problem_option("--N", "N", type=SIZE, default=64, help="Batch size.")
 @problem_option("--D", "D", type=SIZE, default=100, help="Input features.")
 @problem_option("--H", "H", type=SIZE, default=50, help="Hidden units.")

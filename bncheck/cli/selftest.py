@@ -24,7 +24,7 @@ SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
     cls=SectionedCommand,
     examples=("bncheck smoke", "bncheck smoke layers.py", "bncheck smoke layers.py --format github --save smoke.xml"),
 )
-@click.argument("targets", metavar="[TARGET]...", nargs=-1)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
 @output_options(*JUDGED)
 def smoke(targets: tuple[str, ...], format_: str, save: tuple[Path, ...]) -> ExitCode:
     """Check your code in CI, in seconds: one line on success, the full story otherwise.

@@ -47,7 +47,7 @@ SCHEME_NAMES = click.Choice(list(SCHEMES))
         "bncheck sweep --N 8,64 --format markdown --save table.svg",
     ),
 )
-@click.argument("targets", metavar="[TARGET]...", nargs=-1)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
 @axis_option("--N", "N", type=Values(SIZE, True), default="64", help="Batch size.")
 @axis_option("--D", "D", type=Values(SIZE, True), default="100", help="Input features.")
 @axis_option("--H", "H", type=Values(SIZE, True), default="50", help="Hidden units.")
