@@ -1,14 +1,19 @@
 """What every test may rely on."""
 
 import os
+import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 # Set by .ci/run, where every optional extra is installed: a skipped test is then an error.
 NO_SKIPS = "BNCHECK_NO_SKIPS"
 
-# Processes that tests start import the installed package as well, not what lies in the working directory.
+# The installed package is tested, not the checkout: neither here, where "python -m pytest" puts the
+# working directory first, nor in processes that tests start.
+if sys.path and Path(sys.path[0] or ".").resolve() == Path(__file__).parent.parent:
+    del sys.path[0]
 os.environ["PYTHONSAFEPATH"] = "1"
 
 
