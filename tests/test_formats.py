@@ -93,20 +93,31 @@ JUDGING = (
 )
 
 
-@pytest.fixture
-def _rows() -> None:
-    invoke("sweep", *SMALL, "reference", "wrong.py", "--out", "rows.jsonl")
-
-
-@pytest.mark.usefixtures("_rows")
 @pytest.mark.parametrize(("arguments", "code"), JUDGING)
-def test_junit_holds_to_the_schema_and_fails_exactly_where_the_command_does(arguments: list[str], code: int) -> None:
-    result = invoke(*arguments, "--format", "junit")
+def test_every_format_tells_a_failure_exactly_where_the_command_exits_with_one(arguments: list[str], code: int) -> None:
+    if arguments[0] == "report":
+        invoke("sweep", *SMALL, "reference", "wrong.py", "--out", "rows.jsonl")
+    saved = [word for name in ("report.xml", "report.md", "report.json") for word in ("--save", name)]
+    result = invoke(*arguments, "--format", "github", *saved)
     assert result.exit_code == code, result.output
-    root = parsed(result.stdout)
+    annotated = re.findall(r"^::(?:error|warning) ", result.stdout, re.MULTILINE)
+    assert bool(annotated) == bool(code)
+    assert len(annotated) <= MOST * len(arguments)
+    root = parsed(Path("report.xml").read_text(encoding="utf-8"))
     ended = [outcome for _, _, outcome in outcomes(root)]
     assert ended
     assert bool({"failure", "error"} & set(ended)) == bool(code)
+    counts_are_right(root)
+    tables_are_whole(Path("report.md").read_text(encoding="utf-8"), headed="derive" not in arguments)
+    content = json.loads(Path("report.json").read_text(encoding="utf-8"))
+    targets = sum(word.endswith(".py") for word in arguments) if arguments[0] in ("run", "smoke") else 1
+    assert isinstance(content, list) == (targets > 1)
+    documents = content if isinstance(content, list) else [content]
+    assert len(documents) == max(targets, 1)
+    assert all(document["schema"].startswith("bncheck") for document in documents)
+
+
+def counts_are_right(root: ElementTree.Element) -> None:
     for suite in root.iter("testsuite"):
         cases = list(suite.iter("testcase"))
         assert suite.get("tests") == str(len(cases))
@@ -114,41 +125,14 @@ def test_junit_holds_to_the_schema_and_fails_exactly_where_the_command_does(argu
             assert suite.get(count) == str(sum(case.find(tag) is not None for case in cases))
 
 
-@pytest.mark.usefixtures("_rows")
-@pytest.mark.parametrize(("arguments", "code"), JUDGING)
-def test_github_annotates_exactly_where_the_command_fails(arguments: list[str], code: int) -> None:
-    result = invoke(*arguments, "--format", "github")
-    assert result.exit_code == code
-    annotated = re.findall(r"^::(?:error|warning) ", result.stdout, re.MULTILINE)
-    assert bool(annotated) == bool(code)
-    assert len(annotated) <= MOST * len(arguments)
-
-
-@pytest.mark.usefixtures("_rows")
-@pytest.mark.parametrize(("arguments", "code"), JUDGING)
-def test_markdown_has_whole_tables_and_closed_blocks(arguments: list[str], code: int) -> None:
-    result = invoke(*arguments, "--format", "markdown")
-    assert result.exit_code == code
-    assert result.stdout.count("```") % 2 == 0
-    if "derive" not in arguments:
-        assert re.search(r"^## (PASS|FAIL|INCONCLUSIVE|raises.py)", result.stdout, re.MULTILINE)
-    for table in re.findall(r"(?:^\|.*\|\n)+", result.stdout, re.MULTILINE):
+def tables_are_whole(text: str, *, headed: bool) -> None:
+    assert text.count("```") % 2 == 0
+    if headed:
+        assert re.search(r"^## (PASS|FAIL|INCONCLUSIVE|raises.py)", text, re.MULTILINE)
+    for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
         lines = table.splitlines()
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
         assert re.fullmatch(r"\|( :?--:? \|)+", lines[1])
-
-
-@pytest.mark.usefixtures("_rows")
-@pytest.mark.parametrize(("arguments", "code"), [case for case in JUDGING if "2" not in case[0]])
-def test_json_is_one_document_or_an_array_of_them(arguments: list[str], code: int) -> None:
-    result = invoke(*arguments, "--format", "json")
-    assert result.exit_code == code
-    content = json.loads(result.stdout)
-    documents = content if isinstance(content, list) else [content]
-    assert len(documents) == (
-        max(1, sum(word.endswith(".py") for word in arguments)) if "sweep" not in arguments else 1
-    )
-    assert all(document["schema"].startswith("bncheck") for document in documents)
 
 
 def test_junit_has_a_case_for_each_gradient_and_problem() -> None:

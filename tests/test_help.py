@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -70,6 +71,9 @@ def test_the_readme_shows_every_command(name: str, command: click.Command) -> No
     assert examples(command)
 
 
+proved = cache(smoke)
+
+
 @pytest.mark.parametrize("example", [example for _, command in COMMANDS for example in examples(command)])
 def test_an_example_runs(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks("python"):
@@ -78,7 +82,8 @@ def test_an_example_runs(example: str, tmp_path: Path, monkeypatch: pytest.Monke
             (tmp_path / name[1]).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     CliRunner().invoke(main, ["sweep", "--N", "4", "--D", "3", "--H", "2", "--out", "rows.jsonl"])
-    monkeypatch.setattr("bncheck.cli.selftest.proof.selftest", lambda *_, **__: smoke())  # seconds, not minutes
+    monkeypatch.setattr("bncheck.cli.selftest.proof.selftest", lambda *_, **__: proved())  # seconds, not minutes
+    monkeypatch.setattr("bncheck.cli.selftest.proof.smoke", proved)
     words, _, _ = example.partition(" > ")
     result = CliRunner().invoke(main, shlex.split(words)[1:], prog_name="bncheck")
     assert result.exit_code == ("wrong.py" in example), result.output

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,17 +41,25 @@ def typed() -> list[tuple[str, int]]:
     ]
 
 
-@pytest.fixture(autouse=True)
-def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write the files that the README shows, and work beside them."""
+@pytest.fixture(scope="module")
+def shown_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the files that the README shows, or whose making it shows."""
+    folder = tmp_path_factory.mktemp("readme")
     for block in blocks("python"):
         name = re.match(r"# (\w+\.py)\n", block)  # a file; the other blocks are of a session
         if name:
-            (tmp_path / name[1]).write_text(block, encoding="utf-8")
-    invoked = ["sweep", "--N", "8", "--D", "5", "--H", "4", "--seed", "0..99", "--out", str(tmp_path / "rows.jsonl")]
+            (folder / name[1]).write_text(block, encoding="utf-8")
+    invoked = ["sweep", "--N", "8", "--D", "5", "--H", "4", "--seed", "0..99", "--out", str(folder / "rows.jsonl")]
     CliRunner().invoke(main, invoked)
     template = CliRunner().invoke(main, ["template"]).stdout
-    (tmp_path / "my_layers.py").write_text(template, encoding="utf-8")
+    (folder / "my_layers.py").write_text(template, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _beside_them(shown_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder of copies."""
+    shutil.copytree(shown_files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Sweeps: the rows, the file that keeps them, the tables, and what ends a sweep early."""
 
+import importlib
 import io
 import itertools
 import json
@@ -222,17 +223,27 @@ def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing() -> None:
     assert timeless(rows) == timeless(run_grid(sweep))
 
 
-def _dies(_: Grid, point: Point) -> Row:
+# A module by itself, which the workers import.
+DYING = """
+import os, time
+from bncheck import Verdict
+from bncheck.sweep import Row
+
+def run_point(grid, point):
     if point.seed in (3, 17):
         os._exit(1)
     time.sleep(0.02)
     return Row(point, Verdict.PASS, {}, 0, 0, 0, 0.0, "", "")
+"""
 
 
 def test_a_check_that_kills_its_worker_each_time_is_given_up_and_the_others_are_not(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["bncheck.sweep"], "run_point", _dies)
+    (tmp_path / "dying_points.py").write_text(DYING, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    dying = importlib.import_module("dying_points")
+    monkeypatch.setattr(sys.modules["bncheck.sweep"], "run_point", dying.run_point)
     rows = list(run_grid(grid(seed=tuple(range(40))), jobs=2))
     assert {row.point.seed for row in rows if row.verdict is None} == {3, 17}
     assert len(rows) == 40
