@@ -315,6 +315,8 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(
     assert said in result.stderr
     assert result.stderr.startswith("Error: ")
     assert len(result.stderr.splitlines()) == 1
+    assert invoke("run", "--save", "first.txt", "--save", path).exit_code == 2
+    assert not Path("first.txt").exists()
 
 
 def test_a_report_is_kept_until_there_is_another_and_none_is_left_empty() -> None:
@@ -333,8 +335,9 @@ def test_a_report_is_kept_until_there_is_another_and_none_is_left_empty() -> Non
 
 def test_a_full_disk_is_told_in_a_sentence() -> None:
     Path("full.txt").symlink_to("/dev/full")
-    result = invoke("run", *SMALL, "--save", "full.txt")
+    result = invoke("run", *SMALL, "--save", "full.txt", "--save", "other.txt")
     assert result.exit_code == 2
+    assert "PASS" in Path("other.txt").read_text(encoding="utf-8")
     assert result.stderr == "Error: cannot write full.txt: No space left on device\n"
     assert "PASS" in result.stdout  # nothing already computed is lost
 

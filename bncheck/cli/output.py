@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -78,8 +77,14 @@ class Output:
     def __init__(self, format_: str, save: Sequence[Path], *, several: bool = False, brief: bool = False) -> None:
         self._format, self._several = FORMATS.get(format_), several
         self._brief = brief and format_ == "table"
-        self._save = [(path, path.exists(), _opened(path)) for path in save]
         self._kept: list[Report] = []
+        self._save: list[tuple[Path, bool, IO[str]]] = []
+        for path in save:
+            try:
+                self._save.append((path, path.exists(), path.open("a", encoding="utf-8")))
+            except OSError as error:
+                self._leave()
+                raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
         page = os.environ.get("GITHUB_STEP_SUMMARY") if format_ == "github" else None
         self._page = Path(page) if page else None
 
@@ -106,17 +111,33 @@ class Output:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Write what is left to write, whatever ended the work."""
-        if self._kept and self._format is not None and self._format.whole:
+        """Write what is left to write, whatever ended the work; one place that cannot be written spoils no other."""
+        if not self._kept:
+            self._leave()
+            return
+        refused = [told for path, _, file in self._save if (told := self._saved(path, file))]
+        if self._format is not None and self._format.whole:
             streams.write(self._format.show(self._kept, self._several))
+        if refused:
+            raise InvalidInput("; ".join(refused))
+
+    def _saved(self, path: Path, file: IO[str]) -> str:
+        """Write a file, and return what went wrong, if anything did."""
+        try:
+            with file:
+                if path.is_file():  # and no pipe or device
+                    file.truncate(0)
+                file.write(_format_of(path).show(self._kept, self._several))
+        except OSError as error:
+            return f"cannot write {path}: {error.strerror}"
+        return ""
+
+    def _leave(self) -> None:
+        """Leave the files as they were."""
         for path, existed, file in self._save:
-            if self._kept:
-                _written(path, file, _format_of(path).show(self._kept, self._several))
-                continue
             file.close()
             if not existed:
-                with suppress(OSError):
-                    path.unlink()
+                path.unlink(missing_ok=True)
 
     def _append(self, markdown: str) -> None:
         """Add to the page of the job; that it cannot be is told, and changes no verdict."""
@@ -131,20 +152,3 @@ class Output:
 
 def _format_of(path: Path) -> Any:
     return next(format_ for format_ in FORMATS.values() if format_.suffix == path.suffix.lower())
-
-
-def _opened(path: Path) -> IO[str]:
-    try:
-        return path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
-
-
-def _written(path: Path, file: IO[str], content: Any) -> None:
-    try:
-        with file:
-            if path.is_file():  # and no pipe or device
-                file.truncate(0)
-            file.write(content)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
