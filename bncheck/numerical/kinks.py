@@ -42,15 +42,21 @@ def _reach_of_rows(base: BasePoint, x: FloatArray, h: FloatArray, xhat: FloatArr
 
 
 def _reach_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> FloatArray:
-    """Return how far y moves when an entry of W does; the largest over the D features."""
-    p = base.problem
-    w = np.broadcast_to(w, p.W.shape)
-    deviation, spread = np.abs(p.X - p.X.mean(axis=0)), p.X.std(axis=0)
-    reach = np.zeros_like(xhat)
-    for d in range(p.D):
-        moved = _reach(base, xhat, w[d] * spread[d] / base.sigma, w[d] * deviation[:, d, None])
-        np.maximum(reach, moved, out=reach)
-    return reach
+    """Bound how far y moves when an entry of W does, over the D features.
+
+    The furthest that row k of column j is moved is the largest of w_dj |x_kd - mean_d| over d. For
+    any scale f of the features that is at most the largest w_dj f_d times the largest
+    |x_kd - mean_d| / f_d; with the scales that automatic steps are made of, and 1 for a fixed
+    one, the smallest of these is nearly that.
+    """
+    X = base.problem.X
+    w = np.broadcast_to(w, base.problem.W.shape)
+    deviation, spread = np.abs(X - X.mean(axis=0)), X.std(axis=0)
+    moved = np.full_like(xhat, np.inf)
+    for scale in (np.ones_like(spread), spread, deviation.max(axis=0), np.abs(X).max(axis=0)):
+        f = np.where(scale > 0, scale, 1.0)
+        np.minimum(moved, (deviation / f).max(axis=1)[:, None] * (w * f[:, None]).max(axis=0), out=moved)
+    return _reach(base, xhat, (w * spread[:, None]).max(axis=0) / base.sigma, moved)
 
 
 def _reach(base: BasePoint, xhat: FloatArray, tau: FloatArray, moved: FloatArray) -> FloatArray:

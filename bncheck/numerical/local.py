@@ -18,14 +18,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from bncheck.layers import Array
-from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.schemes import Scheme
+from bncheck.numerical.basepoint import BasePoint, U
+from bncheck.numerical.schemes import Quotient, Response, Scheme
 from bncheck.numerical.steps import Steps
 from bncheck.problem import FloatArray
 from bncheck.progress import Progress
 
-# Entries of X evaluated at a time, times H: a few arrays of this many numbers stay in cache.
-BLOCK = 16_384
+# Rows or entries of X evaluated at a time, times H: a few arrays of this many numbers stay in cache.
+BLOCK = 32_768
+# Beyond that many samples per row and column every response is evaluated.
+MOST_NODES = 8
 
 
 def local_gradients(
@@ -36,7 +38,7 @@ def local_gradients(
     values: dict[str, FloatArray] = {}
     for name in names:
         if name == "X":
-            values[name] = _by_rows(base, columns, scheme, steps["X"], progress)
+            values[name] = _through_affine(base, columns, scheme, steps["X"], progress)
         elif name == "h":
             values[name] = columns.slopes(scheme, _row_moves(base), steps["h"])
         elif name == "W":
@@ -70,15 +72,19 @@ class _Columns:
     def of(cls, base: BasePoint) -> "_Columns":
         return cls(base.problem.gamma, (base.m * base.c).sum(axis=0), base.sigma * base.sigma)
 
-    def changes(self, scheme: Scheme, moves: _Moves, t: FloatArray, multiple: float) -> FloatArray:
-        """Return multiple * t times the scheme's quotient there, per move and column."""
+    def response(self, moves: _Moves) -> Response:
+        """Return the loss of each column as a function of how far it is moved, per move and column."""
 
         def response(t: Array) -> Array:
             V = self.V + t * (2 * moves.q + t * moves.r)
             numerator: Array = self.gamma * (self.A + t * moves.p)
             return numerator / np.sqrt(V)
 
-        return scheme.quotient.change(response, multiple * t)
+        return response
+
+    def changes(self, scheme: Scheme, moves: _Moves, t: FloatArray, multiple: float) -> FloatArray:
+        """Return multiple * t times the scheme's quotient there, per move and column."""
+        return scheme.quotient.change(self.response(moves), multiple * t)
 
     def slopes(self, scheme: Scheme, moves: _Moves, step: FloatArray) -> FloatArray:
         """Return the derivative along each move, (moves, H)."""
@@ -98,18 +104,86 @@ def _weight_moves(base: BasePoint) -> _Moves:
     return _Moves(v.T @ base.m, v.T @ base.c / N, (v * v).sum(axis=0)[:, None] / N)
 
 
-def _by_rows(base: BasePoint, columns: _Columns, scheme: Scheme, step: FloatArray, progress: Progress) -> FloatArray:
-    """Return dX, (N,D): moving X[n,d] moves h[n,j] by W[d,j] in every column j."""
+def _through_affine(
+    base: BasePoint, columns: _Columns, scheme: Scheme, step: FloatArray, progress: Progress
+) -> FloatArray:
+    """Return dX, (N,D): moving X[n,d] by s_d moves h[n,j] by t = s_d W_dj in every column j.
+
+    The responses of a row's H columns are summed for each d. A column's is wanted at the D points
+    |t| <= T_j, where it is smooth: what of it is odd in t, and for the forward scheme what is even,
+    is sampled at a few nodes x_k T_j and interpolated. The sums over j are then products of the
+    samples (N,H) with the interpolation's weights at t/T (D,H). Where that takes too many
+    samples, every response is evaluated.
+    """
     N, D, H = base.problem.N, base.problem.D, base.problem.H
     step = np.broadcast_to(step, (D,))
     moves = _row_moves(base)
+    moved = step[:, None] * base.problem.W
+    furthest = np.abs(moved).max(axis=0)
+    count = nodes_needed(scheme.reach * float((furthest / base.sigma).max()) * base.spread_of_one)
+    if count > MOST_NODES:
+        return _one_by_one(columns, moves, scheme, step, moved, progress)
+    nodes = _nodes(count)
+    share = moved / np.where(furthest > 0, furthest, 1.0)
+    powers = (1, 2) if scheme.quotient is Quotient.FORWARD else (1,)
+    weights = np.concatenate(
+        [w * (share / x) ** p for p in powers for w, x in zip(_lagrange(nodes, share), nodes, strict=True)], axis=1
+    )
+    dX = np.empty((N, D))
+    rows = max(1, BLOCK // H)
+    for start in range(0, N, rows):
+        block = slice(start, start + rows)
+        response = columns.response(_Moves(moves.p[block], moves.q[block], moves.r))
+
+        def samples(multiple: float, response: Response = response) -> FloatArray:
+            parts = zip(*(scheme.quotient.parts(response, multiple * x * furthest) for x in nodes), strict=True)
+            return np.concatenate([sample for part in parts for sample in part], axis=1) / multiple
+
+        np.matmul(scheme.estimate(samples), weights.T, out=dX[block])
+        progress(min(start + rows, N) * D, N * D)
+    return dX / step
+
+
+def nodes_needed(tau: float) -> int:
+    """Return how many samples give a response to within its rounding; ``MOST_NODES`` + 1 for too many.
+
+    ``tau`` is the furthest move over the radius of convergence. What is odd in t is t F(z) with
+    z = (t/T)^2 and Taylor coefficients of at most St tau^2i (see ``Scheme.truncation``), what is
+    even is smaller. Interpolation at K Chebyshev nodes of [0, 1] leaves of z^i, i >= K, at most
+    2/4^K times the binomial of i over K: together 2 (tau/2)^2K / (1 - tau^2)^(K+1) of the terms.
+    """
+    if not tau < 1:
+        return MOST_NODES + 1
+    left = (2 * (tau / 2) ** (2 * k) / (1 - tau * tau) ** (k + 1) for k in range(1, MOST_NODES + 1))
+    return next((k for k, share in enumerate(left, 1) if share <= U), MOST_NODES + 1)
+
+
+def _nodes(count: int) -> FloatArray:
+    """Return the square roots of the Chebyshev nodes of [0, 1], which are cosines again."""
+    x: FloatArray = np.cos((2 * np.arange(count) + 1) * np.pi / (4 * count))
+    return x
+
+
+def _lagrange(nodes: FloatArray, share: FloatArray) -> list[FloatArray]:
+    """Return the weight of each node in the interpolation, in z = share^2."""
+    z, at = share * share, nodes * nodes
+    return [
+        np.prod([(z - o) / (own - o) for o in at if o != own], axis=0) if len(at) > 1 else np.ones_like(z) for own in at
+    ]
+
+
+def _one_by_one(
+    columns: _Columns, moves: _Moves, scheme: Scheme, step: FloatArray, moved: FloatArray, progress: Progress
+) -> FloatArray:
+    """Return dX by evaluating every column's response to the move of every entry."""
+    N, (D, H) = len(moves.p), moved.shape
     dX = np.empty((N, D))
     rows = max(1, BLOCK // H)
     for n in range(N):
         row = _Moves(moves.p[n], moves.q[n], moves.r)
         for start in range(0, D, rows):
             block = slice(start, start + rows)
-            t, s = step[block, None] * base.problem.W[block], step[block]
+            t, s = moved[block], step[block]
             dX[n, block] = scheme.estimate(
                 lambda m, row=row, t=t, s=s: (  # type: ignore[misc]  # mypy cannot infer the bound defaults
                     columns.changes(scheme, row, t, m).sum(axis=1) / (m * s)

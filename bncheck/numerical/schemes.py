@@ -42,6 +42,14 @@ class Quotient(enum.Enum):
             return (response(t) - response(-t)) / 2
         return response(1j * t).imag
 
+    def parts(self, response: Response, t: FloatArray) -> tuple[FloatArray, ...]:
+        """Return what of ``change`` is odd in t, and for the forward quotient what is even."""
+        if self is not Quotient.FORWARD:
+            return (self.change(response, t),)
+        at_rest = response(np.zeros_like(t))
+        above, below = response(t) - at_rest, response(-t) - at_rest
+        return (above - below) / 2, (above + below) / 2
+
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
