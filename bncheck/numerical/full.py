@@ -1,7 +1,6 @@
 """The full engine: one whole forward pass per perturbed entry, for any black-box forward."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,9 +15,16 @@ from bncheck.problem import FloatArray, Problem
 from bncheck.progress import Progress
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+IndexArray: TypeAlias = npt.NDArray[np.intp]
+# By name: where in an array, and to which columns of the output that belongs.
+Moves: TypeAlias = Mapping[str, tuple[tuple[IndexArray, ...], IndexArray]]
 
 # A step that the addition x + s changes by more than this share is lost.
 LOST_SHARE = 1 / 8
+# The one place of a single entry.
+ONLY = np.zeros(1, np.intp)
+# Arrays share the columns of a pass where each still has so many.
+LEAST_SHARED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ def full_gradients(
     problem: Problem,
     scheme: Scheme,
     steps: Steps,
-    entries: Mapping[str, npt.NDArray[np.intp]],
+    entries: Mapping[str, IndexArray],
     progress: Progress,
 ) -> tuple[dict[str, Evaluated], bool]:
     """Evaluate the listed entries (flat indices by parameter name) by whole forward passes.
@@ -49,13 +55,13 @@ def full_gradients(
     try:
         for name, indices in entries.items():
             beside = {other: arrays[other] for other in piece.beside(name)}
-            probe = _Probe(forward, beside, name, problem.dout, scheme, piece.output == "a")
+            probe = _Probe(forward, beside, [name], problem.dout, scheme, piece.output == "a")
             step = np.broadcast_to(steps[name], arrays[name].shape)
             found = evaluated[name]
             for index in indices:
-                where = np.unravel_index(index, step.shape)
-                value, resolved = probe.derivative(where, float(step[where]))
-                found.value[where], found.unresolved[where] = value, not resolved
+                where = np.unravel_index(np.array([index]), step.shape)
+                value, unresolved = probe.derivative({name: (where, ONLY)}, step[where])
+                found.value[where], found.unresolved[where] = value, unresolved
                 found.done[where] = True
                 done += 1
                 progress(done, total)
@@ -64,63 +70,109 @@ def full_gradients(
     return evaluated, False
 
 
+def one_per_column(
+    forward: Forward, piece: Piece, problem: Problem, scheme: Scheme, steps: Steps, rows: Mapping[str, IndexArray]
+) -> dict[str, Evaluated]:
+    """Evaluate an entry in every column of the named arrays, at the given rows, many in the same forward passes.
+
+    For arrays other than X: column j of the output depends on column j of them alone, so one pair
+    of passes carries a perturbed entry for each column (Curtis, Powell & Reid 1974). Where there
+    are columns enough the arrays of a network share them, each having every fourth, say.
+    """
+    arrays = piece.arrays(problem)
+    evaluated = {name: _nothing_yet(arrays[name]) for name in rows}
+    together = [name for name in rows if name != "h"]  # h is given instead of X, W and b
+    shared = len(together) * LEAST_SHARED <= problem.H
+    groups = [together] if shared and together else [[name] for name in together]
+    for group in [*groups, *([["h"]] if "h" in rows else [])]:
+        beside = {other: arrays[other] for other in piece.beside(group[0])}
+        probe = _Probe(forward, beside, group, problem.dout, scheme, piece.output == "a", axis=0)
+        columns = {name: np.arange(number, problem.H, len(group)) for number, name in enumerate(group)}
+        moves = {
+            name: ((rows[name][of_it], of_it) if arrays[name].ndim == 2 else (of_it,), of_it)
+            for name, of_it in columns.items()
+        }
+        step = np.ones(problem.H)
+        for name, (where, of_it) in moves.items():
+            step[of_it] = np.broadcast_to(steps[name], arrays[name].shape)[where]
+        value, unresolved = probe.derivative(moves, step)
+        for name, (where, of_it) in moves.items():
+            found = evaluated[name]
+            found.value[where], found.unresolved[where], found.done[where] = value[of_it], unresolved[of_it], True
+    return evaluated
+
+
 def _nothing_yet(array: FloatArray) -> Evaluated:
     return Evaluated(np.full(array.shape, np.nan), np.zeros(array.shape, bool), np.zeros(array.shape, bool))
 
 
 class _Probe:
-    """Moves one entry of one array and contracts what the output does with dout."""
+    """Moves an entry of an array, or one in each column, and contracts what the output does with dout.
+
+    A move says by the array's name where its entries are, and to which columns they belong.
+    """
 
     def __init__(
         self,
         forward: Forward,
         arrays: Mapping[str, FloatArray],
-        name: str,
+        names: Iterable[str],
         dout: FloatArray,
         scheme: Scheme,
         kinked: bool,
+        *,
+        axis: int | None = None,  # that the outputs which an entry moves are summed over
     ) -> None:
         dtype = np.complex128 if scheme.quotient is Quotient.COMPLEX else np.float64
-        self._moved = arrays[name].astype(dtype)
-        self._arrays: dict[str, Array] = {**arrays, name: self._moved}
-        self._forward, self._dout, self._scheme = forward, dout, scheme
+        self._arrays: dict[str, Array] = {**arrays, **{name: arrays[name].astype(dtype) for name in names}}
+        self._forward, self._dout, self._scheme, self._axis = forward, dout, scheme, axis
         self._at_rest = forward(self._arrays)
         self._counts = (dout != 0) & kinked  # without ReLU an output may change its sign
         self._active = self._at_rest.real > 0
-        self._crossed = self._lost = False
+        self._unreliable: BoolArray = np.zeros(1, bool)
 
-    def derivative(self, where: tuple[np.intp, ...], step: float) -> tuple[float, bool]:
-        """Return the scheme's estimate at one entry, and whether it can be relied on."""
-        self._crossed = self._lost = False
-        value = self._scheme.estimate(lambda m: self._slope(where, m * step))
-        return value, not (self._crossed or self._lost)
+    def derivative(self, moves: Moves, step: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Return the scheme's estimate at the entries, and where it cannot be relied on."""
+        self._unreliable = np.zeros(step.shape, bool)
+        value = self._scheme.estimate(lambda m: self._slope(moves, m * step))
+        return value, self._unreliable
 
-    def _slope(self, where: tuple[np.intp, ...], step: float) -> float:
+    def _slope(self, moves: Moves, step: FloatArray) -> FloatArray:
         quotient = self._scheme.quotient
         if quotient is Quotient.COMPLEX:
-            a, _ = self._output(where, 1j * step)
+            a, _ = self._output(moves, 1j * step)
             return self._contract(a.imag) / step
-        above, x_above = self._output(where, step)
+        above, x_above = self._output(moves, step)
         if quotient is Quotient.FORWARD:
-            below, x_below, nominal = self._at_rest, float(self._moved[where].real), step
+            (below, x_below), nominal = (self._at_rest, self._where(moves, step)), step
         else:
-            (below, x_below), nominal = self._output(where, -step), 2 * step
+            (below, x_below), nominal = self._output(moves, -step), 2 * step
         # The step actually taken: x + s is rounded.
         taken = x_above - x_below
-        self._lost |= not abs(taken - nominal) <= LOST_SHARE * nominal
-        change = self._contract((above - below).real)
-        return change / taken if taken else math.nan
+        self._unreliable |= ~(np.abs(taken - nominal) <= LOST_SHARE * nominal)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a step that was lost whole
+            return self._contract((above - below).real) / taken
 
-    def _output(self, where: tuple[np.intp, ...], offset: complex) -> tuple[Array, float]:
-        original = self._moved[where]
+    def _output(self, moves: Moves, offset: Array) -> tuple[Array, FloatArray]:
+        """Return the output with the entries moved, and what they were moved to."""
+        originals = {name: self._arrays[name][where] for name, (where, _) in moves.items()}
         try:
-            self._moved[where] = original + offset
-            a, x = self._forward(self._arrays), float(self._moved[where].real)
+            for name, (where, columns) in moves.items():
+                self._arrays[name][where] = originals[name] + offset[columns]
+            a, x = self._forward(self._arrays), self._where(moves, offset)
         finally:
-            self._moved[where] = original
-        self._crossed |= bool((((a.real > 0) != self._active) & self._counts).any())
+            for name, (where, _) in moves.items():
+                self._arrays[name][where] = originals[name]
+        self._unreliable |= (((a.real > 0) != self._active) & self._counts).any(axis=self._axis)
         return a, x
 
-    def _contract(self, change: FloatArray) -> float:
+    def _where(self, moves: Moves, like: Array) -> FloatArray:
+        x = np.zeros(like.shape)
+        for name, (where, columns) in moves.items():
+            x[columns] = self._arrays[name][where].real
+        return x
+
+    def _contract(self, change: FloatArray) -> FloatArray:
         # Outputs are subtracted before they meet dout: the rounding scales with what changed.
-        return float((self._dout * change).sum())
+        contracted: FloatArray = (self._dout * change).sum(axis=self._axis)
+        return contracted

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bncheck.method import Method
 from bncheck.numerical.bars import Bars, bars_of
 from bncheck.numerical.basepoint import BasePoint, U
-from bncheck.numerical.full import Evaluated, full_gradients
+from bncheck.numerical.full import Evaluated, full_gradients, one_per_column
 from bncheck.numerical.kinks import within_reach
 from bncheck.numerical.linear import linear_bars, linear_gradients, linear_steps, magnitude
 from bncheck.numerical.local import local_gradients
@@ -20,9 +20,9 @@ from bncheck.problem import FloatArray, Problem
 from bncheck.progress import Progress, silent
 from bncheck.results import Audit, Cause, Kinks, Measurement, NumericalGradient
 
-# An audit takes fewer entries where a forward pass is dear, down to the minimum: about as many
+# An audit takes fewer entries of X where a forward pass is dear, down to the minimum: about as many
 # products as AUDIT_COST.
-LEAST_AUDIT, AUDIT_COST = 8, 2**29
+LEAST_AUDIT, AUDIT_COST = 8, 2**22
 # The share of the automatic steps at which one is differentiated.
 FINER = 1 / 8
 # Where two steps differ by more than this share, the smaller is not small enough to tell anything.
@@ -204,21 +204,21 @@ def _bars_of_another(ground: Ground, at: Sequence[Mapping[str, Evaluated]]) -> B
 def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.random.Generator) -> Audit:
     """Evaluate random entries by whole forward passes and hold the local values against them.
 
-    Both evaluate the same quotients at the same steps, so they share the truncation error and
-    may differ by rounding alone.
+    ``most`` entries of X at most, one pair of passes each; of each other array one in every column,
+    together. Both evaluate the same quotients at the same steps, so they share the truncation
+    error and may differ by rounding alone.
     """
-    p, bars = ground.problem, ground.bars
-    total = min(most, max(LEAST_AUDIT, AUDIT_COST // (p.N * p.D * p.H)))
-    # Shared out evenly; what the small gradients cannot take, the large ones do.
-    entries: dict[str, npt.NDArray[np.intp]] = {}
-    for name in sorted(values, key=lambda name: values[name].size):
-        even = -(-total // (len(values) - len(entries)))
-        entries[name] = _draw(rng, values[name].size, even)
-        total -= len(entries[name])
-    forward = ground.piece.forward(p.bn_eps)
-    evaluated, interrupted = _by_full(ground, forward, entries, silent)
-    if interrupted:  # half an audit audits nothing
-        raise KeyboardInterrupt
+    p, bars, piece = ground.problem, ground.bars, ground.piece
+    forward = piece.forward(p.bn_eps)
+    rows = {name: rng.integers(len(value), size=p.H) for name, value in values.items() if name != "X"}
+    evaluated = one_per_column(forward, piece, p, ground.scheme, ground.steps, rows)
+    if "X" in values:
+        count = min(most, max(LEAST_AUDIT, AUDIT_COST // (p.N * p.D * p.H)))
+        drawn = {"X": _draw(rng, values["X"].size, count)}
+        of_x, interrupted = _by_full(ground, forward, drawn, silent)
+        if interrupted:  # half an audit audits nothing
+            raise KeyboardInterrupt
+        evaluated |= of_x
     differences, shares_of_bar = [np.zeros(0)], [np.zeros(0)]
     for name, found in evaluated.items():
         bar = np.broadcast_to(bars.rounding[name] + bars.conditioning[name], found.value.shape)
