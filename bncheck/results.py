@@ -2,7 +2,7 @@
 
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeAlias
 
@@ -109,7 +109,7 @@ class Measurement:
     gradients: Mapping[str, NumericalGradient]  # by the name of the input: "X", ...
     output: FloatArray  # (N,H) the piece's own output
     output_bar: FloatArray  # (N,H) how far from it another right forward pass may come out ...
-    one_pass_bar: FloatArray  # ... and how far if it takes the variance as E[x^2] - E[x]^2, which is noisier ...
+    one_pass_bar: Callable[[], FloatArray]  # ... and how far if its variance is E[x^2] - E[x]^2, which is noisier ...
     one_pass_noise: float  # ... by this factor
     kinks: Kinks
     automatic: bool  # the steps were the scale-aware ones
@@ -121,7 +121,7 @@ class Measurement:
         """Return the same for code whose variance is E[x^2] - E[x]^2: right, but noisier."""
         noise = self.one_pass_noise
         gradients = {k: replace(g, conditioning=noise * g.conditioning) for k, g in self.gradients.items()}
-        return replace(self, output_bar=self.one_pass_bar, gradients=gradients)
+        return replace(self, output_bar=self.one_pass_bar(), gradients=gradients)
 
 
 @dataclass(frozen=True, slots=True)

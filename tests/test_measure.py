@@ -204,7 +204,7 @@ def test_the_audit_notices_a_local_engine_that_is_wrong(monkeypatch: pytest.Monk
     honest = check(problem).audit
     assert honest is not None
     assert honest.agrees
-    assert honest.entries == 64
+    assert honest.entries == 64 + 5 * 8  # of X, and in each column of the others
     monkeypatch.setattr("bncheck.numerical.measure.local_gradients", wrong)
     result = check(problem, only=["dW"], rtol=1e-3)
     assert result.audit is not None

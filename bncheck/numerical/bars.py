@@ -38,11 +38,9 @@ class Bars:
 
 def bars_of(base: BasePoint, scheme: Scheme, steps: Steps, names: Sequence[str]) -> Bars:
     """Return the bars of the named parameters' gradients."""
+    size = sizes(base, names)
     return Bars(
-        truncation(base, scheme, steps, names),
-        rounding(base, scheme, steps, names),
-        conditioning(base, names),
-        sizes(base, names),
+        truncation(base, scheme, steps, size), rounding(base, scheme, steps, names), conditioning(base, names), size
     )
 
 
@@ -69,11 +67,17 @@ def conditioning(base: BasePoint, names: Sequence[str]) -> PerParameter:
     m, xhat, kappa = np.abs(base.m), np.abs(base.xhat), base.kappa_in_bars
     N, H = base.m.shape
     scale = (1 + kappa) * np.abs(base.problem.gamma) / base.sigma
-    h = scale * (m + (1 + xhat) * (m * (1 + xhat)).mean(axis=0))
+    h = 1 + xhat
+    h *= (m * h).mean(axis=0)
+    h += m
+    h *= scale
     gamma = (1 + kappa) * m.sum(axis=0) + (m * xhat).sum(axis=0)
     sensitive = _through_affine(base, names, h, gamma, m.sum(axis=0))
     terms = {"X": N + H, "W": 2 * N, "b": 2 * N, "gamma": N, "beta": N, "h": N}
-    return {name: (CONDITIONING_FACTOR + terms[name]) * U * sensitive[name] for name in names}
+    for name, length in terms.items():
+        if name in sensitive:
+            np.multiply(sensitive[name], (CONDITIONING_FACTOR + length) * U, out=sensitive[name])
+    return sensitive
 
 
 def _through_affine(
@@ -120,8 +124,12 @@ def _groups(array: FloatArray) -> npt.NDArray[np.intp]:
 
     By digests: ``np.unique`` of rows compares them as structures, and a Ctrl-C within that comes out as a TypeError.
     """
+    array = np.ascontiguousarray(array)
+    sums = np.sort(array.sum(axis=1))  # equal rows have equal sums, which unequal ones seldom have
+    if (sums[1:] != sums[:-1]).all():
+        return np.arange(len(array), dtype=np.intp)
     numbers: dict[bytes, int] = {}
-    rows = np.ascontiguousarray(array + 0.0)  # -0.0 equals 0.0
+    rows = array + 0.0  # -0.0 equals 0.0
     found = [numbers.setdefault(blake2b(row, digest_size=16).digest(), len(numbers)) for row in rows]
     return np.array(found, dtype=np.intp)
 
@@ -137,31 +145,32 @@ def _norm(values: FloatArray, groups: npt.NDArray[np.intp]) -> FloatArray:
     return norm
 
 
-def truncation(base: BasePoint, scheme: Scheme, steps: Steps, names: Iterable[str]) -> PerParameter:
+def truncation(base: BasePoint, scheme: Scheme, steps: Steps, size: PerParameter) -> PerParameter:
     """Bound the scheme's truncation error, rigorously: see ``Scheme.truncation``.
 
     St = |gamma|/sigma (|p| + |sum m xhat| sqrt(r/N)) with p = sum m (v - vbar) and
     r = sum (v - vbar)^2 for a move of the column along v; gamma and beta act linearly, and b
-    not at all.
+    not at all. For X the first part is at most S, which is at hand.
     """
-    bounds: dict[str, FloatArray] = {name: np.zeros(1) for name in names}
-    sigma, m, X, W = base.sigma, base.m, base.problem.X, base.problem.W
+    bounds: dict[str, FloatArray] = {name: np.zeros(1) for name in size}
+    sigma, m, W, one = base.sigma, base.m, np.abs(base.problem.W), base.spread_of_one
     scale = np.abs(base.problem.gamma) / sigma
-    slope = np.abs((m * base.xhat).sum(axis=0))
-    one = base.spread_of_one
-    terms = scale * (np.abs(m - m.mean(axis=0)) + slope * one)
+    slope = scale * np.abs((m * base.xhat).sum(axis=0))
     if "h" in bounds:
+        terms = scale * np.abs(m - m.mean(axis=0)) + slope * one
         bounds["h"] = _at_most(terms, scheme.truncation(steps["h"] * one / sigma))
     if "X" in bounds:
-        tau = (np.abs(W) / sigma).max(axis=1) * steps["X"] * one
-        bounds["X"] = _at_most(terms @ np.abs(W).T, scheme.truncation(tau))
+        tau = (W / sigma).max(axis=1) * steps["X"] * one
+        bounds["X"] = _at_most(size["X"] + W @ slope * one, scheme.truncation(tau))
     if "W" in bounds:
-        spread = X.std(axis=0)[:, None]
-        along = np.abs((X - X.mean(axis=0)).T @ m)
-        bounds["W"] = _at_most(scale * (along + slope * spread), scheme.truncation(steps["W"] * spread / sigma))
+        spread = base.spread[:, None]
+        terms = scale * np.abs(base.along) + slope * spread
+        bounds["W"] = _at_most(terms, scheme.truncation(steps["W"] * spread / sigma))
     return bounds
 
 
 def _at_most(terms: FloatArray, share: FloatArray) -> FloatArray:
     """Return terms * share, where nothing at an infinite share is still not known to be 0."""
+    if np.isfinite(share).all():
+        return terms * share
     return np.where(np.isfinite(share), terms * np.where(np.isfinite(share), share, 1.0), np.inf)

@@ -1,6 +1,7 @@
 """The point at which the gradients are taken: every forward quantity that the bars need."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from bncheck.problem import FloatArray, Problem
 U = 2.0**-53
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BasePoint:
     """The forward pass at a problem, column by column."""
 
@@ -58,6 +59,24 @@ class BasePoint:
     def kappa_in_bars(self) -> FloatArray:
         """kappa, but 0 if N = 1, where the mean is h itself and h - mu exactly 0."""
         return np.zeros_like(self.sigma) if self.problem.N == 1 else self.kappa
+
+    @cached_property
+    def centred(self) -> FloatArray:
+        """X - its mean over the batch, (N,D): the directions in which entries of W move h."""
+        centred: FloatArray = self.problem.X - self.problem.X.mean(axis=0)
+        return centred
+
+    @cached_property
+    def spread(self) -> FloatArray:
+        """The standard deviation of X over the batch, (D,)."""
+        spread: FloatArray = np.sqrt(np.einsum("nd,nd->d", self.centred, self.centred) / self.problem.N)
+        return spread
+
+    @cached_property
+    def along(self) -> FloatArray:
+        """The sums of m (v - vbar) for the directions v of W, (D,H)."""
+        along: FloatArray = self.centred.T @ self.m
+        return along
 
     @property
     def spread_of_one(self) -> float:

@@ -27,10 +27,13 @@ def within_reach(base: BasePoint, scheme: Scheme, steps: Steps) -> npt.NDArray[n
     xhat, largest = np.abs(base.xhat), scheme.reach
     s = {name: largest * np.abs(step) for name, step in steps.items()}
     reach = np.maximum(s["gamma"] * xhat, s["beta"])
-    reach = np.maximum(reach, _reach_of_rows(base, s["X"], s["h"], xhat))
-    reach = np.maximum(reach, _reach_of_weights(base, s["W"], xhat))
-    uncertain = (ROUNDING_OF_Y + base.problem.N) * U * (gamma * (base.kappa_in_bars + xhat) + beta)
-    near: npt.NDArray[np.bool_] = np.abs(base.y) < MARGIN * reach + uncertain
+    np.maximum(reach, _reach_of_rows(base, s["X"], s["h"], xhat), out=reach)
+    np.maximum(reach, _reach_of_weights(base, s["W"], xhat), out=reach)
+    reach *= MARGIN
+    uncertain = (ROUNDING_OF_Y + base.problem.N) * U
+    reach += uncertain * gamma * xhat
+    reach += uncertain * (gamma * base.kappa_in_bars + beta)
+    near: npt.NDArray[np.bool_] = np.abs(base.y) < reach
     return near
 
 
@@ -49,11 +52,10 @@ def _reach_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> Float
     |x_kd - mean_d| / f_d; with the scales that automatic steps are made of, and 1 for a fixed
     one, the smallest of these is nearly that.
     """
-    X = base.problem.X
     w = np.broadcast_to(w, base.problem.W.shape)
-    deviation, spread = np.abs(X - X.mean(axis=0)), X.std(axis=0)
+    deviation, spread = np.abs(base.centred), base.spread
     moved = np.full_like(xhat, np.inf)
-    for scale in (np.ones_like(spread), spread, deviation.max(axis=0), np.abs(X).max(axis=0)):
+    for scale in (np.ones_like(spread), spread, deviation.max(axis=0), np.abs(base.problem.X).max(axis=0)):
         f = np.where(scale > 0, scale, 1.0)
         np.minimum(moved, (deviation / f).max(axis=1)[:, None] * (w * f[:, None]).max(axis=0), out=moved)
     return _reach(base, xhat, (w * spread[:, None]).max(axis=0) / base.sigma, moved)
@@ -63,4 +65,6 @@ def _reach(base: BasePoint, xhat: FloatArray, tau: FloatArray, moved: FloatArray
     """Return |gamma| / (1 - tau) (|xhat| tau + moved / sigma), infinite from tau = 1 on."""
     inside = np.where(tau < 1, tau, 0.0)
     scale = np.abs(base.problem.gamma) / (1 - inside)
-    return np.where(tau < 1, scale * (xhat * inside + moved / base.sigma), np.inf)
+    reach: FloatArray = xhat * (scale * inside)
+    reach += moved * (scale / base.sigma)
+    return reach if (tau < 1).all() else np.where(tau < 1, reach, np.inf)

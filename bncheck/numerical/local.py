@@ -12,7 +12,7 @@ not depend on t and is left out. These are values of the forward pass, rearrange
 the backward pass is used, and ``differentiate`` audits them against whole forward passes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from bncheck.problem import FloatArray
 from bncheck.progress import Progress
 
 # Rows or entries of X evaluated at a time, times H: a few arrays of this many numbers stay in cache.
-BLOCK = 32_768
+BLOCK = 65_536
 # Beyond that many samples per row and column every response is evaluated.
 MOST_NODES = 8
 
@@ -44,7 +44,7 @@ def local_gradients(
         elif name == "W":
             values[name] = columns.slopes(scheme, _weight_moves(base), steps["W"])
         elif name == "b":
-            still = _Moves(np.zeros(1), np.zeros(1), np.zeros(1))
+            still = _Moves(*np.zeros((3, base.problem.H)))
             values[name] = columns.slopes(scheme, still, steps["b"])
         else:
             values[name] = _linear(base, scheme, steps[name], name)
@@ -62,7 +62,7 @@ class _Moves:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The sums A, var + eps and gamma of the columns, each (H,)."""
+    """The sums gamma A, var + eps and gamma of the columns, each (H,)."""
 
     gamma: FloatArray
     A: FloatArray
@@ -70,15 +70,21 @@ class _Columns:
 
     @classmethod
     def of(cls, base: BasePoint) -> "_Columns":
-        return cls(base.problem.gamma, (base.m * base.c).sum(axis=0), base.sigma * base.sigma)
+        gamma = base.problem.gamma
+        return cls(gamma, gamma * (base.m * base.c).sum(axis=0), base.sigma * base.sigma)
 
     def response(self, moves: _Moves) -> Response:
         """Return the loss of each column as a function of how far it is moved, per move and column."""
+        p, q = self.gamma * moves.p, 2 * moves.q
 
         def response(t: Array) -> Array:
-            V = self.V + t * (2 * moves.q + t * moves.r)
-            numerator: Array = self.gamma * (self.A + t * moves.p)
-            return numerator / np.sqrt(V)
+            V = q + t * moves.r
+            V *= t
+            V += self.V
+            loss: Array = t * p
+            loss += self.A
+            loss /= np.sqrt(V, out=V)
+            return loss
 
         return response
 
@@ -88,7 +94,23 @@ class _Columns:
 
     def slopes(self, scheme: Scheme, moves: _Moves, step: FloatArray) -> FloatArray:
         """Return the derivative along each move, (moves, H)."""
-        return scheme.estimate(lambda m: self.changes(scheme, moves, step, m) / (m * step))
+        if moves.p.ndim == 1:
+            return scheme.estimate(lambda m: self.changes(scheme, moves, step, m) / (m * step))
+        found = np.empty_like(moves.p)
+        each = np.broadcast_to(moves.r, (len(found), 1)), np.broadcast_to(step, found.shape)
+        for block in _blocks(found):
+            r, s = (array[block] for array in each)
+            some = _Moves(moves.p[block], moves.q[block], r)
+            found[block] = scheme.estimate(
+                lambda m, some=some, s=s: self.changes(scheme, some, s, m) / (m * s)  # type: ignore[misc]  # mypy cannot infer the bound defaults
+            )
+        return found
+
+
+def _blocks(array: FloatArray) -> Iterator[slice]:
+    """Yield the rows of an array in blocks that stay in cache."""
+    rows = max(1, BLOCK // array.shape[1])
+    return (slice(start, start + rows) for start in range(0, len(array), rows))
 
 
 def _row_moves(base: BasePoint) -> _Moves:
@@ -99,9 +121,7 @@ def _row_moves(base: BasePoint) -> _Moves:
 
 def _weight_moves(base: BasePoint) -> _Moves:
     """Return the moves of single entries of W: v is a column of X, (D,H)."""
-    v = base.problem.X - base.problem.X.mean(axis=0)
-    N = base.problem.N
-    return _Moves(v.T @ base.m, v.T @ base.c / N, (v * v).sum(axis=0)[:, None] / N)
+    return _Moves(base.along, base.centred.T @ base.c / base.problem.N, (base.spread * base.spread)[:, None])
 
 
 def _through_affine(
@@ -115,7 +135,7 @@ def _through_affine(
     samples (N,H) with the interpolation's weights at t/T (D,H). Where that takes too many
     samples, every response is evaluated.
     """
-    N, D, H = base.problem.N, base.problem.D, base.problem.H
+    N, D = base.problem.N, base.problem.D
     step = np.broadcast_to(step, (D,))
     moves = _row_moves(base)
     moved = step[:, None] * base.problem.W
@@ -130,9 +150,7 @@ def _through_affine(
         [w * (share / x) ** p for p in powers for w, x in zip(_lagrange(nodes, share), nodes, strict=True)], axis=1
     )
     dX = np.empty((N, D))
-    rows = max(1, BLOCK // H)
-    for start in range(0, N, rows):
-        block = slice(start, start + rows)
+    for block in _blocks(moves.p):
         response = columns.response(_Moves(moves.p[block], moves.q[block], moves.r))
 
         def samples(multiple: float, response: Response = response) -> FloatArray:
@@ -140,7 +158,7 @@ def _through_affine(
             return np.concatenate([sample for part in parts for sample in part], axis=1) / multiple
 
         np.matmul(scheme.estimate(samples), weights.T, out=dX[block])
-        progress(min(start + rows, N) * D, N * D)
+        progress(min(block.stop, N) * D, N * D)
     return dX / step
 
 
@@ -176,13 +194,11 @@ def _one_by_one(
     columns: _Columns, moves: _Moves, scheme: Scheme, step: FloatArray, moved: FloatArray, progress: Progress
 ) -> FloatArray:
     """Return dX by evaluating every column's response to the move of every entry."""
-    N, (D, H) = len(moves.p), moved.shape
+    N, D = len(moves.p), len(moved)
     dX = np.empty((N, D))
-    rows = max(1, BLOCK // H)
     for n in range(N):
         row = _Moves(moves.p[n], moves.q[n], moves.r)
-        for start in range(0, D, rows):
-            block = slice(start, start + rows)
+        for block in _blocks(moved):
             t, s = moved[block], step[block]
             dX[n, block] = scheme.estimate(
                 lambda m, row=row, t=t, s=s: (  # type: ignore[misc]  # mypy cannot infer the bound defaults

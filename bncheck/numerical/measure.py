@@ -44,7 +44,7 @@ class Ground:
     local: Callable[[Progress], dict[str, FloatArray]]  # the local engine, every entry
     output: FloatArray  # the piece's own output
     output_bar: FloatArray  # how far from it another right forward pass may come out ...
-    one_pass_bar: FloatArray  # ... and if its variance is E[x^2] - E[x]^2, with kappa^2 for kappa
+    one_pass_bar: Callable[[], FloatArray]  # ... and if its variance is E[x^2] - E[x]^2, with kappa^2 for kappa
     one_pass_noise: float
 
 
@@ -133,7 +133,7 @@ def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]
             local=lambda _: linear_gradients(guarded, piece, scheme, steps, names),
             output=output,
             output_bar=bar,
-            one_pass_bar=bar,
+            one_pass_bar=lambda: bar,
             one_pass_noise=1.0,
         )
     base = BasePoint.of(problem, piece)
@@ -150,7 +150,7 @@ def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]
         local=lambda progress: local_gradients(point, scheme, steps, names, progress),
         output=np.maximum(base.y, 0.0) if piece is NETWORK else base.y,
         output_bar=_rounding_of_batchnorm(base),
-        one_pass_bar=_rounding_of_batchnorm(base, one_pass=True),
+        one_pass_bar=lambda: _rounding_of_batchnorm(base, one_pass=True),
         one_pass_noise=float(1 + base.kappa.max()),
     )
 
@@ -167,8 +167,10 @@ def _rounding_of_batchnorm(base: BasePoint, *, one_pass: bool = False) -> FloatA
     """
     gamma, beta, xhat, kappa = np.abs(base.problem.gamma), np.abs(base.problem.beta), np.abs(base.xhat), base.kappa
     factor = (8 + base.problem.N + base.problem.D) * U
-    bound: FloatArray = factor * (gamma * (1 + kappa) * (1 + xhat) + beta)
-    return bound + factor * gamma * xhat * kappa * (1 + kappa) if one_pass else bound
+    scale = factor * gamma * (1 + kappa)
+    bound: FloatArray = xhat * (scale * (1 + kappa) if one_pass else scale)
+    bound += scale + factor * beta
+    return bound
 
 
 def _by_full(

@@ -101,11 +101,14 @@ class Scheme:
         over the k that the extrapolation leaves, that is St times the product over the
         multiples of z / (1 - z), z = (m tau)^power. Infinite from m tau = 0.9 on.
         """
-        bound = np.ones_like(tau)
+        bound: FloatArray | None = None
         for multiple in self.multiples:
-            z = np.minimum(multiple * tau, LARGEST_TAU) ** self.power
-            bound = bound * (z / (1 - z))
-        return np.where(self.reach * tau < LARGEST_TAU, bound, np.inf)
+            z: FloatArray = np.minimum(multiple * tau, LARGEST_TAU) ** self.power
+            z /= 1 - z
+            bound = z if bound is None else z * bound
+        assert bound is not None
+        within = self.reach * tau < LARGEST_TAU
+        return bound if within.all() else np.where(within, bound, np.inf)
 
 
 @cache

@@ -42,14 +42,10 @@ def automatic_steps(base: BasePoint, scheme: Scheme) -> Steps:
         q = np.where(nearness > 0, np.minimum(nearness, 1.0), 1.0)
         h = q * np.minimum(delta * sigma / base.spread_of_one, wide * sigma)
         x = 1 / (np.abs(W) / h).max(axis=1)
-        deviation = np.abs(X - X.mean(axis=0)).max(axis=0)
-        w = q * np.minimum.reduce(
-            [
-                delta * sigma / X.std(axis=0)[:, None],
-                wide * sigma / deviation[:, None],
-                delta * (base.magnitude + sigma) / np.abs(X).max(axis=0)[:, None],
-            ]
-        )
+        w = delta * sigma / base.spread[:, None]
+        np.minimum(w, wide * sigma / np.abs(base.centred).max(axis=0)[:, None], out=w)
+        np.minimum(w, delta * (base.magnitude + sigma) / np.abs(X).max(axis=0)[:, None], out=w)
+        w *= q
         largest = np.abs(base.xhat).max(axis=0)
         gamma = delta * (np.abs(p.gamma) + np.where(largest > 0, np.abs(p.beta) / largest, 0.0))
         beta = delta * (np.abs(p.gamma) * largest + np.abs(p.beta))
