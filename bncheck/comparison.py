@@ -161,7 +161,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
 def _as_numbers(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, ...]) -> tuple[FloatArray, str]:
     """Return what a target gave as float64, or NaN everywhere and what is the matter with it."""
     if returned.shape == shape and returned.dtype.kind in "fiu":
-        return returned.astype(np.float64), ""
+        return returned.astype(np.float64, copy=False), ""
     if returned.dtype.kind not in "fiu":
         kind = (
             "None" if returned.dtype == object and returned.size == 1 and returned.item(0) is None else returned.dtype
@@ -239,11 +239,16 @@ def _over(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 
 def _largest(values: FloatArray, where: npt.NDArray[np.bool_]) -> float:
     """Return the largest value there, NaN if any is; infinite where there is nothing."""
+    if where.all() and where.size:
+        return float(values.max())
     return float(values[where].max()) if where.any() else math.inf
 
 
 def _largest_at(score: FloatArray, where: npt.NDArray[np.bool_], count: int) -> list[tuple[int, ...]]:
     """Return the indices of the largest scores there, the largest first; a NaN is largest."""
+    if count == 1 and where.any():
+        best = np.where(where, score, -np.inf)
+        return [tuple(int(i) for i in np.unravel_index(int(np.argmax(best)), score.shape))]  # of a NaN, if there is one
     flat = np.flatnonzero(where)
     found = score.ravel()[flat]
     found = np.where(np.isnan(found), np.inf, found)

@@ -16,7 +16,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 # Peak memory of a whole check in float64 arrays of the size of X (or dX), W and h: the arrays
 # themselves, the analytic and the numerical gradient, its bars and what they are computed from.
 # Measured with tracemalloc over lopsided shapes, rounded up (tests/test_problem.py holds it).
-ARRAYS_LIKE_X, ARRAYS_LIKE_W, ARRAYS_LIKE_H = 16, 18, 25
+ARRAYS_LIKE_X, ARRAYS_LIKE_W, ARRAYS_LIKE_H = 15, 17, 20
 
 # What a random problem has where nothing else is asked for.
 USUAL = {"bn_eps": 1e-5, "x_mean": 0.0, "x_std": 1.0}

@@ -51,11 +51,9 @@ def sizes(base: BasePoint, names: Iterable[str]) -> PerParameter:
     of dgamma and dbeta, summed in absolute value. If N = 1 every xhat is exactly 0, and S_gamma
     is what it would be at xhat = 1.
     """
-    m, xhat = np.abs(base.m), np.abs(base.xhat)
-    scale = np.abs(base.problem.gamma) / base.sigma
-    h = scale * (m + m.mean(axis=0) + xhat * (m * xhat).mean(axis=0))
-    gamma = m if base.problem.N == 1 else m * xhat
-    return _through_affine(base, names, h, gamma.sum(axis=0), m.sum(axis=0))
+    N, (m, mx) = base.problem.N, base.sums
+    h = _terms(base, m / N, mx / N, np.abs(base.problem.gamma) / base.sigma)
+    return _through_affine(base, names, h, m if N == 1 else mx, m)
 
 
 def conditioning(base: BasePoint, names: Sequence[str]) -> PerParameter:
@@ -64,15 +62,9 @@ def conditioning(base: BasePoint, names: Sequence[str]) -> PerParameter:
     (4 + n) u kS, with kS the size of the terms times their sensitivity to the rounding of
     h - mu, and n the length of the sums.
     """
-    m, xhat, kappa = np.abs(base.m), np.abs(base.xhat), base.kappa_in_bars
-    N, H = base.m.shape
-    scale = (1 + kappa) * np.abs(base.problem.gamma) / base.sigma
-    h = 1 + xhat
-    h *= (m * h).mean(axis=0)
-    h += m
-    h *= scale
-    gamma = (1 + kappa) * m.sum(axis=0) + (m * xhat).sum(axis=0)
-    sensitive = _through_affine(base, names, h, gamma, m.sum(axis=0))
+    (N, H), (m, mx), kappa = base.m.shape, base.sums, base.kappa_in_bars
+    h = _terms(base, (m + mx) / N, (m + mx) / N, (1 + kappa) * np.abs(base.problem.gamma) / base.sigma)
+    sensitive = _through_affine(base, names, h, (1 + kappa) * m + mx, m)
     terms = {"X": N + H, "W": 2 * N, "b": 2 * N, "gamma": N, "beta": N, "h": N}
     for name, length in terms.items():
         if name in sensitive:
@@ -80,16 +72,25 @@ def conditioning(base: BasePoint, names: Sequence[str]) -> PerParameter:
     return sensitive
 
 
+def _terms(base: BasePoint, shift: FloatArray, slope: FloatArray, scale: FloatArray) -> FloatArray:
+    """Return scale (|m| + shift + slope |xhat|), (N,H)."""
+    terms: FloatArray = base.abs_xhat * slope
+    terms += base.abs_m
+    terms += shift
+    terms *= scale
+    return terms
+
+
 def _through_affine(
     base: BasePoint, names: Iterable[str], h: FloatArray, gamma: FloatArray, beta: FloatArray
 ) -> PerParameter:
     """Carry the sizes of the terms of dh on to dX = dh W^T, dW = X^T dh and db = sum dh."""
     carried: Mapping[str, Callable[[], FloatArray]] = {
-        "X": lambda: h @ np.abs(base.problem.W).T,
-        "W": lambda: np.abs(base.problem.X).T @ h,
+        "X": lambda: h @ base.abs_w.T,
+        "W": lambda: base.abs_x.T @ h,
         "b": lambda: h.sum(axis=0),
-        "gamma": lambda: gamma,
-        "beta": lambda: beta,
+        "gamma": gamma.copy,  # these belong to the base point
+        "beta": beta.copy,
         "h": lambda: h,
     }
     return {name: carried[name]() for name in names}
@@ -104,13 +105,14 @@ def rounding(base: BasePoint, scheme: Scheme, steps: Steps, names: Iterable[str]
     alike, and so do equal units: the norms are over groups of these.
     """
     p, kappa = base.problem, base.kappa_in_bars
-    scale = np.abs(base.m).max() or 1.0  # so that no square leaves float64
-    m = base.m / scale
-    gamma, beta, mx = np.abs(p.gamma), np.abs(p.beta), m * base.xhat
+    scale = base.abs_m.max() or 1.0  # so that no square leaves float64
+    gamma, beta, m = np.abs(p.gamma), np.abs(p.beta), base.abs_m / scale
     rows = _groups(p.X)
-    single = _norm(np.abs(m), rows)
-    walk = kappa * single + _norm(np.abs(mx), rows)
-    whole = kappa * np.abs(m.sum(axis=0)) + np.abs(mx.sum(axis=0))
+    single = _norm(m, rows)
+    m *= base.abs_xhat
+    walk = kappa * single + _norm(m, rows)
+    whole = kappa * np.abs(base.m.sum(axis=0)) + np.abs(np.einsum("nh,nh->h", base.m, base.xhat))
+    whole /= scale
     column = U * (gamma * walk + beta * single + np.sqrt(p.N) / 4 * gamma * whole)
     units = _groups(np.column_stack([p.W.T, p.b, p.gamma, p.beta]))
     loss = {name: _norm(column[:, None], units)[0] if name == "X" else column for name in names}
@@ -141,7 +143,7 @@ def _norm(values: FloatArray, groups: npt.NDArray[np.intp]) -> FloatArray:
         grouped = np.zeros((count, values.shape[1]))
         np.add.at(grouped, groups, values)
         values = grouped
-    norm: FloatArray = np.sqrt((values * values).sum(axis=0))
+    norm: FloatArray = np.sqrt(np.einsum("nh,nh->h", values, values))
     return norm
 
 
@@ -153,9 +155,9 @@ def truncation(base: BasePoint, scheme: Scheme, steps: Steps, size: PerParameter
     not at all. For X the first part is at most S, which is at hand.
     """
     bounds: dict[str, FloatArray] = {name: np.zeros(1) for name in size}
-    sigma, m, W, one = base.sigma, base.m, np.abs(base.problem.W), base.spread_of_one
+    sigma, m, W, one = base.sigma, base.m, base.abs_w, base.spread_of_one
     scale = np.abs(base.problem.gamma) / sigma
-    slope = scale * np.abs((m * base.xhat).sum(axis=0))
+    slope = scale * np.abs(np.einsum("nh,nh->h", m, base.xhat))
     if "h" in bounds:
         terms = scale * np.abs(m - m.mean(axis=0)) + slope * one
         bounds["h"] = _at_most(terms, scheme.truncation(steps["h"] * one / sigma))

@@ -19,13 +19,17 @@ class BasePoint:
     """The forward pass at a problem, column by column."""
 
     problem: Problem  # dout is 0 at guarded outputs
-    h: FloatArray  # (N,H) pre-activation
-    c: FloatArray  # (N,H) h - mu
+    c: FloatArray  # (N,H) h - mu, of the pre-activation h
     xhat: FloatArray  # (N,H) normalised pre-activation
     y: FloatArray  # (N,H) batch-norm output
     m: FloatArray  # (N,H) dout where the output is active, 0 elsewhere: y's weight in the loss
     sigma: FloatArray  # (H,) sqrt(var + eps)
     magnitude: FloatArray  # (H,) the largest of |X||W| + |b| in the column: what h is a sum of
+    centred: FloatArray  # (N,D) X - its mean over the batch: the directions in which entries of W move h
+    spread: FloatArray  # (D,) the standard deviation of X over the batch
+    abs_x: FloatArray  # (N,D) |X|, and so on: the bounds are made of absolute values
+    abs_w: FloatArray
+    abs_xhat: FloatArray
 
     @classmethod
     def of(cls, problem: Problem, piece: Piece = NETWORK) -> "BasePoint":
@@ -33,16 +37,21 @@ class BasePoint:
         output, _ = layers.affine_forward(problem.X, problem.W, problem.b)
         h = output.real
         y, cache = layers.batchnorm_forward(h, problem.gamma, problem.beta, problem.bn_eps)
-        magnitude = (np.abs(problem.X) @ np.abs(problem.W)).max(axis=0) + np.abs(problem.b)
+        abs_x, abs_w = np.abs(problem.X), np.abs(problem.W)
+        centred = problem.X - problem.X.mean(axis=0)
         return cls(
             problem=problem,
-            h=h,
             c=h - h.sum(axis=0) / len(h),
             xhat=cache.xhat.real,
             y=y.real,
             m=np.where(y > 0, problem.dout, 0.0) if piece is NETWORK else problem.dout,
             sigma=cache.sigma.real,
-            magnitude=magnitude,
+            magnitude=(abs_x @ abs_w).max(axis=0) + np.abs(problem.b),
+            centred=centred,
+            spread=np.sqrt(np.einsum("nd,nd->d", centred, centred) / problem.N),
+            abs_x=abs_x,
+            abs_w=abs_w,
+            abs_xhat=np.abs(cache.xhat.real),
         )
 
     def guarded(self, near: npt.NDArray[np.bool_]) -> "BasePoint":
@@ -61,16 +70,14 @@ class BasePoint:
         return np.zeros_like(self.sigma) if self.problem.N == 1 else self.kappa
 
     @cached_property
-    def centred(self) -> FloatArray:
-        """X - its mean over the batch, (N,D): the directions in which entries of W move h."""
-        centred: FloatArray = self.problem.X - self.problem.X.mean(axis=0)
-        return centred
+    def abs_m(self) -> FloatArray:
+        """|m|, (N,H)."""
+        return np.abs(self.m)
 
     @cached_property
-    def spread(self) -> FloatArray:
-        """The standard deviation of X over the batch, (D,)."""
-        spread: FloatArray = np.sqrt(np.einsum("nd,nd->d", self.centred, self.centred) / self.problem.N)
-        return spread
+    def sums(self) -> tuple[FloatArray, FloatArray]:
+        """The sums of |m| and of |m xhat| over the batch, (H,) each."""
+        return self.abs_m.sum(axis=0), np.einsum("nh,nh->h", self.abs_m, self.abs_xhat)
 
     @cached_property
     def along(self) -> FloatArray:

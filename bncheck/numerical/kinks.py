@@ -24,7 +24,7 @@ def within_reach(base: BasePoint, scheme: Scheme, steps: Steps) -> npt.NDArray[n
     complex t as well.
     """
     gamma, beta = np.abs(base.problem.gamma), np.abs(base.problem.beta)
-    xhat, largest = np.abs(base.xhat), scheme.reach
+    xhat, largest = base.abs_xhat, scheme.reach
     s = {name: largest * np.abs(step) for name, step in steps.items()}
     reach = np.maximum(s["gamma"] * xhat, s["beta"])
     np.maximum(reach, _reach_of_rows(base, s["X"], s["h"], xhat), out=reach)
@@ -40,7 +40,7 @@ def within_reach(base: BasePoint, scheme: Scheme, steps: Steps) -> npt.NDArray[n
 def _reach_of_rows(base: BasePoint, x: FloatArray, h: FloatArray, xhat: FloatArray) -> FloatArray:
     """Return how far y moves when one row of h does, by an entry of h itself or of X."""
     p = base.problem
-    t = np.maximum(h, (np.abs(p.W) * x[:, None]).max(axis=0))
+    t = np.maximum(h, (base.abs_w * x[:, None]).max(axis=0))
     return _reach(base, xhat, t * base.spread_of_one / base.sigma, t * (1 - 1 / p.N))
 
 
@@ -55,7 +55,7 @@ def _reach_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> Float
     w = np.broadcast_to(w, base.problem.W.shape)
     deviation, spread = np.abs(base.centred), base.spread
     moved = np.full_like(xhat, np.inf)
-    for scale in (np.ones_like(spread), spread, deviation.max(axis=0), np.abs(base.problem.X).max(axis=0)):
+    for scale in (np.ones_like(spread), spread, deviation.max(axis=0), base.abs_x.max(axis=0)):
         f = np.where(scale > 0, scale, 1.0)
         np.minimum(moved, (deviation / f).max(axis=1)[:, None] * (w * f[:, None]).max(axis=0), out=moved)
     return _reach(base, xhat, (w * spread[:, None]).max(axis=0) / base.sigma, moved)

@@ -83,6 +83,7 @@ def measure(
             ground = replace(ground, bars=_bars_of_another(ground, found))
     else:
         values = ground.local(progress)
+        ground = replace(ground, local=lambda _: values)  # what it worked with is large
         evaluated = {name: _everything(value) for name, value in values.items()}
         asked = {name: value.size for name, value in values.items()}
         audit = _audit(ground, values, method.audit, rng) if method.audit else None
@@ -150,7 +151,7 @@ def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]
         local=lambda progress: local_gradients(point, scheme, steps, names, progress),
         output=np.maximum(base.y, 0.0) if piece is NETWORK else base.y,
         output_bar=_rounding_of_batchnorm(base),
-        one_pass_bar=lambda: _rounding_of_batchnorm(base, one_pass=True),
+        one_pass_bar=lambda: _rounding_of_batchnorm(BasePoint.of(problem, piece), one_pass=True),
         one_pass_noise=float(1 + base.kappa.max()),
     )
 
@@ -165,7 +166,7 @@ def _rounding_of_batchnorm(base: BasePoint, *, one_pass: bool = False) -> FloatA
 
     A variance E[x^2] - E[x]^2 errs by kappa^2 u of itself, and moves xhat by half of that.
     """
-    gamma, beta, xhat, kappa = np.abs(base.problem.gamma), np.abs(base.problem.beta), np.abs(base.xhat), base.kappa
+    gamma, beta, xhat, kappa = np.abs(base.problem.gamma), np.abs(base.problem.beta), base.abs_xhat, base.kappa
     factor = (8 + base.problem.N + base.problem.D) * U
     scale = factor * gamma * (1 + kappa)
     bound: FloatArray = xhat * (scale * (1 + kappa) if one_pass else scale)

@@ -30,7 +30,7 @@ def automatic_steps(base: BasePoint, scheme: Scheme) -> Steps:
     delta = (u (1 + kappa))^(1/(p+1)) of sigma (Dennis & Schnabel 1983, section 5.4), where kappa
     is the cancellation in h - mu. A step is absolute, in the units of what it moves.
     """
-    p, sigma, X, W = base.problem, base.sigma, base.problem.X, base.problem.W
+    p, sigma = base.problem, base.sigma
     if scheme.quotient is Quotient.COMPLEX:
         delta = np.full_like(sigma, COMPLEX_STEP)
     else:
@@ -41,12 +41,12 @@ def automatic_steps(base: BasePoint, scheme: Scheme) -> Steps:
         nearness = np.abs(base.y).mean(axis=0) / np.abs(p.gamma)
         q = np.where(nearness > 0, np.minimum(nearness, 1.0), 1.0)
         h = q * np.minimum(delta * sigma / base.spread_of_one, wide * sigma)
-        x = 1 / (np.abs(W) / h).max(axis=1)
+        x = 1 / (base.abs_w / h).max(axis=1)
         w = delta * sigma / base.spread[:, None]
         np.minimum(w, wide * sigma / np.abs(base.centred).max(axis=0)[:, None], out=w)
-        np.minimum(w, delta * (base.magnitude + sigma) / np.abs(X).max(axis=0)[:, None], out=w)
+        np.minimum(w, delta * (base.magnitude + sigma) / base.abs_x.max(axis=0)[:, None], out=w)
         w *= q
-        largest = np.abs(base.xhat).max(axis=0)
+        largest = base.abs_xhat.max(axis=0)
         gamma = delta * (np.abs(p.gamma) + np.where(largest > 0, np.abs(p.beta) / largest, 0.0))
         beta = delta * (np.abs(p.gamma) * largest + np.abs(p.beta))
     steps = {"X": x, "W": w, "b": h, "gamma": gamma, "beta": beta, "h": h}
