@@ -4,12 +4,17 @@ A numerical derivative is a measurement with an error bar; every entry of every 
 checked, ReLU's kink is guarded, and a verdict says pass, fail or inconclusive.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bncheck.check import InterruptedCheck, check
 from bncheck.errors import BncheckError, InvalidInput, TargetError
 from bncheck.problem import Problem, random_problem
 from bncheck.results import CheckResult, GradientResult, Verdict
-from bncheck.sweep import sweep
-from bncheck.testing import assert_gradients
+
+if TYPE_CHECKING:
+    from bncheck.grid import sweep
+    from bncheck.testing import assert_gradients
 
 __version__ = "0.1.0"
 
@@ -27,3 +32,17 @@ __all__ = [
     "random_problem",
     "sweep",
 ]
+
+# Imported where they are first used: a single check needs neither.
+_LATER = {"sweep": "bncheck.grid", "assert_gradients": "bncheck.testing"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.comparison import compare, compare_forward, recognised_eps
-from bncheck.diagnosis import departure_of, diagnose, diagnose_conduct
 from bncheck.errors import InvalidInput, TargetError
-from bncheck.isolated import Interrupted, check_apart
 from bncheck.method import Method, gradients_named
 from bncheck.numerical.measure import LEAST_AUDIT, measure
 from bncheck.numerical.schemes import scheme_named
@@ -34,7 +32,6 @@ from bncheck.results import (
     Smallest,
     Verdict,
 )
-from bncheck.shrink import shrunk
 from bncheck.targets import BUILT_IN, Target, resolve
 from bncheck.targets.loading import expanded
 
@@ -149,6 +146,8 @@ def check(
     if target in BUILT_IN:
         return check_code(problem, resolve(target), target, method, extras._replace(probes=False), progress)
     expanded(target)  # a file that is not there is refused before a process is made
+    from bncheck.isolated import Interrupted, check_apart  # noqa: PLC0415 - the reference needs no process
+
     try:
         return check_apart(target, problem, (method, extras), timeout, progress)
     except Interrupted as interrupted:
@@ -175,7 +174,7 @@ def check_code(
     result = replace(result, probes=tuple(p for p, _ in tried), interrupted=interrupted, seconds=seconds)
     if interrupted:
         raise InterruptedCheck(result)
-    if not extras.explain:
+    if not extras.explain or (result.verdict is not Verdict.FAIL and not result.remarks):
         return result
     try:
         return _explained(result, seen, [cases for _, cases in tried], problem, code, command, extras.shrink)
@@ -249,6 +248,8 @@ def _explained(
     shrink: bool,
 ) -> CheckResult:
     """Say what is wrong, where it departs from the right pass, and how small a problem shows it."""
+    from bncheck.diagnosis import departure_of, diagnose, diagnose_conduct  # noqa: PLC0415 - a pass needs none
+
     conduct = diagnose_conduct(result.remarks)
     groups = {_function_of(c): [c] for c in seen.cases}
     for case in (case for cases in probed for case in cases):
@@ -295,6 +296,9 @@ def _once(told: list[tuple[Diagnosis, list[Case]]]) -> list[tuple[Diagnosis, lis
 
 def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, method: Method) -> Problem | None:
     """Return the smallest problem found on which the same function still fails in the same way, if one is smaller."""
+    from bncheck.diagnosis import diagnose  # noqa: PLC0415 - likewise
+    from bncheck.shrink import shrunk  # noqa: PLC0415 - likewise
+
     method, finite = replace(method, audit=0), _finite(failing)
     stage = _stage(failing, first)
 
@@ -315,6 +319,8 @@ def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, met
 
 def _stage(case: Case, d: Diagnosis) -> str:
     """Return where a case departs, without the numbers of rows and columns or the value of a factor."""
+    from bncheck.diagnosis import departure_of  # noqa: PLC0415 - likewise
+
     return re.split(r"[,(]", departure_of(case, d.code).stage)[0]
 
 

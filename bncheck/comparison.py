@@ -272,4 +272,5 @@ def _value_resolution(tolerance: FloatArray, n: FloatArray, done: npt.NDArray[np
 
 def _indices(where: npt.NDArray[np.bool_], axis: int) -> tuple[int, ...]:
     """Return the indices along an axis at which anything is true."""
-    return tuple(int(i) for i in np.unique(np.nonzero(where)[axis]))
+    others = tuple(a for a in range(where.ndim) if a != axis)
+    return tuple(int(i) for i in np.flatnonzero(where.any(axis=others)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bncheck.errors import InvalidInput
-from bncheck.sweep import SCHEMA, Row
+from bncheck.grid import SCHEMA, Row
 
 
 def rows_of(path: Path) -> Iterator[Row]:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bncheck.grid import AXES, Row
 from bncheck.results import Verdict
-from bncheck.sweep import AXES, Row
 
 # An axis of more values is not told value by value, and a sweep of more rows not cell by cell.
 MOST_VALUES, MOST_ROWS = 64, 400

@@ -16,7 +16,8 @@ from bncheck.selftest import smoke
 
 from .test_readme import README, blocks
 
-COMMANDS = sorted(main.commands.items())
+CONTEXT = click.Context(main)
+COMMANDS = [(name, command) for name in main.list_commands(CONTEXT) if (command := main.get_command(CONTEXT, name))]
 OPTIONS = [
     (name, parameter)
     for name, command in COMMANDS
@@ -52,7 +53,7 @@ def test_a_command_says_in_the_imperative_what_it_does(name: str, command: click
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS, ids=IDS)
 def test_an_option_says_what_it_does_and_its_default(name: str, option: click.Option) -> None:
-    context = click.Context(main.commands[name], info_name=name, show_default=True)
+    context = click.Context(dict(COMMANDS)[name], info_name=name, show_default=True)
     record = option.get_help_record(context)
     assert record is not None
     assert re.search(r"\[default: .+\]$", record[1]), record

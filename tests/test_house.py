@@ -18,7 +18,7 @@ FLOORS = (
     ("numerical", "targets", "comparison", "derivation"),
     ("mistakes", "diagnosis", "shrink"),
     ("check", "isolated", "worker"),
-    ("selftest", "sweep", "sweep_file", "tally"),
+    ("selftest", "grid", "sweep_file", "tally"),
     ("render",),
     ("cli", "testing"),
 )
@@ -40,9 +40,9 @@ ARROWS = {
     ("diagnosis", "mistakes"),
     ("check", "isolated"),
     ("worker", "check"),
-    ("sweep_file", "sweep"),
-    ("tally", "sweep"),
-    ("selftest", "sweep"),
+    ("sweep_file", "grid"),
+    ("tally", "grid"),
+    ("selftest", "grid"),
 }
 # Where third-party packages other than numpy may be imported.
 ALLOWED = {"click": {"cli"}, "rich": {"cli", "render"}, "numpy": None}

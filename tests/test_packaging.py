@@ -11,6 +11,7 @@ from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -92,7 +93,8 @@ def test_the_readme_s_workflow_and_hook_name_what_there_is() -> None:
     assert [offered["id"] for offered in loaded(".pre-commit-hooks.yaml")] == [h["id"] for h in hook["hooks"]]
     assert place[2] == hook["rev"] == f"v{bncheck.__version__}"
     words = shlex.split(f"run {action['with']['options']}")
-    command = main.commands["run"]
+    command = main.get_command(click.Context(main), "run")
+    assert command is not None
     assert command.make_context("run", words[1:]).params["N"] == 64
 
 
@@ -137,6 +139,6 @@ def test_the_hook_is_a_command_of_ours() -> None:
     (hook,) = loaded(".pre-commit-hooks.yaml")
     program, command = hook["entry"].split()
     assert program in PROJECT["scripts"]
-    assert command in main.commands
+    assert command in main.list_commands(click.Context(main))
     assert re.search(hook["files"], "course/layers.py")
     assert not re.search(hook["files"], "course/test_layers.py")

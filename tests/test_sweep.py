@@ -24,9 +24,9 @@ import bncheck
 from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli import main
 from bncheck.cli.parameters import SIZE, STEP, Values
+from bncheck.grid import Found, Grid, Point, Row, observed_orders, run_grid
 from bncheck.method import Method
 from bncheck.render.sweep_report import SweepReport
-from bncheck.sweep import Found, Grid, Point, Row, observed_orders, run_grid
 from bncheck.sweep_file import SweepFile, rows_of
 from bncheck.tally import Tally
 
@@ -227,7 +227,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing() -> None:
 DYING = """
 import os, time
 from bncheck import Verdict
-from bncheck.sweep import Row
+from bncheck.grid import Row
 
 def run_point(grid, point):
     if point.seed in (3, 17):
@@ -243,7 +243,7 @@ def test_a_check_that_kills_its_worker_each_time_is_given_up_and_the_others_are_
     (tmp_path / "dying_points.py").write_text(DYING, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     dying = importlib.import_module("dying_points")
-    monkeypatch.setattr(sys.modules["bncheck.sweep"], "run_point", dying.run_point)
+    monkeypatch.setattr(sys.modules["bncheck.grid"], "run_point", dying.run_point)
     rows = list(run_grid(grid(seed=tuple(range(40))), jobs=2))
     assert {row.point.seed for row in rows if row.verdict is None} == {3, 17}
     assert len(rows) == 40

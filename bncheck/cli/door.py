@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -16,20 +17,37 @@ import click
 
 import bncheck
 from bncheck.cli import streams
-from bncheck.cli.derive import derive
 from bncheck.cli.exits import ExitCode
-from bncheck.cli.explain import explain
-from bncheck.cli.run import run
-from bncheck.cli.selftest import selftest, smoke
-from bncheck.cli.sweep import report, sweep
-from bncheck.cli.template import template
 from bncheck.errors import BncheckError
+
+# The commands, and the module that each is in: imported when it is asked for.
+COMMANDS = {
+    "run": "run",
+    "sweep": "sweep",
+    "report": "sweep",
+    "smoke": "selftest",
+    "selftest": "selftest",
+    "derive": "derive",
+    "explain": "explain",
+    "template": "template",
+}
 
 AMBIGUOUS_EPS = "--eps could mean either: --bn-eps is batch norm's constant, --step the finite-difference step"
 
 
 class Door(click.Group):
     """A click group that says what went wrong in one line, and exits by ``ExitCode``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"bncheck.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        return command
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line; click's own ending would exit 1 for what is no wrong gradient."""
@@ -128,7 +146,3 @@ def _with_option_names(sentence: str) -> str:
 @click.version_option(bncheck.__version__, message="%(prog)s %(version)s")
 def main() -> None:
     """Every command is a file beside this one."""
-
-
-for command in (run, sweep, report, smoke, selftest, derive, explain, template):
-    main.add_command(command)

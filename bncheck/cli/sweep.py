@@ -16,11 +16,11 @@ from bncheck.cli.exits import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
 from bncheck.cli.sections import SectionedCommand, SectionOption
+from bncheck.grid import Grid, Point, Row, observed_orders, run_grid
 from bncheck.method import ENGINES, GRADIENTS, Method, gradients_named
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.render.sweep_report import SweepReport
 from bncheck.results import Verdict
-from bncheck.sweep import Grid, Point, Row, observed_orders, run_grid
 from bncheck.sweep_file import SweepFile, rows_of
 from bncheck.tally import Tally
 from bncheck.targets.loading import expanded

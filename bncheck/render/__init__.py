@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from rich.console import Group, RenderableType
 
-from bncheck.render import github, junit, pages
 from bncheck.render.report import Report
 
 
@@ -29,12 +29,13 @@ def as_json(reports: Sequence[Report], several: bool) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
+def _by(module: str, function: str) -> Callable[[Sequence[Report], bool], str]:
+    """Return what shows all reports together, from a module that is imported when it is needed."""
+    return lambda reports, _: str(getattr(import_module(f"bncheck.render.{module}"), function)(reports))
+
+
 def _each(show: Callable[[Report], str]) -> Callable[[Sequence[Report], bool], str]:
     return lambda reports, _: "".join(map(show, reports))
-
-
-def _all(show: Callable[[Sequence[Report]], str]) -> Callable[[Sequence[Report], bool], str]:
-    return lambda reports, _: show(reports)
 
 
 # By the name that --format takes.
@@ -42,10 +43,10 @@ FORMATS: Mapping[str, Format] = {
     "table": Format(lambda reports, _: Group(*reports)),
     "json": Format(as_json, ".json", whole=True, every_check=True),
     "markdown": Format(_each(lambda report: f"{report.markdown()}\n"), ".md"),
-    "junit": Format(_all(junit.junit), ".xml", whole=True, every_check=True),
-    "github": Format(_all(github.github), every_check=True),
+    "junit": Format(_by("junit", "junit"), ".xml", whole=True, every_check=True),
+    "github": Format(_by("github", "github"), every_check=True),
     "latex": Format(_each(lambda report: report.latex()), ".tex"),
-    "html": Format(_all(pages.html), ".html", printed=False),
-    "svg": Format(_all(pages.svg), ".svg", printed=False),
-    "txt": Format(_all(pages.text), ".txt", printed=False),
+    "html": Format(_by("pages", "html"), ".html", printed=False),
+    "svg": Format(_by("pages", "svg"), ".svg", printed=False),
+    "txt": Format(_by("pages", "text"), ".txt", printed=False),
 }

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-from bncheck.render.markdown import from_blocks
 from bncheck.render.page import WIDTH, Page
 from bncheck.results import Source, Verdict
 
@@ -83,6 +82,8 @@ class Report:
 
     def markdown(self) -> str:
         """Return it for notes and summaries."""
+        from bncheck.render.markdown import from_blocks  # noqa: PLC0415 - most reports are only printed
+
         return (
             f"## {' '.join(self.headline.split())}\n\n{from_blocks(self.blocks(Page(ascii_only=False, width=WIDTH)))}"
         )

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.comparison import BLUNT
+from bncheck.grid import AXES, SCHEMA, Point, Row
 from bncheck.render.page import STYLES, WORDS, Page, two_columns
 from bncheck.render.report import Finding, Outcome, Report, Suite
 from bncheck.render.words import broken
 from bncheck.results import Verdict
-from bncheck.sweep import AXES, SCHEMA, Point, Row
 from bncheck.tally import MOST_VALUES, Cell, Tally
 
 # A bar has a cell for each correct digit; float64 has 16.
