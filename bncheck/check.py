@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,17 +23,18 @@ from bncheck.results import (
     Audit,
     Case,
     CheckResult,
-    Diagnosis,
     GradientResult,
     Kinks,
     Measurement,
     ProbeResult,
     Remark,
-    Smallest,
     Verdict,
 )
 from bncheck.targets import BUILT_IN, Target, resolve
 from bncheck.targets.loading import expanded
+
+if TYPE_CHECKING:  # what a pass has none of
+    from bncheck.findings import Diagnosis
 
 # Seconds; a week.
 LONGEST_TIMEOUT = 604_800.0
@@ -249,6 +250,7 @@ def _explained(
 ) -> CheckResult:
     """Say what is wrong, where it departs from the right pass, and how small a problem shows it."""
     from bncheck.diagnosis import departure_of, diagnose, diagnose_conduct  # noqa: PLC0415 - a pass needs none
+    from bncheck.findings import Smallest  # noqa: PLC0415 - likewise
 
     conduct = diagnose_conduct(result.remarks)
     groups = {_function_of(c): [c] for c in seen.cases}
@@ -276,7 +278,7 @@ def _explained(
     return replace(result, smallest=Smallest(small.N, small.D, small.H, small.seed, again))
 
 
-def _once(told: list[tuple[Diagnosis, list[Case]]]) -> list[tuple[Diagnosis, list[Case]]]:
+def _once(told: "list[tuple[Diagnosis, list[Case]]]") -> "list[tuple[Diagnosis, list[Case]]]":
     """Tell what several functions share once, and of what is made of wrong functions no more than that."""
     once: list[tuple[Diagnosis, list[Case]]] = []
     for d, cases in told:
@@ -294,7 +296,7 @@ def _once(told: list[tuple[Diagnosis, list[Case]]]) -> list[tuple[Diagnosis, lis
     return once
 
 
-def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, method: Method) -> Problem | None:
+def _smallest(start: Problem, failing: Case, first: "Diagnosis", code: Target, method: Method) -> Problem | None:
     """Return the smallest problem found on which the same function still fails in the same way, if one is smaller."""
     from bncheck.diagnosis import diagnose  # noqa: PLC0415 - likewise
     from bncheck.shrink import shrunk  # noqa: PLC0415 - likewise
@@ -317,7 +319,7 @@ def _smallest(start: Problem, failing: Case, first: Diagnosis, code: Target, met
     return shrunk(fails, start)
 
 
-def _stage(case: Case, d: Diagnosis) -> str:
+def _stage(case: Case, d: "Diagnosis") -> str:
     """Return where a case departs, without the numbers of rows and columns or the value of a factor."""
     from bncheck.diagnosis import departure_of  # noqa: PLC0415 - likewise
 

@@ -1,7 +1,6 @@
 """What is said of a wrong gradient: the right name where there is one, and nothing untrue where there is none."""
 
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +13,11 @@ from click.testing import CliRunner
 from bncheck import CheckResult, InterruptedCheck, Problem, Verdict, check, network, random_problem
 from bncheck.cli import main
 from bncheck.diagnosis.describing import ELSEWISE
+from bncheck.findings import Terms
 from bncheck.layers import Array
 from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake, mistake_named
 from bncheck.mistakes.planted import Planted, planted_in_layers
 from bncheck.mistakes.workings import Workings
-from bncheck.results import Terms
 from bncheck.shrink import shrunk
 
 from .test_check import Gradients
@@ -678,7 +677,7 @@ def test_ctrl_c_while_a_failure_is_explained_keeps_the_verdict_and_is_not_swallo
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["bncheck.check"], "diagnose", interrupted)
+    monkeypatch.setattr("bncheck.diagnosis.diagnose", interrupted)
     with pytest.raises(InterruptedCheck) as caught:
         check(random_problem(9, 6, 5), Planted(mistake_named("BN204")))
     assert caught.value.result.gradients["dh"].verdict is Verdict.FAIL

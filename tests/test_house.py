@@ -14,7 +14,7 @@ HOUSE = Path(bncheck.__file__).parent
 # From the ground up; a name stands for a module or a package.
 FLOORS = (
     ("errors", "progress"),
-    ("layers", "network", "problem", "pieces", "method", "results"),
+    ("layers", "network", "problem", "pieces", "method", "results", "findings"),
     ("numerical", "targets", "comparison", "derivation"),
     ("mistakes", "diagnosis", "shrink"),
     ("check", "isolated", "worker"),
@@ -32,6 +32,7 @@ ARROWS = {
     ("method", "pieces"),
     ("method", "problem"),
     ("results", "method"),
+    ("results", "findings"),
     ("results", "pieces"),
     ("results", "problem"),
     ("derivation", "numerical"),

@@ -1,7 +1,6 @@
 """``bncheck derive``: the derivation, equation by equation, each checked."""
 
 from functools import partial
-from pathlib import Path
 
 import click
 
@@ -33,7 +32,7 @@ problem_option = partial(click.option, cls=SectionOption, section="Problem")
 @problem_option("--bn-eps", type=REAL, default=1e-5, help="Batch norm's constant, inside the square root.")
 @output_options(*JUDGED, "latex")
 def derive(
-    equation: str | None, N: int, D: int, H: int, seed: int, bn_eps: float, format_: str, save: tuple[Path, ...]
+    equation: str | None, N: int, D: int, H: int, seed: int, bn_eps: float, format_: str, save: tuple[str, ...]
 ) -> ExitCode:
     """Show the derivation of the backward pass, every equation checked by finite differences.
 

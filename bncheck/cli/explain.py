@@ -1,7 +1,5 @@
 """``bncheck explain``: the catalogue of mistakes, and one in full."""
 
-from pathlib import Path
-
 import click
 
 from bncheck.cli.output import Output, output_options
@@ -20,7 +18,7 @@ from bncheck.render.catalogue import Catalogue
 )
 @click.argument("codes", metavar="[CODE]...", nargs=-1)
 @output_options("table", "json", "markdown")
-def explain(codes: tuple[str, ...], format_: str, save: tuple[Path, ...]) -> None:
+def explain(codes: tuple[str, ...], format_: str, save: tuple[str, ...]) -> None:
     """List the mistakes that bncheck knows by name, or explain some.
 
     CODE is a code such as BN204, or a name such as variance-path-dropped.

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +10,7 @@ import click
 from bncheck.cli import streams
 from bncheck.cli.sections import SectionOption
 from bncheck.errors import InvalidInput
-from bncheck.render import FORMATS
+from bncheck.render import FORMATS, Format
 from bncheck.render.report import Report
 
 if TYPE_CHECKING:
@@ -34,13 +33,12 @@ class SaveFile(PathType):
     def __init__(self, formats: Sequence[str]) -> None:
         self.suffixes = [FORMATS[name].suffix for name in (*SAVED, *formats) if FORMATS[name].suffix]
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the path, or refuse an ending that stands for no format."""
-        path = Path(value)
-        if path.suffix.lower() not in self.suffixes:
+        if _suffix(value) not in self.suffixes:
             known = f"{', '.join(self.suffixes[:-1])} or {self.suffixes[-1]}"
-            self.fail(f"{str(value)!r} does not say a format; end it in {known}", param, ctx)
-        return path
+            self.fail(f"{value!r} does not say a format; end it in {known}", param, ctx)
+        return str(value)
 
 
 def output_options(*formats: str, streamed: str = "") -> Callable[[Command], Command]:
@@ -74,19 +72,20 @@ class Output:
         A file cannot be written.
     """
 
-    def __init__(self, format_: str, save: Sequence[Path], *, several: bool = False, brief: bool = False) -> None:
+    def __init__(self, format_: str, save: Sequence[str], *, several: bool = False, brief: bool = False) -> None:
         self._format, self._several = FORMATS.get(format_), several
         self._brief = brief and format_ == "table"
         self._kept: list[Report] = []
-        self._save: list[tuple[Path, bool, IO[str]]] = []
+        self._save: list[tuple[str, bool, IO[str]]] = []
         for path in save:
+            existed = os.path.exists(path)
             try:
-                self._save.append((path, path.exists(), path.open("a", encoding="utf-8")))
+                file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
+                self._save.append((path, existed, file))
             except OSError as error:
                 self._leave()
                 raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
-        page = os.environ.get("GITHUB_STEP_SUMMARY") if format_ == "github" else None
-        self._page = Path(page) if page else None
+        self._page = os.environ.get("GITHUB_STEP_SUMMARY", "") if format_ == "github" else ""
 
     @property
     def every_check(self) -> bool:
@@ -104,7 +103,7 @@ class Output:
             streams.write(self._format.show([report], self._several))
         if self._save or (self._format is not None and self._format.whole):
             self._kept.append(report)
-        if self._page is not None:
+        if self._page:
             self._append(report.markdown())
 
     def __enter__(self) -> "Output":
@@ -121,13 +120,13 @@ class Output:
         if refused:
             raise InvalidInput("; ".join(refused))
 
-    def _saved(self, path: Path, file: IO[str]) -> str:
+    def _saved(self, path: str, file: IO[str]) -> str:
         """Write a file, and return what went wrong, if anything did."""
         try:
             with file:
-                if path.is_file():  # and no pipe or device
+                if os.path.isfile(path):  # and no pipe or device
                     file.truncate(0)
-                file.write(_format_of(path).show(self._kept, self._several))
+                file.write(str(_format_of(path).show(self._kept, self._several)))
         except OSError as error:
             return f"cannot write {path}: {error.strerror}"
         return ""
@@ -137,18 +136,21 @@ class Output:
         for path, existed, file in self._save:
             file.close()
             if not existed:
-                path.unlink(missing_ok=True)
+                os.remove(path)
 
     def _append(self, markdown: str) -> None:
         """Add to the page of the job; that it cannot be is told, and changes no verdict."""
-        assert self._page is not None
         try:
-            with self._page.open("a", encoding="utf-8") as page:
+            with open(self._page, "a", encoding="utf-8") as page:
                 page.write(f"{markdown}\n")
         except OSError as error:
             click.echo(f"GITHUB_STEP_SUMMARY {self._page} cannot be written: {error.strerror}", err=True)
-            self._page = None
+            self._page = ""
 
 
-def _format_of(path: Path) -> Any:
-    return next(format_ for format_ in FORMATS.values() if format_.suffix == path.suffix.lower())
+def _format_of(path: str) -> Format:
+    return next(format_ for format_ in FORMATS.values() if format_.suffix == _suffix(path))
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()

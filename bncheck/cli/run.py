@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
@@ -93,7 +92,7 @@ def run(
     x_std: float,
     no_probes: bool,
     format_: str,
-    save: tuple[Path, ...],
+    save: tuple[str, ...],
     **method: Any,
 ) -> ExitCode:
     """Check a target's backward pass on a random problem.

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
@@ -26,7 +25,7 @@ SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
 @output_options(*JUDGED)
-def smoke(targets: tuple[str, ...], format_: str, save: tuple[Path, ...]) -> ExitCode:
+def smoke(targets: tuple[str, ...], format_: str, save: tuple[str, ...]) -> ExitCode:
     """Check your code in CI, in seconds: one line on success, the full story otherwise.
 
     Each TARGET, as for run, is checked on small problems. Without any, bncheck itself is: the
@@ -53,7 +52,7 @@ def smoke(targets: tuple[str, ...], format_: str, save: tuple[Path, ...]) -> Exi
 @click.option("--problems", type=SIZE, default=2, help="Random problems that each mistake is planted in.")
 @click.option("--jobs", type=SIZE, default=os.cpu_count() or 1, show_default="one per core", help="Processes.")
 @output_options(*JUDGED)
-def selftest(problems: int, jobs: int, format_: str, save: tuple[Path, ...]) -> ExitCode:
+def selftest(problems: int, jobs: int, format_: str, save: tuple[str, ...]) -> ExitCode:
     """Prove that bncheck can be relied on: mistakes are caught, right code passes.
 
     Every mistake of the catalogue is planted in random problems and must be caught; right code

@@ -71,7 +71,7 @@ def sweep(
     out: Path | None,
     resume: bool,
     format_: str,
-    save: tuple[Path, ...],
+    save: tuple[str, ...],
     **given: Any,
 ) -> ExitCode:
     """Check targets over lists and ranges of shapes, epsilons, steps, schemes and seeds.
@@ -131,7 +131,7 @@ def sweep(
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @output_options(*JUDGED)
-def report(files: tuple[Path, ...], format_: str, save: tuple[Path, ...]) -> ExitCode:
+def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...]) -> ExitCode:
     """Show the tables of a sweep's files again, many together; a check that is in two counts once.
 
     A row is a line of JSON; pandas reads it with: pandas.read_json("rows.jsonl", lines=True)

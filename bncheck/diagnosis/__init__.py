@@ -9,8 +9,9 @@ from bncheck.diagnosis.departure import departure_of
 from bncheck.diagnosis.describing import described, said_of, terms_of, weights_of
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
 from bncheck.diagnosis.naming import Named, named
+from bncheck.findings import Diagnosis
 from bncheck.mistakes import CATALOGUE, CONDUCT
-from bncheck.results import Case, Diagnosis, Remark
+from bncheck.results import Case, Remark
 
 __all__ = ["departure_of", "diagnose", "diagnose_conduct"]
 

@@ -8,10 +8,11 @@ import numpy as np
 from bncheck.comparison import coarseness
 from bncheck.diagnosis.describing import EXACT, like_rounding, terms_of, where_of
 from bncheck.diagnosis.evidence import Evidence
+from bncheck.findings import Departure, Identity
 from bncheck.mistakes.workings import Workings
 from bncheck.numerical.basepoint import U
 from bncheck.problem import FloatArray
-from bncheck.results import Case, Departure, Identity
+from bncheck.results import Case
 
 # The steps at which the Taylor remainder is taken: below, rounding is all of it.
 TAYLOR_STEPS = tuple(2.0**-k for k in range(12, 21))

@@ -7,10 +7,11 @@ import numpy as np
 
 from bncheck.comparison import coarseness
 from bncheck.diagnosis.evidence import OUTPUT, ROUNDINGS, Evidence, norm
+from bncheck.findings import Terms
 from bncheck.mistakes.workings import Workings
 from bncheck.numerical.basepoint import U
 from bncheck.problem import FloatArray
-from bncheck.results import BoolArray, Case, Terms
+from bncheck.results import BoolArray, Case
 
 # What is left of an array may be this share of it where a fit is called exact, and in a coarser
 # type that many of its roundings, up to a share that would let other numbers pass.

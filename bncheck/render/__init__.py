@@ -1,6 +1,5 @@
 """One registry of formats, which serves every command: reports in, something to show out. Nothing here prints."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,6 +23,8 @@ class Format:
 
 def as_json(reports: Sequence[Report], several: bool) -> str:
     """Return the document of a report; of several an array of them."""
+    import json  # noqa: PLC0415 - most reports are tables
+
     documents: list[Any] = [data for report in reports if (data := report.data()) is not None]
     content = documents if several else documents[0] if documents else None
     return json.dumps(content, indent=2, allow_nan=False) + "\n"

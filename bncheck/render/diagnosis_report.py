@@ -1,13 +1,17 @@
 """What is wrong, as a report tells it: the mistake's name, the evidence for it, and what to type next."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from bncheck.render.page import Page
-from bncheck.results import CheckResult, Diagnosis, Remark, Terms, Verdict
+from bncheck.results import CheckResult, Remark, Verdict
+
+if TYPE_CHECKING:  # what a pass has none of
+    from bncheck.findings import Diagnosis, Terms
 
 
 def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
@@ -24,7 +28,7 @@ def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, Renderable
             yield "", _terms(page, d.gradient or "", d.terms)
 
 
-def _sentences(d: Diagnosis, whose: str) -> Iterator[tuple[str, str]]:
+def _sentences(d: "Diagnosis", whose: str) -> Iterator[tuple[str, str]]:
     if d.code is None:
         if d.description:
             yield "", f"{d.gradient}{whose}: {'; '.join(d.description)}."
@@ -48,7 +52,7 @@ def _listed(names: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _terms(page: Page, gradient: str, terms: Terms) -> Table:
+def _terms(page: Page, gradient: str, terms: "Terms") -> Table:
     """Return the coefficients that were found beside those expected."""
     grid = Table.grid(padding=(0, 3, 0, 0))
     grid.add_column()

@@ -1,9 +1,9 @@
 """Several targets: a table with a line for each, and what is said of one that gave no answer."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
@@ -80,8 +80,8 @@ class NoAnswer(Report):
 
     def suites(self) -> Iterable[Suite]:
         """Return the one finding, an error at the last line of the target's file that is named in it."""
-        path = Path(self.target).resolve()
-        lines = re.findall(rf'(?:File "{re.escape(str(path))}"|{re.escape(path.name)}), line (\d+)', self.error)
-        source = Source(str(path), int(lines[-1]) if lines else 1) if path.is_file() else None
+        path = os.path.realpath(self.target)
+        lines = re.findall(rf'(?:File "{re.escape(path)}"|{re.escape(os.path.basename(path))}), line (\d+)', self.error)
+        source = Source(path, int(lines[-1]) if lines else 1) if os.path.isfile(path) else None
         detail = self.error.partition("\n")[2]
         return (Suite(self.target, (Finding(self.target, "answer", Outcome.ERROR, self.headline, detail, source),)),)

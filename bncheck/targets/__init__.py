@@ -1,21 +1,20 @@
 """What can be checked: a target answers a problem with its outputs and its gradients."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from bncheck import network
 from bncheck.errors import InvalidInput, TargetError
 from bncheck.pieces import Piece
 from bncheck.problem import Problem
 from bncheck.results import Answer, FunctionNote, Remark, TargetInfo
-from bncheck.targets import staged
 from bncheck.targets.calling import raised
 from bncheck.targets.course import CourseFunctions
 from bncheck.targets.whole_network import WholeNetwork
 
 # The implementations that bncheck carries itself, by the name that ``run`` takes.
-BUILT_IN = {"reference": network, "staged": staged}
+BUILT_IN = {"reference": "bncheck.network", "staged": "bncheck.targets.staged"}
 
 INTERFACES = (
     "batchnorm_forward(x, gamma, beta, bn_param) -> (out, cache) and "
@@ -66,7 +65,7 @@ def resolve(target: Any, name: str | None = None) -> Target:
         It carries half of one.
     """
     if isinstance(target, str) and name is None:
-        return WholeNetwork(BUILT_IN[target], target)
+        return WholeNetwork(import_module(BUILT_IN[target]), target)
     if isinstance(target, Mapping):
         target = SimpleNamespace(**{str(key): value for key, value in target.items()})
     name = name or str(getattr(target, "__name__", type(target).__name__))

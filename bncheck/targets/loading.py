@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,15 +30,15 @@ def expanded(target: str) -> list[str]:
         The pattern matches nothing, or a file or folder is not there.
     """
     path, name = split(target)
-    if glob.has_magic(path) and not Path(path).exists():
-        found = [file for file in sorted(glob.glob(path, recursive=True)) if Path(file).is_file()]
+    if glob.has_magic(path) and not os.path.exists(path):
+        found = [file for file in sorted(glob.glob(path, recursive=True)) if os.path.isfile(file)]
         if not found:
             raise InvalidInput(f"no file matches {target!r}")
         return [f"{file}:{name}" if name else file for file in found]
     if is_path(path):
-        if Path(path).is_dir():
-            raise InvalidInput(f"{path!r} is a folder; name a file in it, or '{Path(path) / '*.py'}'")
-        if not Path(path).is_file():
+        if os.path.isdir(path):
+            raise InvalidInput(f"{path!r} is a folder; name a file in it, or '{os.path.join(path, '*.py')}'")
+        if not os.path.isfile(path):
             raise InvalidInput(f"there is no file {path!r}")
         if not path.endswith(".py"):
             raise InvalidInput(f"{path!r} is no Python file: its name does not end in .py")
@@ -71,7 +70,7 @@ def load(target: str, interrupted: Callable[[], bool]) -> Any:
     """
     path, name = split(target)
     try:
-        module = _from_file(Path(path)) if is_path(path) else _from_path(path)
+        module = _from_file(path) if is_path(path) else _from_path(path)
     except SyntaxError as error:
         raise TargetError(_syntax(error) if error.filename else raised("importing it", error)) from error
     except ImportError as error:
@@ -92,9 +91,11 @@ def _from_path(module: str) -> ModuleType:
     return importlib.import_module(module)
 
 
-def _from_file(path: Path) -> ModuleType:
+def _from_file(target: str) -> ModuleType:
     """Run a file from its own folder and, where its imports fail, from its package's root."""
-    path = path.resolve()
+    from pathlib import Path  # noqa: PLC0415 - of no use where nothing is loaded
+
+    path = Path(target).resolve()
     os.chdir(path.parent)
     sys.path.insert(0, str(path.parent))
     try:
@@ -128,7 +129,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def _syntax(error: SyntaxError) -> str:
-    where = f"{Path(error.filename or '').name}, line {error.lineno}: {error.msg}"
+    where = f"{os.path.basename(error.filename or '')}, line {error.lineno}: {error.msg}"
     if isinstance(error, TabError):
         return f"it mixes tabs and spaces ({where})"
     if PYTHON_2.search(error.msg):
@@ -141,12 +142,12 @@ def _import(error: ImportError, path: str) -> str:
         top = error.name.split(".")[0]
         if top in PYTHON_2_MODULES:
             return f"it is written for Python 2 (it needs the module {error.name!r})"
-        if top == path.split(".", maxsplit=1)[0] or top in Path(path).resolve().parts:
+        if top == path.split(".", maxsplit=1)[0] or top in os.path.realpath(path).split(os.sep):
             return (
                 f"there is no module {error.name!r}; a file is named with its .py, and bncheck's own: reference, staged"
             )
         return f"it needs the module {error.name!r}, which is not installed here (pip install {top}?) nor beside it"
     if "relative import" in str(error):
-        module = ".".join(Path(path).with_suffix("").parts[-2:])
+        module = ".".join(os.path.splitext(path)[0].split(os.sep)[-2:])
         return f"it imports from its package ({error}); name it as a module: bncheck run {module}"
     return raised("importing it", error)
