@@ -22,7 +22,7 @@ from bncheck.results import Audit, Cause, Kinks, Measurement, NumericalGradient
 
 # An audit takes fewer entries of X where a forward pass is dear, down to the minimum: about as many
 # products as AUDIT_COST.
-LEAST_AUDIT, AUDIT_COST = 8, 2**22
+LEAST_AUDIT, AUDIT_COST = 8, 2**21
 # The share of the automatic steps at which one is differentiated.
 FINER = 1 / 8
 # Where two steps differ by more than this share, the smaller is not small enough to tell anything.

@@ -1,0 +1,206 @@
+"""How the checker compares with others that do the same work, with one pass of the network, and in growth.
+
+    python tests/benchmarks/peers.py [--part peers,passes,growth,memory,start] [--repeat 5] [--save FILE.json]
+
+Everything is measured side by side in this run, the runs alternate, and a ratio is the median of the
+ratios of neighbours. Peers check every entry of X, W, b, gamma and beta once, against a scalar loss:
+the loop that courses hand out (two forward passes for each entry), torch's gradcheck in its slow
+mode, and scipy's approx_derivative with two methods. Ours is the numerical part alone (steps, guard,
+every entry, error bars) or a whole ``bncheck.check`` with its audit and the gradient dh besides.
+Takes about three minutes; without scipy or torch their rows are left out.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bncheck import Problem, check, network, random_problem
+from bncheck.method import Method
+from bncheck.numerical.measure import measure
+from bncheck.pieces import NETWORK
+
+CARD = (64, 100, 50)
+NAMES = ("X", "W", "b", "gamma", "beta")
+UNAUDITED = Method(audit=0)
+START = "import numpy, click, rich.console, rich.table"
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def against(ours: Callable[[], object], other: Callable[[], object], repeat: int) -> tuple[float, float, float]:
+    """Return the median times of both, and the median ratio other / ours of neighbours."""
+    ours()
+    pairs = [(statistics.median(seconds(ours) for _ in range(5)), seconds(other)) for _ in range(repeat)]
+    return (
+        statistics.median(p[0] for p in pairs),
+        statistics.median(p[1] for p in pairs),
+        statistics.median(p[1] / p[0] for p in pairs),
+    )
+
+
+def loss(arrays: dict[str, Any], p: Problem) -> Any:
+    h = arrays["X"] @ arrays["W"] + arrays["b"]
+    mu = h.mean(axis=0)
+    var = ((h - mu) * (h - mu)).mean(axis=0)
+    y = arrays["gamma"] * (h - mu) / np.sqrt(var + p.bn_eps) + arrays["beta"]
+    return (p.dout * np.where(y.real > 0, y, 0)).sum()
+
+
+def course_loop(p: Problem) -> None:
+    """Do what eval_numerical_gradient of courses does: one entry at a time, at a step of 1e-5."""
+    arrays = {name: getattr(p, name).copy() for name in NAMES}
+    for x in arrays.values():
+        gradient = np.zeros_like(x)
+        it = np.nditer(x, flags=["multi_index"], op_flags=[["readwrite"]])
+        while not it.finished:
+            at = it.multi_index
+            before = x[at]
+            x[at] = before + 1e-5
+            above = loss(arrays, p)
+            x[at] = before - 1e-5
+            below = loss(arrays, p)
+            x[at] = before
+            gradient[at] = (above - below) / 2e-5
+            it.iternext()
+
+
+def scipy_s(p: Problem, method: str) -> Callable[[], object]:
+    from scipy.optimize._numdiff import approx_derivative  # noqa: PLC0415 - optional
+
+    arrays = [getattr(p, name) for name in NAMES]
+    ends = np.cumsum([0, *(array.size for array in arrays)])
+
+    def flat(x: Any) -> Any:
+        parts = (x[a:b].reshape(array.shape) for (a, b), array in zip(pairwise(ends), arrays, strict=True))
+        return loss(dict(zip(NAMES, parts, strict=True)), p)
+
+    start = np.concatenate([array.ravel() for array in arrays])
+    return lambda: approx_derivative(flat, start, method=method)
+
+
+def torch_s(p: Problem) -> Callable[[], object]:
+    import torch  # noqa: PLC0415 - optional
+
+    arrays = [torch.tensor(getattr(p, name), requires_grad=True) for name in NAMES]
+    dout = torch.tensor(p.dout)
+
+    def scalar(X: Any, W: Any, b: Any, gamma: Any, beta: Any) -> Any:
+        y = torch.nn.functional.batch_norm(X @ W + b, None, None, gamma, beta, training=True, eps=p.bn_eps)
+        return (dout * torch.relu(y)).sum()
+
+    return lambda: torch.autograd.gradcheck(scalar, arrays, fast_mode=False, raise_exception=False)
+
+
+def peers(repeat: int) -> Iterator[dict[str, Any]]:
+    p = random_problem(*CARD)
+    others: dict[str, Callable[[], Callable[[], object]]] = {
+        "course loop": lambda: lambda: course_loop(p),
+        "torch gradcheck, slow mode": lambda: torch_s(p),
+        "scipy 3-point": lambda: scipy_s(p, "3-point"),
+        "scipy complex": lambda: scipy_s(p, "cs"),
+    }
+    ours: dict[str, Callable[[], object]] = {
+        "numerical part": lambda: measure(p, NETWORK, UNAUDITED, NAMES),
+        "whole check": lambda: check(p),
+    }
+    for name, made in others.items():
+        try:
+            other = made()
+        except ImportError:
+            continue
+        for what, work in ours.items():
+            mine, theirs, ratio = against(work, other, repeat)
+            row = {"part": "peers", "size": CARD, "what": f"{name} / {what}"}
+            yield {**row, "ours": mine, "other": theirs, "ratio": ratio}
+
+
+def one_pass(p: Problem) -> None:
+    _, cache = network.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)
+    network.backward(p.dout, cache)
+
+
+def passes(repeat: int) -> Iterator[dict[str, Any]]:
+    for n in (512, 1024):
+        p = random_problem(n, n, n)
+        audited = {"without audit": UNAUDITED, "with audit": Method()}
+        for what, method in audited.items():
+            work = partial(measure, p, NETWORK, method, NAMES)
+            other, mine, ratio = against(partial(one_pass, p), work, repeat)
+            yield {"part": "passes", "size": (n, n, n), "what": f"numerical part, {what} / pass", "ours": mine,
+                   "other": other, "ratio": ratio}  # fmt: skip
+
+
+def growth(repeat: int) -> Iterator[dict[str, Any]]:
+    for n in (32, 64, 128, 256, 512, 1024):
+        p = random_problem(n, n, n)
+        work = partial(measure, p, NETWORK, UNAUDITED, NAMES)
+        work()
+        took = statistics.median(seconds(work) for _ in range(repeat))
+        yield {"part": "growth", "size": (n, n, n), "what": "ns per N D H", "ours": took, "other": None,
+               "ratio": 1e9 * took / n**3}  # fmt: skip
+
+
+def memory(_: int) -> Iterator[dict[str, Any]]:
+    N, D, H = 4096, 1024, 1024
+    script = (
+        f"import resource; from bncheck import check, random_problem; p = random_problem({N}, {D}, {H}); check(p); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peak = 1024 * int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+    arrays = 8 * (N * D + D * H + 2 * N * H)
+    yield {"part": "memory", "size": (N, D, H), "what": "peak of the process / X, W, h and dout", "ours": None,
+           "other": None, "ratio": peak / arrays}  # fmt: skip
+
+
+def start(repeat: int) -> Iterator[dict[str, Any]]:
+    command = [sys.executable, "-m", "bncheck", "run", "--N", "64", "--D", "100", "--H", "50"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+    def process(words: list[str]) -> Callable[[], object]:
+        return lambda: subprocess.run(words, capture_output=True, check=True, env=environment)
+
+    other, mine, ratio = against(process([sys.executable, "-c", START]), process(command), 3 * repeat)
+    yield {"part": "start", "size": CARD, "what": "bncheck run / its imports alone", "ours": mine, "other": other,
+           "ratio": ratio}  # fmt: skip
+
+
+PARTS = {"peers": peers, "passes": passes, "growth": growth, "memory": memory, "start": start}
+
+
+@click.command()
+@click.option("--part", default=",".join(PARTS))
+@click.option("--repeat", default=5)
+@click.option("--save", type=click.Path(path_type=Path))
+def main(part: str, repeat: int, save: Path | None) -> None:
+    """Measure and print the table."""
+    rows = [row for name in part.split(",") for row in PARTS[name](repeat)]
+    table = Table()
+    for heading in ("(N, D, H)", "what", "ours", "other", "ratio"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for row in rows:
+        times = ["" if row[who] is None else f"{1e3 * row[who]:,.1f} ms" for who in ("ours", "other")]
+        table.add_row(str(row["size"]), row["what"], *times, f"{row['ratio']:,.{1 if row['ratio'] < 100 else 0}f}")
+    Console(width=120).print(table)
+    if save is not None:
+        save.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
