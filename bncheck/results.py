@@ -1,4 +1,4 @@
-"""The frozen records on every arrow of a check, and the verdict."""
+"""The frozen records on every arrow of a check, and the verdict; arrays make a record equal to itself alone."""
 
 import enum
 import math
@@ -58,7 +58,7 @@ class Cause(enum.Enum):
     CONDITIONING = "cancellation in h - mu"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NumericalGradient:
     """One gradient from finite differences, with its error bars; arrays have its shape."""
 
@@ -103,7 +103,7 @@ class Audit:
         return self.of_bar <= 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
     """The numerical gradients of one piece of the network, and what else a comparison needs."""
 
@@ -135,7 +135,7 @@ class Source:
     line: int  # of its def, counted from 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """What a pair of forward and backward functions returned, as it came: judged later."""
 
@@ -213,7 +213,7 @@ class ForwardResult:
     source: Source | None = None  # of the forward function
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GradientResult:
     """One gradient, judged; the arrays have the shape of what it is taken for."""
 
@@ -270,7 +270,7 @@ class Case:
         return tuple(name for name, g in self.gradients.items() if g.verdict is Verdict.FAIL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CheckResult:
     """One check, from the problem to the verdict."""
 

@@ -5,7 +5,6 @@ import re
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -109,6 +108,8 @@ def _ending(  # noqa: PLR0911 - one return for each way in which a run can end
         return _refuse(f"cannot write the result: {os.strerror(error.errno or 0)}")
     except Exception:  # noqa: BLE001 - a crash must not exit 1, which says that a gradient is wrong
         if not received:
+            import traceback  # noqa: PLC0415 - there is seldom one
+
             traceback.print_exc()
             return _refuse("this is a bug in bncheck, not in the code under test")
         click.echo("Interrupted.", err=True)  # some compiled code turns the interruption into an error of its own

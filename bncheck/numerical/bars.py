@@ -26,7 +26,7 @@ ROUNDING_FACTOR = 4.0
 CONDITIONING_FACTOR = 4.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Bars:
     """What an error bar is the sum of, and what it is compared with, by parameter name."""
 

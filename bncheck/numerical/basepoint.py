@@ -14,7 +14,7 @@ from bncheck.problem import FloatArray, Problem
 U = 2.0**-53
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BasePoint:
     """The forward pass at a problem, column by column."""
 
@@ -56,6 +56,8 @@ class BasePoint:
 
     def guarded(self, near: npt.NDArray[np.bool_]) -> "BasePoint":
         """Return the same point with dout = 0 at the outputs where ``near`` is true."""
+        if not near.any():
+            return self
         problem = replace(self.problem, dout=np.where(near, 0.0, self.problem.dout))
         return replace(self, problem=problem, m=np.where(near, 0.0, self.m))
 

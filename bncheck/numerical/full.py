@@ -27,7 +27,7 @@ ONLY = np.zeros(1, np.intp)
 LEAST_SHARED = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Evaluated:
     """What the full engine found of one gradient; arrays of the parameter's shape."""
 

@@ -49,13 +49,13 @@ def _reach_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> Float
 
     The furthest that row k of column j is moved is the largest of w_dj |x_kd - mean_d| over d. For
     any scale f of the features that is at most the largest w_dj f_d times the largest
-    |x_kd - mean_d| / f_d; with the scales that automatic steps are made of, and 1 for a fixed
-    one, the smallest of these is nearly that.
+    |x_kd - mean_d| / f_d: exactly that for a fixed step and f = 1; and with the scales that automatic
+    steps are made of the smallest of these is nearly that.
     """
-    w = np.broadcast_to(w, base.problem.W.shape)
     deviation, spread = np.abs(base.centred), base.spread
     moved = np.full_like(xhat, np.inf)
-    for scale in (np.ones_like(spread), spread, deviation.max(axis=0), base.abs_x.max(axis=0)):
+    fixed = w.size == 1
+    for scale in (np.ones_like(spread),) if fixed else (spread, deviation.max(axis=0), base.abs_x.max(axis=0)):
         f = np.where(scale > 0, scale, 1.0)
         np.minimum(moved, (deviation / f).max(axis=1)[:, None] * (w * f[:, None]).max(axis=0), out=moved)
     return _reach(base, xhat, (w * spread[:, None]).max(axis=0) / base.sigma, moved)

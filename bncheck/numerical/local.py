@@ -51,7 +51,7 @@ def local_gradients(
     return values
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Moves:
     """The sums p, q / N and r / N of the directions v, each broadcasting to (moves, H)."""
 
@@ -60,7 +60,7 @@ class _Moves:
     r: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Columns:
     """The sums gamma A, var + eps and gamma of the columns, each (H,)."""
 

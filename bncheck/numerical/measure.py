@@ -27,11 +27,19 @@ LEAST_AUDIT, AUDIT_COST = 8, 2**21
 FINER = 1 / 8
 # Where two steps differ by more than this share, the smaller is not small enough to tell anything.
 LARGEST_DIFFERENCE = 1e-3
+# No error bar below this share of an entry's terms is ever explained.
+NARROW = 1e-5
 # How many times its scatter the rounding of a forward pass that is not ours is taken to be.
 SCATTERS = 32.0
 
 
-@dataclass(frozen=True, slots=True)
+# glibc hands memory back to the system once 128 KB lie free at the heap's end, and asks for it again
+# with the next arrays: a third of the time of a small check. An array of this many bytes that is
+# made and freed raises that to twice its size.
+np.empty(2**20, np.uint8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Ground:
     """What the engines work on: the guarded problem, the steps, and the bars."""
 
@@ -249,9 +257,9 @@ def _with_bars(
             Cause.ROUNDING: ground.bars.rounding[name],
             Cause.CONDITIONING: conditioning,
         }
-        error_bar = np.where(found.unresolved, np.inf, sum(parts.values()))
-        share = np.where(found.done & (size > 0), _ratio(error_bar, size), -1.0)
-        where = np.unravel_index(int(np.argmax(share)), share.shape)
+        error_bar = parts[Cause.TRUNCATION] + parts[Cause.ROUNDING] + conditioning
+        if found.unresolved.any():
+            error_bar[found.unresolved] = np.inf
         gradients[name] = NumericalGradient(
             value=found.value,
             done=found.done,
@@ -260,9 +268,18 @@ def _with_bars(
             conditioning=conditioning,
             size=size,
             zero=name in zeros,
-            widest=max(parts, key=lambda cause: np.broadcast_to(parts[cause], share.shape)[where]),
+            widest=_widest(parts, error_bar, np.where(found.done, size, 0.0)),
         )
     return gradients
+
+
+def _widest(parts: Mapping[Cause, FloatArray], error_bar: FloatArray, size: FloatArray) -> Cause:
+    """Return what dominates the error bar where it is widest in terms of size; asked for of wide ones alone."""
+    if (error_bar <= NARROW * size).all():
+        return Cause.ROUNDING
+    share = np.where(size > 0, _ratio(error_bar, size), -1.0)
+    where = np.unravel_index(int(np.argmax(share)), share.shape)
+    return max(parts, key=lambda cause: float(np.broadcast_to(parts[cause], share.shape)[where]))
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

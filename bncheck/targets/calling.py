@@ -4,7 +4,6 @@ import inspect
 import linecache
 import os
 import re
-import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -203,6 +202,8 @@ def raised(name: str, error: BaseException) -> str:
         text += " (it asks for input; there is none)"
     if isinstance(error, NameError) and error.name in PYTHON_2_NAMES:
         text += " (it is written for Python 2)"
+    import traceback  # noqa: PLC0415 - most code raises nothing
+
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [f for f in frames if not f.filename.startswith((OURS, "<frozen")) and "importlib" not in f.filename]
     return "\n".join([text, *(line.rstrip("\n") for line in traceback.format_list(theirs[-DEEPEST:]))])

@@ -2,7 +2,6 @@
 
 import glob
 import importlib
-import importlib.util
 import os
 import re
 import sys
@@ -93,7 +92,8 @@ def _from_path(module: str) -> ModuleType:
 
 def _from_file(target: str) -> ModuleType:
     """Run a file from its own folder and, where its imports fail, from its package's root."""
-    from pathlib import Path  # noqa: PLC0415 - of no use where nothing is loaded
+    import importlib.util  # noqa: PLC0415 - of no use where nothing is loaded
+    from pathlib import Path  # noqa: PLC0415 - likewise
 
     path = Path(target).resolve()
     os.chdir(path.parent)
