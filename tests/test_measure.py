@@ -2,7 +2,9 @@
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
+import mpmath as mp
 import numpy as np
 import pytest
 
@@ -10,9 +12,9 @@ from bncheck import Problem, check, network, random_problem
 from bncheck.layers import Array
 from bncheck.method import Method
 from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.full import full_gradients
+from bncheck.numerical.full import full_gradients, one_per_column
 from bncheck.numerical.kinks import within_reach
-from bncheck.numerical.local import local_gradients
+from bncheck.numerical.local import MOST_NODES, local_gradients, nodes_needed
 from bncheck.numerical.measure import Ground, measure, prepare
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, Piece
@@ -241,3 +243,94 @@ def test_a_forward_pass_of_its_own_is_differentiated_within_its_error_bar(scheme
     for name, gradient in found.gradients.items():
         assert (np.abs(gradient.value - exact[name]) <= gradient.error_bar).all(), name
         assert np.abs(gradient.error_bar).max() < 1e-4
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("step", ["auto", 1e-5, 1e-3, 1e-2, 3e-2, 1e-1])
+def test_interpolated_sums_are_those_of_every_response_evaluated(
+    scheme: str, step: float | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(12):
+        problem = hard_problem(seed)
+        ground = prepared(problem, scheme=scheme, step=step)
+        with np.errstate(all="ignore"):  # a step far beyond what is guarded
+            found = ground.local(silent)["X"]
+            monkeypatch.setattr("bncheck.numerical.local.MOST_NODES", 0)
+            expected = ground.local(silent)["X"]
+        monkeypatch.undo()
+        bar = np.broadcast_to(ground.bars.rounding["X"] + ground.bars.conditioning["X"], found.shape)
+        known = np.isfinite(found) & np.isfinite(expected)
+        assert (np.isfinite(found) == np.isfinite(expected)).all()
+        # Both are rounded; half of the bar is more than was ever seen of their difference.
+        assert (np.abs(found - expected) <= bar / 2)[known].all(), seed
+
+
+def odd_part(t: Any, cosine: float) -> Any:
+    """Return what is odd in t of (1 + t) / sqrt(V), V = 1 - 2 t cosine + t^2: its roots have modulus 1."""
+    above, below = ((1 + s) / mp.sqrt(1 - 2 * s * mp.mpf(cosine) + s * s) for s in (t, -t))
+    return (above - below) / 2
+
+
+def test_a_few_samples_give_a_legendre_response_to_within_rounding() -> None:
+    """The bound on what interpolation leaves holds for the column's own family, (A + tp) / sqrt(V)."""
+    for tau in (1e-9, 1e-5, 1e-3, 1e-2, 0.05, 0.1, 0.15):
+        count = nodes_needed(tau)
+        assert count <= MOST_NODES
+        nodes = np.cos((2 * np.arange(count) + 1) * np.pi / (4 * count))
+        for cosine in np.linspace(-1, 1, 9):
+            with mp.workdps(60):
+                points = [mp.mpf(x) for x in nodes]
+                for share in (0.01, 0.3, 0.77, 1.0):
+                    weights = [
+                        mp.fprod(((share**2 - o * o) / (x * x - o * o)) for o in points if o is not x) * share / x
+                        for x in points
+                    ]
+                    found = mp.fsum(w * odd_part(x * tau, cosine) for w, x in zip(weights, points, strict=True))
+                    # St of this response: |gamma|/sigma (|p| + |sum m xhat| sqrt(r/N)), here 1 + 1.
+                    left = found - odd_part(share * mp.mpf(tau), cosine)
+                    assert abs(left) <= 2 * share * tau * 2.0**-53
+    assert nodes_needed(1e-9) < nodes_needed(1e-5) < nodes_needed(0.1)
+    assert nodes_needed(0.9) > MOST_NODES
+    assert nodes_needed(float("nan")) > MOST_NODES
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("H", [5, 40])  # each array by itself, and all in the columns of the same passes
+def test_an_entry_in_every_column_at_once_is_what_each_is_by_itself(scheme: str, H: int) -> None:
+    problem = random_problem(9, 6, H, seed=3)
+    ground = prepared(problem, scheme=scheme)
+    rng = np.random.default_rng(0)
+    arrays = NETWORK.arrays(ground.problem)
+    rows = {name: rng.integers(len(arrays[name]), size=H) for name in NETWORK.inputs if name != "X"}
+    found = one_per_column(NETWORK.forward(problem.bn_eps), NETWORK, ground.problem, ground.scheme, ground.steps, rows)
+    for name, together in found.items():
+        assert together.done.sum() >= min(H, 8)
+        flat = np.flatnonzero(together.done)
+        alone, _ = full_gradients(
+            NETWORK.forward(problem.bn_eps), NETWORK, ground.problem, ground.scheme, ground.steps, {name: flat}, silent
+        )
+        bar = np.broadcast_to(ground.bars.rounding[name] + ground.bars.conditioning[name], arrays[name].shape)
+        difference = np.abs(together.value - alone[name].value)
+        assert (difference <= bar)[together.done].all()
+        assert not together.unresolved.any()
+
+
+def test_an_output_that_crosses_unresolves_its_own_column_and_no_other() -> None:
+    problem = random_problem(9, 6, 5, seed=3)  # not guarded
+    rows = {"W": np.zeros(5, np.intp)}
+    steps = {"W": np.array([[1e-9, 1e-9, 5.0, 1e-9, 1e-9]])}
+    found = one_per_column(NETWORK.forward(problem.bn_eps), NETWORK, problem, SCHEMES["central"], steps, rows)
+    assert found["W"].unresolved[0].tolist() == [False, False, True, False, False]
+
+
+def test_the_audit_notices_x_alone_being_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = local_gradients
+
+    def wrong(*arguments: object) -> dict[str, Array]:
+        values = right(*arguments)  # type: ignore[arg-type]  # as they came
+        return {**values, "X": values["X"] * (1 + 1e-6)}
+
+    monkeypatch.setattr("bncheck.numerical.measure.local_gradients", wrong)
+    audit = check(random_problem(64, 100, 50)).audit
+    assert audit is not None
+    assert not audit.agrees

@@ -55,7 +55,7 @@ def test_a_pass_is_the_whole_screen() -> None:
 
   max rel.   largest at * = *, nearly 0 (not judged)
   kinks      0 of 3,200 outputs guarded; every unit is active somewhere
-  audit      64 entries by whole forward passes agree within * of the bar
+  audit      108 entries by whole forward passes agree within * of the bar
   again      bncheck run --N 64 --D 100 --H 50 --seed 0 *
 """
     )

@@ -40,7 +40,9 @@ class Page:
     def laid_out(self, blocks: Iterable[RenderableType]) -> Iterator[RenderableType]:
         """Yield the blocks, each with an empty line after it."""
         for block in blocks:
-            yield Padding(Constrain(block, self.width), (0, 0, 0, INDENT), expand=False)
+            yield Padding(
+                Constrain(block, self.width), (0, 0, 0, INDENT)
+            )  # as wide as there is room: not measured first
             yield Text()
 
     def text(self, sentence: str, style: str = "") -> Text:
