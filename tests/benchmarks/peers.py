@@ -187,7 +187,7 @@ def memory(_: int) -> Iterator[dict[str, Any]]:
 
 
 def start(repeat: int) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "bncheck", "run", "--N", "64", "--D", "100", "--H", "50"]
+    command = [str(Path(sys.executable).with_name("bncheck")), "run", "--N", "64", "--D", "100", "--H", "50"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
     def process(words: list[str]) -> Callable[[], object]:
