@@ -146,7 +146,8 @@ def check(
         return check_code(problem, resolve(target), None, method, extras, progress)
     if target in BUILT_IN:
         return check_code(problem, resolve(target), target, method, extras._replace(probes=False), progress)
-    expanded(target)  # a file that is not there is refused before a process is made
+    if expanded(target) != [target]:  # a file that is not there is refused before a process is made
+        raise InvalidInput(f"{target!r} is a pattern; name one file")
     from bncheck.isolated import Interrupted, check_apart  # noqa: PLC0415 - the reference needs no process
 
     try:

@@ -52,7 +52,9 @@ def check_apart(
     """
     root = str(Path(bncheck.__file__).parent.parent)
     # Where bncheck is goes last: beside it may lie anything, and it must hide nothing.
-    script = f"import sys; sys.path.append({root!r}); from bncheck.worker import main; main()"
+    # Until it listens itself, Ctrl-C ends it without a word.
+    script = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    script += f"import sys; sys.path.append({root!r}); from bncheck.worker import main; main()"
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", script],
         stdin=subprocess.PIPE,

@@ -57,7 +57,8 @@ def assert_gradients(
             timeout=timeout,
         )  # fmt: skip
     except BncheckError as error:
-        raise error.with_traceback(None) from error.__cause__
+        told = str(error) if not isinstance(target, str) or target in str(error) else f"{target}: {error}"
+        raise type(error)(told) from error.__cause__
     if result.verdict is not Verdict.PASS:
         # rich is imported only where there is something to show.
         from bncheck.render.check_report import CheckReport  # noqa: PLC0415 - see above

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +15,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from bncheck import CheckResult, Problem, check
 from bncheck.cli import main
 from bncheck.render import FORMATS, markdown
 from bncheck.render.github import MOST, github
@@ -419,3 +422,74 @@ def test_a_selftest_that_misses_something_fails_in_every_format(monkeypatch: pyt
     assert invoke("selftest", "--format", "github").stdout.count("::error") == 3
     told = "FAIL  0 of 1 planted mistakes are caught, 1 false alarm on 10 problems, 1.0 s"
     assert invoke("selftest", "--format", "github").stdout.splitlines()[-1] == told
+
+
+AWKWARD = "raise ValueError('a\\x1b[31mred\\x00 \\udc80')\n"
+
+
+def test_what_no_file_should_get_is_written_out_and_an_old_report_is_not_lost() -> None:
+    Path("odd.py").write_text(AWKWARD, encoding="utf-8")
+    Path("report.md").write_text("older", encoding="utf-8")
+    options = [word for name in SAVED for word in ("--save", name)]
+    result = invoke("run", *SMALL, "odd.py", "--format", "github", *options, GITHUB_STEP_SUMMARY="page.md")
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
+    for name in (*SAVED, "page.md"):
+        text = Path(name).read_text(encoding="utf-8")
+        assert "red" in text
+        assert not re.search("[\x00\x1b\ud800-\udfff]", text), name
+    ElementTree.fromstring(Path("report.svg").read_text(encoding="utf-8"))
+    assert "\x1b" not in result.stdout
+
+
+def test_errors_are_annotated_before_warnings_and_each_kind_up_to_its_limit() -> None:
+    many = [Finding("f", f"blunt {number}", Outcome.INCONCLUSIVE) for number in range(12)]
+    text = github([Told(*many, Finding("f", "dx", Outcome.FAIL, "wrong"))])
+    assert text.startswith("::error title=f%3A dx::wrong\n")
+    assert text.count("::warning") == MOST
+
+
+@pytest.mark.parametrize("arguments", [["sweep", *SMALL, "--out", "rows.json"], ["report", "rows.json"]])
+def test_rows_are_never_saved_over(arguments: list[str]) -> None:
+    invoke("sweep", *SMALL, "--out", "rows.json")
+    before = Path("rows.json").read_bytes()
+    result = invoke(*arguments, "--save", "./rows.json")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: --save ./rows.json would overwrite the rows in rows.json")
+    assert Path("rows.json").read_bytes() == before
+
+
+def test_what_stdout_cannot_take_is_saved_all_the_same() -> None:
+    script = "from bncheck.cli import main; main()"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script, "run", *SMALL, "--save", "report.json"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "Error: cannot write the result: No space left on device" in done.stderr
+    assert json.loads(Path("report.json").read_text(encoding="utf-8"))["verdict"] == "pass"
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_stream_that_is_closed_changes_no_exit_code(closed: int) -> None:
+    for command, code in ((["run", *SMALL, "wrong.py"], 1), (["sweep", *SMALL], 0)):
+        words = " ".join([sys.executable, "-m", "bncheck", *command])
+        done = subprocess.run(["sh", "-c", f"{words} {closed}>&-"], capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_targets_that_an_interruption_left_are_named_and_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(problem: Problem, name: str, **options: object) -> CheckResult:
+        if name == "wrong.py":
+            raise KeyboardInterrupt
+        return check(problem, name, **options)  # type: ignore[arg-type]  # as they come
+
+    monkeypatch.setattr("bncheck.cli.run.check", interrupt)
+    result = invoke("run", *SMALL, "right.py", "wrong.py", "raises.py", "--format", "junit")
+    assert result.exit_code == 130
+    assert result.stderr == "Interrupted; not checked: wrong.py,raises.py.\n"
+    ended = outcomes(parsed(result.stdout))
+    assert ("wrong", "answer", "error") in ended
+    assert ("raises", "answer", "error") in ended

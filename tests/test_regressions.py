@@ -215,3 +215,37 @@ def test_a_one_pass_variance_whose_forward_comes_out_like_ours_is_no_false_alarm
 def test_numpy_s_own_numbers_as_settings_reach_the_document() -> None:
     problem = random_problem(4, 3, 2, seed=np.int64(3), bn_eps=np.float32(1e-5))  # type: ignore[arg-type]  # on purpose
     assert json.dumps(check(problem).to_dict())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_feature_that_is_the_same_in_the_whole_batch_guards_nothing(scheme: str, value: float) -> None:
+    """Such as a pixel that is never lit: its step is large, and moves no output."""
+    for seed in range(3):
+        p = random_problem(64, 20, 10, seed=seed, x_std=0.01 if value else 1.0)
+        X = p.X.copy()
+        X[:, 3] = value
+        result = check(Problem(X, p.W, p.b, p.gamma, p.beta, p.dout, p.bn_eps), scheme=scheme)
+        assert result.verdict is Verdict.PASS
+        assert result.kinks.guarded < 20
+
+
+def test_what_makes_float32_code_blunt_is_named_and_not_rounding_of_our_own() -> None:
+    class Single:
+        @staticmethod
+        def forward(*arrays: np.ndarray) -> tuple[np.ndarray, object]:
+            *inputs, eps = (np.asarray(array, np.float32) for array in arrays)
+            return network.forward(*inputs, np.float32(eps))  # type: ignore[call-arg]  # five arrays
+
+        @staticmethod
+        def backward(dout: np.ndarray, cache: network.Cache) -> dict[str, np.ndarray]:
+            return network.backward(dout.astype(np.float32), cache)
+
+    problem = random_problem(64, 20, 10, x_mean=300.0)
+    reasons = check(problem, Single, scheme="complex", probes=False).gradients["dX"].reasons
+    assert any("cancellation in h - mu dominates" in reason for reason in reasons), reasons
+
+
+def test_a_step_that_lands_where_the_variance_is_0_warns_of_nothing() -> None:
+    p = Problem(np.array([[1e3], [0.0]]), np.ones((1, 1)), np.zeros(1), np.ones(1), np.ones(1), np.ones((2, 1)), 1e-12)
+    assert check(p, step=1e3).verdict is Verdict.INCONCLUSIVE

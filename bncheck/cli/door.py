@@ -5,7 +5,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -54,39 +54,40 @@ class Door(click.Group):
         if not options.get("standalone_mode", True):
             return command()
         streams.prepare()
-        with _interruptible() as received:
-            sys.exit(_ending(command, received))
+        with _interruptible():
+            sys.exit(_ending(command))
 
 
 @contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def _interruptible() -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does, and remember which came."""
-    received: list[int] = []
+    streams.received.clear()
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
-        received.append(number)
+        streams.received.append(number)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield received
+        yield
         return
     # A parent may have asked for Ctrl-C to be ignored, as shells do for what runs in the background.
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
-        yield received
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def _ending(  # noqa: PLR0911 - one return for each way in which a run can end
-    command: Callable[[], Any], received: Sequence[int]
+    command: Callable[[], Any],
 ) -> int:
     """Run a command and return its exit code, whatever happens in it."""
     try:
         code = command()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed before we came
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.NO_ANSWER
@@ -107,14 +108,14 @@ def _ending(  # noqa: PLR0911 - one return for each way in which a run can end
         streams.discard()
         return _refuse(f"cannot write the result: {os.strerror(error.errno or 0)}")
     except Exception:  # noqa: BLE001 - a crash must not exit 1, which says that a gradient is wrong
-        if not received:
+        if not streams.received:
             import traceback  # noqa: PLC0415 - there is seldom one
 
             traceback.print_exc()
             return _refuse("this is a bug in bncheck, not in the code under test")
         click.echo("Interrupted.", err=True)  # some compiled code turns the interruption into an error of its own
         code = ExitCode.INTERRUPTED
-    if code == ExitCode.INTERRUPTED and signal.SIGTERM in received:
+    if code == ExitCode.INTERRUPTED and signal.SIGTERM in streams.received:
         return ExitCode.TERMINATED
     return int(code or ExitCode.PASS)
 

@@ -1,7 +1,7 @@
 """Where reports go: stdout in one format, files in others, and GitHub's page of a job."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ from bncheck.cli.sections import SectionOption
 from bncheck.errors import InvalidInput
 from bncheck.render import FORMATS, Format
 from bncheck.render.report import Report
+from bncheck.render.spelling import speakable
 
 if TYPE_CHECKING:
     PathType = click.ParamType[Any]
@@ -95,16 +96,16 @@ class Output:
 
     def show(self, report: Report, *, told: bool = False) -> None:
         """Write a report, now or at the end; what stderr has ``told`` is no table on stdout as well."""
+        if self._save or (self._format is not None and self._format.whole):
+            self._kept.append(report)  # first: stdout may not take it
         if told and self._format is FORMATS["table"]:
             pass
         elif self._brief and report.passed:
             streams.write(f"{report.headline}\n")
         elif self._format is not None and not self._format.whole:
             streams.write(self._format.show([report], self._several))
-        if self._save or (self._format is not None and self._format.whole):
-            self._kept.append(report)
         if self._page:
-            self._append(report.markdown())
+            self._append(speakable(report.markdown()))
 
     def __enter__(self) -> "Output":
         return self
@@ -122,11 +123,12 @@ class Output:
 
     def _saved(self, path: str, file: IO[str]) -> str:
         """Write a file, and return what went wrong, if anything did."""
+        content = str(_format_of(path).show(self._kept, self._several))
         try:
             with file:
                 if os.path.isfile(path):  # and no pipe or device
                     file.truncate(0)
-                file.write(str(_format_of(path).show(self._kept, self._several)))
+                file.write(content)
         except OSError as error:
             return f"cannot write {path}: {error.strerror}"
         return ""
@@ -146,6 +148,19 @@ class Output:
         except OSError as error:
             click.echo(f"GITHUB_STEP_SUMMARY {self._page} cannot be written: {error.strerror}", err=True)
             self._page = ""
+
+
+def refuse_same(path: str | None, others: Iterable[str]) -> None:
+    """Refuse to save over a file of rows.
+
+    Raises
+    ------
+    click.UsageError
+        They are the same file.
+    """
+    for other in others:
+        if path and os.path.realpath(path) == os.path.realpath(other):
+            raise click.UsageError(f"--save {other} would overwrite the rows in {path}; name another file")
 
 
 def _format_of(path: str) -> Format:

@@ -119,13 +119,12 @@ def run(
 
 def check_each(names: Sequence[str], problem: Problem, output: Output, lines: list[Line], **options: Any) -> ExitCode:
     """Check one target after the other, add a line for each, and return the exit code of all of them."""
-    for name in names:
+    for number, name in enumerate(names):
         try:
             with _progress() as progress:
                 result = check(problem, name, **options, progress=progress)
-        except InterruptedCheck as interrupted:
-            output.show(CheckReport(interrupted.result))
-            click.echo(f"{interrupted}.".capitalize(), err=True)
+        except KeyboardInterrupt as interrupted:
+            _interrupted(interrupted, names[number:], output, lines)
             return ExitCode.INTERRUPTED
         except TargetError as error:
             answer = NoAnswer(name, str(error))
@@ -140,6 +139,19 @@ def check_each(names: Sequence[str], problem: Problem, output: Output, lines: li
         return ExitCode.NO_ANSWER
     # Where some gave no answer, the others' passes are not all that was asked for.
     return ExitCode.of(Verdict.worst(verdicts)) or ExitCode(len(verdicts) < len(lines))
+
+
+def _interrupted(interrupted: KeyboardInterrupt, left: Sequence[str], output: Output, lines: list[Line]) -> None:
+    """Show what is known of the target that was being checked, and name those that were not."""
+    told = "Interrupted" if lines else "Interrupted: nothing was judged"
+    if isinstance(interrupted, InterruptedCheck):
+        output.show(CheckReport(interrupted.result))
+        lines.append(Line.of(left[0], interrupted.result))
+        told, left = f"{interrupted}".capitalize(), left[1:]
+    for name in left:
+        output.show(NoAnswer(name, "interrupted before it was checked"), told=True)
+        lines.append(Line(name, 0, 0, None))
+    click.echo(f"{told}{f'; not checked: {chr(44).join(left)}' if left and lines else ''}.", err=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 import click
 
 from bncheck import selftest as proof
+from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options
 from bncheck.cli.parameters import SIZE
@@ -59,7 +60,7 @@ def selftest(problems: int, jobs: int, format_: str, save: tuple[str, ...]) -> E
     is tried over hard scales, means and epsilons; and errors of known sizes are planted in
     right gradients, beside the resolution that is claimed. Exits 1 if anything is missed.
     """
-    live = sys.stderr.isatty()
+    live = streams.is_terminal(sys.stderr)
 
     def progress(done: int, total: int) -> None:
         if live:

@@ -13,7 +13,7 @@ import click
 
 from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
-from bncheck.cli.output import JUDGED, Output, output_options
+from bncheck.cli.output import JUDGED, Output, output_options, refuse_same
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.grid import Grid, Point, Row, observed_orders, run_grid
@@ -83,6 +83,7 @@ def sweep(
         raise click.UsageError("--resume needs --out, the file to finish")
     if jobs < 1:
         raise click.UsageError(f"--jobs is {jobs}; take 1 or more")
+    refuse_same(str(out) if out else None, save)
     fixed = {name: given.pop(name) for name in ("engine", "only", "rtol", "atol")}
     method = Method(**{**fixed, "only": gradients_named(fixed["only"])})
     names = [name for target in targets or ("reference",) for name in expanded(target)]
@@ -114,7 +115,9 @@ def sweep(
                 if format_ == "jsonl":
                     streams.write(row.line(grid.name) + "\n")
                 progress(False)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Exception) as error:
+            if isinstance(error, Exception) and not streams.received:
+                raise  # else some code made an error of the interruption
             progress(True)
             show({})
             way = f"; finish it with: {command} --out {shlex.quote(str(out))} --resume" if out else ""
@@ -136,6 +139,8 @@ def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...]) -> Exit
 
     A row is a line of JSON; pandas reads it with: pandas.read_json("rows.jsonl", lines=True)
     """
+    for path in files:
+        refuse_same(str(path), save)
     tally, seen, rows = Tally(), set[int](), list[Row]()
     with Output(format_, save) as output:
         for path in files:
@@ -153,7 +158,7 @@ def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...]) -> Exit
 
 def _progress(total: int, tally: Tally) -> Callable[[bool], None]:
     """Tell on stderr how far it is: live on a terminal, now and then elsewhere, not for short work."""
-    live, started, already, last = sys.stderr.isatty(), time.monotonic(), tally.count, time.monotonic()
+    live, started, already, last = streams.is_terminal(sys.stderr), time.monotonic(), tally.count, time.monotonic()
 
     def show(end: bool) -> None:
         nonlocal last

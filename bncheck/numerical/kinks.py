@@ -55,6 +55,8 @@ def _reach_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> Float
     deviation, spread = np.abs(base.centred), base.spread
     moved = np.full_like(xhat, np.inf)
     fixed = w.size == 1
+    if not fixed:  # a feature that is the same in the whole batch moves nothing, whatever its step
+        w = np.where(deviation.max(axis=0)[:, None] > 0, w, 0.0)
     for scale in (np.ones_like(spread),) if fixed else (spread, deviation.max(axis=0), base.abs_x.max(axis=0)):
         f = np.where(scale > 0, scale, 1.0)
         np.minimum(moved, (deviation / f).max(axis=1)[:, None] * (w * f[:, None]).max(axis=0), out=moved)

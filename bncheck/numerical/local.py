@@ -35,20 +35,21 @@ def local_gradients(
 ) -> dict[str, FloatArray]:
     """Return the numerical gradient of every entry, by parameter name, without error bars."""
     columns = _Columns.of(base)
-    values: dict[str, FloatArray] = {}
-    for name in names:
-        if name == "X":
-            values[name] = _through_affine(base, columns, scheme, steps["X"], progress)
-        elif name == "h":
-            values[name] = columns.slopes(scheme, _row_moves(base), steps["h"])
-        elif name == "W":
-            values[name] = columns.slopes(scheme, _weight_moves(base), steps["W"])
-        elif name == "b":
-            still = _Moves(*np.zeros((3, base.problem.H)))
-            values[name] = columns.slopes(scheme, still, steps["b"])
-        else:
-            values[name] = _linear(base, scheme, steps[name], name)
-    return values
+    # A step beyond the radius of convergence may land where V is 0 or less; its bar is infinite.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {name: _gradient(name, base, columns, scheme, steps[name], progress) for name in names}
+
+
+def _gradient(
+    name: str, base: BasePoint, columns: "_Columns", scheme: Scheme, step: FloatArray, progress: Progress
+) -> FloatArray:
+    if name == "X":
+        return _through_affine(base, columns, scheme, step, progress)
+    if name in ("gamma", "beta"):
+        return _linear(base, scheme, step, name)
+    still = _Moves(*np.zeros((3, base.problem.H)))
+    moves = _row_moves(base) if name == "h" else _weight_moves(base) if name == "W" else still
+    return columns.slopes(scheme, moves, step)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

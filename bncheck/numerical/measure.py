@@ -27,8 +27,6 @@ LEAST_AUDIT, AUDIT_COST = 8, 2**21
 FINER = 1 / 8
 # Where two steps differ by more than this share, the smaller is not small enough to tell anything.
 LARGEST_DIFFERENCE = 1e-3
-# No error bar below this share of an entry's terms is ever explained.
-NARROW = 1e-5
 # How many times its scatter the rounding of a forward pass that is not ours is taken to be.
 SCATTERS = 32.0
 
@@ -274,9 +272,7 @@ def _with_bars(
 
 
 def _widest(parts: Mapping[Cause, FloatArray], error_bar: FloatArray, size: FloatArray) -> Cause:
-    """Return what dominates the error bar where it is widest in terms of size; asked for of wide ones alone."""
-    if (error_bar <= NARROW * size).all():
-        return Cause.ROUNDING
+    """Return what dominates the error bar where it is widest in terms of size."""
     share = np.where(size > 0, _ratio(error_bar, size), -1.0)
     where = np.unravel_index(int(np.argmax(share)), share.shape)
     return max(parts, key=lambda cause: float(np.broadcast_to(parts[cause], share.shape)[where]))

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 
 from bncheck.render.report import Report
+from bncheck.render.spelling import speakable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def _each(show: Callable[[Report], str]) -> Callable[[Sequence[Report], bool], s
 FORMATS: Mapping[str, Format] = {
     "table": Format(lambda reports, _: Group(*reports)),
     "json": Format(as_json, ".json", whole=True, every_check=True),
-    "markdown": Format(_each(lambda report: f"{report.markdown()}\n"), ".md"),
+    "markdown": Format(_each(lambda report: speakable(f"{report.markdown()}\n")), ".md"),
     "junit": Format(_by("junit", "junit"), ".xml", whole=True, every_check=True),
     "github": Format(_by("github", "github"), every_check=True),
     "latex": Format(_each(lambda report: report.latex()), ".tex"),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bncheck.render.report import Finding, Outcome, Report
+from bncheck.render.spelling import speakable
 
 # GitHub shows so many annotations of a kind and step.
 MOST = 10
@@ -22,11 +23,17 @@ def github(reports: Iterable[Report]) -> str:
     for report in reports:
         amiss = [f for suite in report.suites() for f in suite.findings if f.outcome.counts]
         findings = list({(f.subject, f.name): f for f in reversed(amiss)}.values())[::-1]
-        lines += [_annotation(finding, root) for finding in findings[:MOST]]
-        if len(findings) > MOST:
-            lines.append(f"and {len(findings) - MOST:,} more, of which GitHub would show none")
-        lines.append(report.headline)
-    return "".join(f"{line}\n" for line in lines)
+        for level in ("error", "warning"):
+            of_it = [f for f in findings if _level(f) == level]
+            lines += [_annotation(finding, root) for finding in of_it[:MOST]]
+            if len(of_it) > MOST:
+                lines.append(f"and {len(of_it) - MOST:,} more, of which GitHub would show none")
+        lines.append(report.headline.replace("\n", " "))
+    return "".join(f"{speakable(line)}\n" for line in lines)
+
+
+def _level(finding: Finding) -> str:
+    return "warning" if finding.outcome is Outcome.INCONCLUSIVE else "error"
 
 
 def _annotation(finding: Finding, root: Path) -> str:
@@ -36,8 +43,7 @@ def _annotation(finding: Finding, root: Path) -> str:
         inside = file.relative_to(root) if file.is_relative_to(root) else file
         properties = {"file": inside.as_posix(), "line": str(finding.source.line), **properties}
     told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    level = "warning" if finding.outcome is Outcome.INCONCLUSIVE else "error"
-    return f"::{level} {told}::{_data(chr(10).join(filter(None, (finding.message, finding.detail))))}"
+    return f"::{_level(finding)} {told}::{_data(chr(10).join(filter(None, (finding.message, finding.detail))))}"
 
 
 def _data(text: str) -> str:

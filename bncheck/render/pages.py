@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bncheck.render.page import INDENT, WIDTH
 from bncheck.render.report import Report
+from bncheck.render.spelling import speakable
 
 HTML = """\
 <!DOCTYPE html>
@@ -26,19 +27,19 @@ FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 def text(reports: Sequence[Report]) -> str:
     """Return them as plain text."""
     written = _printed(reports, colours=False).export_text()
-    return "".join(f"{line.rstrip()}\n" for line in written.splitlines())
+    return speakable("".join(f"{line.rstrip()}\n" for line in written.split("\n"))).rstrip("\n") + "\n"
 
 
 def html(reports: Sequence[Report]) -> str:
     """Return them as a page by itself."""
     whole = " ".join(reports[0].headline.split()) if len(reports) == 1 else "bncheck"
     title = escaping.escape(whole).replace("{", "{{").replace("}", "}}")
-    return _printed(reports).export_html(code_format=HTML.format(title=title), inline_styles=True)
+    return speakable(_printed(reports).export_html(code_format=HTML.format(title=title), inline_styles=True))
 
 
 def svg(reports: Sequence[Report]) -> str:
     """Return them as a picture of a terminal."""
-    return FONTS.sub("", _printed(reports).export_svg(title="bncheck", unique_id="bncheck"))
+    return speakable(FONTS.sub("", _printed(reports).export_svg(title="bncheck", unique_id="bncheck")))
 
 
 def _printed(reports: Sequence[Report], *, colours: bool = True) -> Console:

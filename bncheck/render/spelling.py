@@ -1,4 +1,6 @@
-"""Characters that a stream may not have, and what is written in their place."""
+"""Characters that a stream may not have, or that nobody should get, and what is written in their place."""
+
+import re
 
 SPELLING = {
     "→": "->",
@@ -24,9 +26,17 @@ SPELLING = {
     "…": "...",
 }
 
+# Control characters and halves of surrogate pairs: no file and no terminal should get them from code under test.
+UNSPEAKABLE = re.compile("[^\t\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 _TABLE = str.maketrans(SPELLING)
 
 
 def spell(text: str, *, ascii_only: bool) -> str:
     """Return the text, in ASCII if asked; to be done before columns are laid out."""
     return text.translate(_TABLE) if ascii_only else text
+
+
+def speakable(text: str) -> str:
+    r"""Return the text with what is unspeakable written out: \x1b, \udc80."""
+    return UNSPEAKABLE.sub(lambda match: repr(match[0])[1:-1], text)

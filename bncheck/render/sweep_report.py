@@ -1,6 +1,7 @@
 """A sweep as a person reads it: correct digits along its axes, what failed, and what it comes to."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from bncheck.grid import AXES, SCHEMA, Point, Row
 from bncheck.render.page import STYLES, WORDS, Page, two_columns
 from bncheck.render.report import Finding, Outcome, Report, Suite
 from bncheck.render.words import broken
-from bncheck.results import Verdict
+from bncheck.results import Source, Verdict
 from bncheck.tally import MOST_VALUES, Cell, Tally
 
 # A bar has a cell for each correct digit; float64 has 16.
@@ -35,7 +36,9 @@ class SweepReport(Report):
     @property
     def headline(self) -> str:
         """How many checks ended how."""
-        return f"{'PASS' if self.tally.passed else 'FAIL'}  {self.tally.count:,} checks: {self.counts}"
+        counts = self.tally.whole.verdicts
+        worse = "FAIL" if counts[Verdict.FAIL] or counts[None] else "INCONCLUSIVE"
+        return f"{'PASS' if self.tally.passed else worse}  {self.tally.count:,} checks: {self.counts}"
 
     @property
     def counts(self) -> str:
@@ -64,6 +67,7 @@ class SweepReport(Report):
     def _findings(self, row: Row) -> Iterator[Finding]:
         """Yield a finding for each gradient; a check that is merely blunt counts if its problem passes nowhere."""
         target, verdict = row.point.target, row.verdict
+        source = Source(os.path.realpath(target), 1) if os.path.isfile(target) else None
         blunt = Outcome.INCONCLUSIVE if self.tally.never_passes(row) else Outcome.SKIPPED
         found = []
         for key, gradient in row.gradients.items():
@@ -72,11 +76,12 @@ class SweepReport(Report):
             outcome = Outcome.FAIL if wrong and verdict is Verdict.FAIL else blunt if unsure else Outcome.PASS
             told = row.said or f"of tolerance: {gradient.of_tolerance:.3g}" if outcome is not Outcome.PASS else ""
             function, _, name = key.rpartition(".")
-            found.append(Finding(f"{target}.{function}" if function else target, name, outcome, told, row.reproduce))
+            subject = f"{target}.{function}" if function else target
+            found.append(Finding(subject, name, outcome, told, row.reproduce, source))
         yield from found
         wanted = blunt if verdict is Verdict.INCONCLUSIVE else Outcome.of(verdict)
         if wanted not in (Outcome.PASS, *(f.outcome for f in found)):  # an output, a dead unit, an error
-            yield Finding(target, "check", wanted, row.said, row.reproduce)
+            yield Finding(target, "check", wanted, row.said, row.reproduce, source)
 
 
 @dataclass(frozen=True, slots=True)
