@@ -235,7 +235,7 @@ def test_what_makes_float32_code_blunt_is_named_and_not_rounding_of_our_own() ->
         @staticmethod
         def forward(*arrays: np.ndarray) -> tuple[np.ndarray, object]:
             *inputs, eps = (np.asarray(array, np.float32) for array in arrays)
-            return network.forward(*inputs, np.float32(eps))  # type: ignore[call-arg]  # five arrays
+            return network.forward(*inputs, np.float32(eps))  # type: ignore[arg-type, call-arg]  # five arrays
 
         @staticmethod
         def backward(dout: np.ndarray, cache: network.Cache) -> dict[str, np.ndarray]:
