@@ -40,8 +40,7 @@ class Page:
     def laid_out(self, blocks: Iterable[RenderableType]) -> Iterator[RenderableType]:
         """Yield the blocks, each with an empty line after it."""
         for block in blocks:
-            # As wide as there is room, so that it need not be measured before it is laid out.
-            yield Padding(Constrain(block, self.width), (0, 0, 0, INDENT))
+            yield Padding(Constrain(block, self.width), (0, 0, 0, INDENT), expand=False)
             yield Text()
 
     def text(self, sentence: str, style: str = "") -> Text:
