@@ -258,7 +258,8 @@ def _by_executor(grid: Grid, points: Iterator[Point], executors: Callable[[], Ex
             free = (1 if suspects else most) - len(futures)
             for point in itertools.islice(itertools.chain(_emptied(again), points), max(free, 0)):
                 tries[point] = tries.get(point, 0) + 1
-                futures[executor.submit(run_point, grid, point)] = point
+                with born_deaf():
+                    futures[executor.submit(run_point, grid, point)] = point
             if not futures:
                 return
             finished, _ = wait(futures, return_when=FIRST_COMPLETED)
@@ -292,6 +293,22 @@ def _emptied(points: list[Point]) -> Iterator[Point]:
 def pool(jobs: int) -> Executor:
     """Return an executor of so many fresh processes."""
     return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_deaf)
+
+
+@contextmanager
+def born_deaf() -> Iterator[None]:
+    """Let processes that are started now not hear Ctrl-C, from their first moment: it stays blocked in them.
+
+    Here it is delivered afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _deaf() -> None:

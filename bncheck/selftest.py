@@ -13,7 +13,7 @@ import numpy as np
 from bncheck import network
 from bncheck.check import check
 from bncheck.errors import InvalidInput
-from bncheck.grid import one_thread_each, pool
+from bncheck.grid import born_deaf, one_thread_each, pool
 from bncheck.layers import Array
 from bncheck.method import GRADIENTS
 from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake
@@ -207,7 +207,9 @@ def _each(parts: Sequence[tuple[str, int]], jobs: int) -> Iterator[Any]:
     with one_thread_each():
         executor = pool(jobs)
         try:
-            yield from executor.map(_part, parts, chunksize=4)
+            with born_deaf():  # the workers are started as the parts are handed out
+                found = executor.map(_part, parts, chunksize=4)
+            yield from found
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
 

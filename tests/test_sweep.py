@@ -24,7 +24,7 @@ import bncheck
 from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli import main
 from bncheck.cli.parameters import SIZE, STEP, Values
-from bncheck.grid import Found, Grid, Point, Row, observed_orders, run_grid
+from bncheck.grid import Found, Grid, Point, Row, born_deaf, observed_orders, pool, run_grid
 from bncheck.method import Method
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweep_file import SweepFile, rows_of
@@ -513,3 +513,13 @@ def test_a_file_is_closed_where_it_is_refused(tmp_path: Path) -> None:
     again = SweepFile(path, "abc", resume=True)
     again.close()
     assert again.done == {row.point.key}
+
+
+def test_workers_are_deaf_to_ctrl_c_from_their_first_moment_and_this_process_is_not() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with born_deaf():
+        executor = pool(1)
+        future = executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+    assert signal.SIGINT in future.result()
+    executor.shutdown()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
