@@ -58,6 +58,9 @@ class Told(Report):
     def __init__(self, *findings: Finding) -> None:
         self.findings = findings
 
+    def blocks(self, page: Page) -> Sequence[Text]:
+        return (page.text("told"),)
+
     def suites(self) -> Sequence[Suite]:
         return (Suite("a suite", self.findings, 1234.5678, "bncheck run"),)
 

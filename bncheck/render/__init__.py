@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Group, RenderableType
 
@@ -47,7 +47,7 @@ FORMATS: Mapping[str, Format] = {
     "markdown": Format(_each(lambda report: speakable(f"{report.markdown()}\n")), ".md"),
     "junit": Format(_by("junit", "junit"), ".xml", whole=True, every_check=True),
     "github": Format(_by("github", "github"), every_check=True),
-    "latex": Format(_each(lambda report: report.latex()), ".tex"),
+    "latex": Format(_each(lambda report: str(cast(Any, report).latex())), ".tex"),
     "html": Format(_by("pages", "html"), ".html", printed=False),
     "svg": Format(_by("pages", "svg"), ".svg", printed=False),
     "txt": Format(_by("pages", "text"), ".txt", printed=False),

@@ -1,6 +1,7 @@
 """What every command's report can do: blocks for a person, data for a program, findings for CI."""
 
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -53,19 +54,19 @@ class Suite:
     reproduce: str | None = None  # the command that makes them again
 
 
-class Report:
+class Report(ABC):
     """What a command shows; a format takes from it what it needs."""
 
     __slots__ = ()
 
     @property
+    @abstractmethod
     def headline(self) -> str:
         """All of it in one line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blocks(self, page: Page) -> Iterable[RenderableType]:
         """Return its parts as a person reads them, laid out for a page."""
-        raise NotImplementedError
 
     def data(self) -> Any:
         """Return the content of its JSON document; None if it has none."""
@@ -87,10 +88,6 @@ class Report:
         return (
             f"## {' '.join(self.headline.split())}\n\n{from_blocks(self.blocks(Page(ascii_only=False, width=WIDTH)))}"
         )
-
-    def latex(self) -> str:
-        """Return it for papers."""
-        raise NotImplementedError
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay the blocks out for a stream's width and encoding."""
