@@ -492,7 +492,7 @@ def test_targets_that_an_interruption_left_are_named_and_are_no_success(monkeypa
     monkeypatch.setattr("bncheck.cli.run.check", interrupt)
     result = invoke("run", *SMALL, "right.py", "wrong.py", "raises.py", "--format", "junit")
     assert result.exit_code == 130
-    assert result.stderr == "Interrupted; not checked: wrong.py,raises.py.\n"
+    assert result.stderr == "Interrupted; not checked: wrong.py, raises.py.\n"
     ended = outcomes(parsed(result.stdout))
     assert ("wrong", "answer", "error") in ended
     assert ("raises", "answer", "error") in ended

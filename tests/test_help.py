@@ -51,6 +51,11 @@ def test_a_command_says_in_the_imperative_what_it_does(name: str, command: click
     assert command.get_short_help_str(200).startswith(VERBS)
 
 
+def test_the_list_of_commands_says_of_each_in_one_line_what_it_does() -> None:
+    text = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["--help"]).stdout
+    assert re.findall(r"^  (\w+) +[A-Z].*[^.]\.$", text, re.MULTILINE) == [name for name, _ in COMMANDS]
+
+
 @pytest.mark.parametrize(("name", "option"), OPTIONS, ids=IDS)
 def test_an_option_says_what_it_does_and_its_default(name: str, option: click.Option) -> None:
     context = click.Context(dict(COMMANDS)[name], info_name=name, show_default=True)

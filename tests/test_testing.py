@@ -75,8 +75,11 @@ def test_an_inconclusive_check_is_no_success() -> None:
         bncheck.assert_gradients("reference", step=1e-14)
 
 
-def test_arguments_and_targets_that_cannot_be_are_told_as_ever() -> None:
+def test_arguments_and_targets_that_cannot_be_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent)
     with pytest.raises(InvalidInput, match="N is 0"):
         bncheck.assert_gradients("reference", N=0)
+    with pytest.raises(InvalidInput, match=r"'test_\*.py' is a pattern; name one file"):
+        bncheck.assert_gradients("test_*.py")
     with pytest.raises(TargetError, match="no module 'no_such_module'"):
         bncheck.assert_gradients("no_such_module")

@@ -17,6 +17,7 @@ problem_option = partial(click.option, cls=SectionOption, section="Problem")
 
 @click.command(
     cls=SectionedCommand,
+    short_help="Show the derivation, every equation checked.",
     examples=(
         "bncheck derive",
         "bncheck derive centring",

@@ -80,9 +80,7 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _ending(  # noqa: PLR0911 - one return for each way in which a run can end
-    command: Callable[[], Any],
-) -> int:
+def _ending(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - one return for each way in which a run can end
     """Run a command and return its exit code, whatever happens in it."""
     try:
         code = command()

@@ -143,15 +143,17 @@ def check_each(names: Sequence[str], problem: Problem, output: Output, lines: li
 
 def _interrupted(interrupted: KeyboardInterrupt, left: Sequence[str], output: Output, lines: list[Line]) -> None:
     """Show what is known of the target that was being checked, and name those that were not."""
-    told = "Interrupted" if lines else "Interrupted: nothing was judged"
+    told, rest = ("Interrupted" if lines else "Interrupted: nothing was judged"), ""
     if isinstance(interrupted, InterruptedCheck):
         output.show(CheckReport(interrupted.result))
         lines.append(Line.of(left[0], interrupted.result))
-        told, left = f"{interrupted}".capitalize(), left[1:]
+        told, left = str(interrupted).capitalize(), left[1:]
+    if left and lines:
+        rest = f"; not checked: {', '.join(left)}"
     for name in left:
         output.show(NoAnswer(name, "interrupted before it was checked"), told=True)
         lines.append(Line(name, 0, 0, None))
-    click.echo(f"{told}{f'; not checked: {chr(44).join(left)}' if left and lines else ''}.", err=True)
+    click.echo(f"{told}{rest}.", err=True)
 
 
 @contextmanager

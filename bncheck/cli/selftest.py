@@ -22,6 +22,7 @@ SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
 
 @click.command(
     cls=SectionedCommand,
+    short_help="Check your code in CI, in seconds.",
     examples=("bncheck smoke", "bncheck smoke layers.py", "bncheck smoke layers.py --format github --save smoke.xml"),
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
@@ -44,6 +45,7 @@ def smoke(targets: tuple[str, ...], format_: str, save: tuple[str, ...]) -> Exit
 
 @click.command(
     cls=SectionedCommand,
+    short_help="Prove that bncheck can be relied on.",
     examples=(
         "bncheck selftest",
         "bncheck selftest --problems 1 --jobs 1",

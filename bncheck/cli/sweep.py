@@ -130,6 +130,7 @@ def sweep(
 
 @click.command(
     cls=SectionedCommand,
+    short_help="Show the tables of a sweep's files again.",
     examples=("bncheck report rows.jsonl", "bncheck report rows.jsonl --format junit --save rows.json"),
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))

@@ -43,7 +43,8 @@ def _annotation(finding: Finding, root: Path) -> str:
         inside = file.relative_to(root) if file.is_relative_to(root) else file
         properties = {"file": inside.as_posix(), "line": str(finding.source.line), **properties}
     told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{_level(finding)} {told}::{_data(chr(10).join(filter(None, (finding.message, finding.detail))))}"
+    message = "\n".join(filter(None, (finding.message, finding.detail)))
+    return f"::{_level(finding)} {told}::{_data(message)}"
 
 
 def _data(text: str) -> str:
