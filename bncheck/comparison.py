@@ -1,6 +1,7 @@
 """Analytic against numerical: errors, tolerances, and the verdict on each gradient."""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from bncheck.results import Answer, Cause, Entry, ForwardResult, GradientResult,
 BLUNT = 1e-3
 # So is one of which more than this share of the outputs was guarded.
 LARGEST_GUARDED = 0.1
+# What is no reason for a warning: the comparisons are written for infinities and NaN.
+UNTOLD: Mapping[str, Any] = {"divide": "ignore", "invalid": "ignore", "over": "ignore"}
 # How many of the worst entries are kept.
 WORST_KEPT = 3
 # An eps below this cannot be told from rounding.
@@ -26,17 +29,18 @@ MOST_EPS = 0.1
 def compare(answer: Answer, measured: Measurement, method: Method) -> dict[str, GradientResult]:
     """Judge every gradient that was both returned and measured; by the name of its input."""
     both = [name for name in measured.gradients if name in answer.gradients]
-    return {name: _judge(answer, name, measured, method) for name in both}
+    with np.errstate(**UNTOLD):
+        return {name: _judge(answer, name, measured, method) for name in both}
 
 
 def compare_forward(answer: Answer, measured: Measurement) -> ForwardResult:
     """Judge an output (N,H) against the reference's own, entry by entry."""
     expected, name = measured.output, "a" if answer.forward_name is None else "out"
     found, note = _as_numbers(name, answer.output, expected.shape)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(**UNTOLD):
         difference = np.abs(found - expected)
-    wrong = ~(difference <= measured.output_bar * coarseness(answer.output))
-    relative = _over(difference, np.maximum(np.abs(found), np.abs(expected)))
+        wrong = ~(difference <= measured.output_bar * coarseness(answer.output))
+        relative = _over(difference, np.maximum(np.abs(found), np.abs(expected)))
     what = {"network": "batch norm's", "batchnorm": "batch norm's"}.get(answer.piece.name)
     told = f"{wrong.sum():,} of {wrong.size:,} entries of {name} are not {what or 'right'}"
     return ForwardResult(
@@ -68,8 +72,9 @@ def coarseness(returned: npt.NDArray[Any], zero: bool = False) -> float:
 def _single(array: npt.NDArray[Any]) -> bool:
     """Tell whether values are those of float32, whatever they are stored in: of 17 to 24 bits."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if not np.array_equal(array.astype(np.float32), array):
-            return False
+        for some in (array.ravel()[:16], array):  # of most the first few show it
+            if not np.array_equal(some.astype(np.float32), some):
+                return False
     mantissa, _ = np.frexp(array)
     return not np.array_equal(np.round(mantissa * 2**16) / 2**16, mantissa)
 
@@ -103,23 +108,27 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
     n, done, size = measured.value, measured.done, measured.size
     a, problem_with_it = _as_numbers(name, returned, n.shape)
     coarser = coarseness(returned, measured.zero)
-    tolerance = _tolerance(a, measured, method, coarser)
-    with np.errstate(invalid="ignore", over="ignore"):
-        difference = np.abs(a - n)
+    own = _own_tolerance(measured, coarser)
+    tolerance = _tolerance(a, measured, method, own)
+    difference = np.abs(a - n)
     resolvable = np.isfinite(n) & np.isfinite(measured.error_bar)
     # Written so that a NaN is within nothing; and a non-finite value needs no error bar.
     off = ~(difference <= tolerance) & resolvable | ~np.isfinite(a) & np.isfinite(n)
     wrong = done & off
     unresolved = done & ~off & ~resolvable
     live = done & (size > 0)
+    those, alive = _those(done), _those(live)
+    resolution = _largest(alive(_over(tolerance, size)))
+    checked, count, undecided = (int(np.count_nonzero(where)) for where in (done, wrong, unresolved))
     reasons = [problem_with_it] if problem_with_it else []
     verdict = Verdict.FAIL
-    if not wrong.any():
-        blunt = _largest(_over(_own_tolerance(measured, coarser), size), live)
-        reasons = _why_inconclusive(measured, measurement, int(unresolved.sum()), blunt)
+    if not count:
+        blunt = resolution if tolerance is own else _largest(alive(_over(own, size)))
+        reasons = _why_inconclusive(measured, measurement, checked, undecided, blunt)
         verdict = Verdict.INCONCLUSIVE if reasons else Verdict.PASS
     of_tolerance = _over(difference, tolerance)
-    relative = _over(difference, np.maximum(np.abs(a), np.abs(n)))
+    absolute = np.abs(n)
+    relative = _over(difference, np.maximum(np.abs(a), absolute))
 
     def entries(score: FloatArray, where: npt.NDArray[np.bool_], count: int) -> tuple[Entry, ...]:
         return tuple(
@@ -127,7 +136,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
             for index in _largest_at(score, where, count)
         )
 
-    worst = entries(of_tolerance, wrong, WORST_KEPT) if wrong.any() else entries(of_tolerance, done, 1)
+    worst = entries(of_tolerance, wrong, WORST_KEPT) if count else entries(of_tolerance, done, 1)
     return GradientResult(
         function=answer.backward_name,
         piece=answer.piece.name,
@@ -136,24 +145,24 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
         numerical=n,
         error_bar=measured.error_bar,
         tolerance=tolerance,
-        size=np.broadcast_to(size, n.shape),
-        checked=int(done.sum()),
-        wrong=int(wrong.sum()),
-        unresolved=int(unresolved.sum()),
+        size=size if size.shape == n.shape else np.broadcast_to(size, n.shape),
+        checked=checked,
+        wrong=count,
+        unresolved=undecided,
         verdict=verdict,
         reasons=tuple(reasons),
-        max_relative_error=_largest(relative, done),
+        max_relative_error=_largest(those(relative)),
         largest_relative=next(iter(entries(relative, done, 1)), None),
-        norm_relative_error=_norm_relative(a[done], n[done]),
-        max_absolute_error=_largest(difference, done),
-        of_tolerance=_largest(of_tolerance, done),
-        resolution=_largest(_over(tolerance, size), live),
-        value_resolution=None if measured.zero else _value_resolution(tolerance, n, done),
+        norm_relative_error=_norm_relative(those(a), those(n), those(difference)),
+        max_absolute_error=_largest(those(difference)),
+        of_tolerance=_largest(those(of_tolerance)),
+        resolution=resolution,
+        value_resolution=None if measured.zero else _share(_largest(those(tolerance)), _largest(those(absolute))),
         zero=measured.zero,
         worst=next(iter(worst), None),
         next_worst=worst[1:],
-        rows=_indices(wrong, axis=0) if wrong.ndim == 2 else (),
-        columns=_indices(wrong, axis=wrong.ndim - 1),
+        rows=_indices(wrong, axis=0) if count and wrong.ndim == 2 else (),
+        columns=_indices(wrong, axis=wrong.ndim - 1) if count else (),
         source=answer.backward_source,
     )
 
@@ -177,11 +186,12 @@ def _as_numbers(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, 
     return np.full(shape, np.nan), text
 
 
-def _why_inconclusive(measured: NumericalGradient, whole: Measurement, unresolved: int, blunt: float) -> list[str]:
+def _why_inconclusive(
+    measured: NumericalGradient, whole: Measurement, checked: int, unresolved: int, blunt: float
+) -> list[str]:
     """Say what the check could not have seen; nothing if it could have seen everything."""
     reasons = []
     kinks = whole.kinks
-    checked = int(measured.done.sum())
     if checked < measured.asked:
         reasons.append(f"interrupted after {checked:,} of {measured.asked:,} entries")
     if kinks.guarded > LARGEST_GUARDED * kinks.outputs:
@@ -197,9 +207,10 @@ def _why_inconclusive(measured: NumericalGradient, whole: Measurement, unresolve
         if checked:
             reasons.append("all its terms are 0: there is nothing to check")
     elif not blunt <= BLUNT:
+        cause = measured.widest()
         reasons.append(
-            f"too blunt (resolution above {BLUNT:.0e}): {measured.widest.value} dominates; "
-            f"take {_way_out(measured.widest, whole.automatic)}"
+            f"too blunt (resolution above {BLUNT:.0e}): {cause.value} dominates; "
+            f"take {_way_out(cause, whole.automatic)}"
         )
     return reasons
 
@@ -219,29 +230,31 @@ def _own_tolerance(measured: NumericalGradient, coarser: float) -> FloatArray:
     return tolerance
 
 
-def _tolerance(a: FloatArray, measured: NumericalGradient, method: Method, coarser: float) -> FloatArray:
-    """Return by how much a right gradient may differ: its own tolerance, or the usual rule.
+def _tolerance(a: FloatArray, measured: NumericalGradient, method: Method, own: FloatArray) -> FloatArray:
+    """Return by how much a right gradient may differ: its ``own`` tolerance, or the usual rule.
 
     With rtol alone a gradient that is exactly 0 keeps its error bars, for no relative error of
     it means anything.
     """
     if not method.usual_rule or (method.atol is None and measured.zero):
-        return _own_tolerance(measured, coarser)
+        return own
     larger: FloatArray = np.maximum(np.abs(a), np.abs(measured.value))
     return (method.atol or 0.0) + (method.rtol or 0.0) * larger
 
 
 def _over(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Return numerator / denominator with 0/0 = 0 (two equal numbers agree)."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return np.where(numerator == 0, 0.0, numerator / denominator)
+    """Return numerator / denominator with 0/0 = 0 (two equal numbers agree); within ``UNTOLD``."""
+    return np.where(numerator == 0, 0.0, numerator / denominator)
 
 
-def _largest(values: FloatArray, where: npt.NDArray[np.bool_]) -> float:
-    """Return the largest value there, NaN if any is; infinite where there is nothing."""
-    if where.all() and where.size:
-        return float(values.max())
-    return float(values[where].max()) if where.any() else math.inf
+def _those(where: npt.NDArray[np.bool_]) -> Callable[[FloatArray], FloatArray]:
+    """Return what takes of an array the entries there; mostly these are all, and nothing is copied."""
+    return (lambda values: values) if where.all() else (lambda values: values[where])
+
+
+def _largest(values: FloatArray) -> float:
+    """Return the largest value, NaN if any is; infinite where there is none."""
+    return float(values.max()) if values.size else math.inf
 
 
 def _largest_at(score: FloatArray, where: npt.NDArray[np.bool_], count: int) -> list[tuple[int, ...]]:
@@ -259,15 +272,14 @@ def _largest_at(score: FloatArray, where: npt.NDArray[np.bool_], count: int) -> 
     return [tuple(int(i) for i in np.unravel_index(k, score.shape)) for k in flat[order]]
 
 
-def _norm_relative(a: FloatArray, n: FloatArray) -> float:
-    with np.errstate(invalid="ignore", over="ignore"):
-        norms = np.linalg.norm(a - n), max(np.linalg.norm(a), np.linalg.norm(n))
-    return float(_over(np.asarray(norms[0]), np.asarray(norms[1])))
+def _norm_relative(a: FloatArray, n: FloatArray, difference: FloatArray) -> float:
+    of_a, of_n, off = (math.sqrt(np.vdot(part, part)) for part in (a, n, difference))
+    return _share(off, max(of_a, of_n))
 
 
-def _value_resolution(tolerance: FloatArray, n: FloatArray, done: npt.NDArray[np.bool_]) -> float:
-    widest, largest = _largest(tolerance, done), _largest(np.abs(n), done)
-    return float(_over(np.asarray(widest), np.asarray(largest)))
+def _share(part: float, whole: float) -> float:
+    """Do what ``_over`` does for two numbers, of which none is negative."""
+    return part / whole if whole else 0.0 if part == 0 else part * math.inf
 
 
 def _indices(where: npt.NDArray[np.bool_], axis: int) -> tuple[int, ...]:

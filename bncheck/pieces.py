@@ -3,7 +3,7 @@
 Every piece has an output of shape (N,H) that meets the same dout: the loss is sum(dout * output).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -35,15 +35,15 @@ class Piece:
         """Return the reference forward pass as a function of its arrays."""
         return lambda arrays: self.run(arrays, bn_eps)
 
-    def arrays(self, problem: Problem) -> dict[str, FloatArray]:
-        """Return the values of its inputs at a problem."""
-        p = problem
+    def arrays(self, problem: Problem, names: Iterable[str] | None = None) -> dict[str, FloatArray]:
+        """Return the values of its inputs at a problem: all of them, or those that are named."""
+        p, wanted = problem, self.inputs if names is None else tuple(names)
         known = {"X": p.X, "W": p.W, "b": p.b, "gamma": p.gamma, "beta": p.beta}
-        if "h" in self.inputs or "y" in self.inputs:
+        if "h" in wanted or "y" in wanted:
             known["h"] = layers.affine_forward(p.X, p.W, p.b)[0]
-        if "y" in self.inputs:
+        if "y" in wanted:
             known["y"] = layers.batchnorm_forward(known["h"], p.gamma, p.beta, p.bn_eps)[0]
-        return {name: known[name] for name in self.inputs}
+        return {name: known[name] for name in wanted}
 
 
 def _run_network(arrays: Mapping[str, Array], bn_eps: float) -> Array:

@@ -69,7 +69,7 @@ class NumericalGradient:
     conditioning: FloatArray  # its part from rounding at the base point, which an analytic value shares
     size: FloatArray  # S: the terms that the entry is made of before they cancel
     zero: bool  # the true gradient is exactly 0 whatever the numbers are
-    widest: Cause  # what dominates the error bar where it is widest in terms of size
+    widest: Callable[[], Cause]  # what dominates the error bar where it is widest in terms of size
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,24 +114,24 @@ def rounding(base: BasePoint, scheme: Scheme, steps: Steps, names: Iterable[str]
     whole = kappa * np.abs(base.m.sum(axis=0)) + np.abs(np.einsum("nh,nh->h", base.m, base.xhat))
     whole /= scale
     column = U * (gamma * walk + beta * single + np.sqrt(p.N) / 4 * gamma * whole)
-    units = _groups(np.column_stack([p.W.T, p.b, p.gamma, p.beta]))
+    units = _groups(p.gamma, p.beta, p.b, p.W.T)
     loss = {name: _norm(column[:, None], units)[0] if name == "X" else column for name in names}
     factor = ROUNDING_FACTOR * scheme.rounding * scale
     with np.errstate(over="ignore"):  # a vanishing step has an infinite bar
         return {name: factor * loss[name] / steps[name] for name in names}
 
 
-def _groups(array: FloatArray) -> npt.NDArray[np.intp]:
-    """Return for each row the number of its group of equal rows.
+def _groups(*arrays: FloatArray) -> npt.NDArray[np.intp]:
+    """Return for each row the number of its group of rows that are equal in all the arrays.
 
     By digests: ``np.unique`` of rows compares them as structures, and a Ctrl-C within that comes out as a TypeError.
     """
-    array = np.ascontiguousarray(array)
-    sums = np.sort(array.sum(axis=1))  # equal rows have equal sums, which unequal ones seldom have
-    if (sums[1:] != sums[:-1]).all():
-        return np.arange(len(array), dtype=np.intp)
+    for array in arrays:  # equal rows have equal sums, which unequal ones seldom have
+        sums = np.sort(array if array.ndim == 1 else np.ascontiguousarray(array).sum(axis=1))
+        if (sums[1:] != sums[:-1]).all():
+            return np.arange(len(array), dtype=np.intp)
     numbers: dict[bytes, int] = {}
-    rows = array + 0.0  # -0.0 equals 0.0
+    rows = np.ascontiguousarray(np.column_stack(arrays)) + 0.0  # -0.0 equals 0.0
     found = [numbers.setdefault(blake2b(row, digest_size=16).digest(), len(numbers)) for row in rows]
     return np.array(found, dtype=np.intp)
 

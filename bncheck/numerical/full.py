@@ -44,18 +44,21 @@ def full_gradients(
     steps: Steps,
     entries: Mapping[str, IndexArray],
     progress: Progress,
+    *,
+    at_rest: FloatArray | None = None,
 ) -> tuple[dict[str, Evaluated], bool]:
     """Evaluate the listed entries (flat indices by parameter name) by whole forward passes.
 
-    Returns what was found, by parameter name, and whether Ctrl-C ended it early.
+    ``at_rest`` is the output where nothing is moved, if it is known. Returns what was found, by
+    parameter name, and whether Ctrl-C ended it early.
     """
-    arrays = piece.arrays(problem)
+    arrays = piece.arrays(problem, {*entries, *(other for name in entries for other in piece.beside(name))})
     evaluated = {name: _nothing_yet(arrays[name]) for name in entries}
     done, total = 0, sum(map(len, entries.values()))
     try:
         for name, indices in entries.items():
             beside = {other: arrays[other] for other in piece.beside(name)}
-            probe = _Probe(forward, beside, [name], problem.dout, scheme, piece.output == "a")
+            probe = _Probe(forward, beside, [name], problem.dout, scheme, piece.output == "a", at_rest)
             step = np.broadcast_to(steps[name], arrays[name].shape)
             found = evaluated[name]
             for index in indices:
@@ -71,7 +74,14 @@ def full_gradients(
 
 
 def one_per_column(
-    forward: Forward, piece: Piece, problem: Problem, scheme: Scheme, steps: Steps, rows: Mapping[str, IndexArray]
+    forward: Forward,
+    piece: Piece,
+    problem: Problem,
+    scheme: Scheme,
+    steps: Steps,
+    rows: Mapping[str, IndexArray],
+    *,
+    at_rest: FloatArray | None = None,
 ) -> dict[str, Evaluated]:
     """Evaluate an entry in every column of the named arrays, at the given rows, many in the same forward passes.
 
@@ -86,7 +96,7 @@ def one_per_column(
     groups = [together] if shared and together else [[name] for name in together]
     for group in [*groups, *([["h"]] if "h" in rows else [])]:
         beside = {other: arrays[other] for other in piece.beside(group[0])}
-        probe = _Probe(forward, beside, group, problem.dout, scheme, piece.output == "a", axis=0)
+        probe = _Probe(forward, beside, group, problem.dout, scheme, piece.output == "a", at_rest, axis=0)
         columns = {name: np.arange(number, problem.H, len(group)) for number, name in enumerate(group)}
         moves = {
             name: ((rows[name][of_it], of_it) if arrays[name].ndim == 2 else (of_it,), of_it)
@@ -120,13 +130,14 @@ class _Probe:
         dout: FloatArray,
         scheme: Scheme,
         kinked: bool,
+        at_rest: Array | None,
         *,
         axis: int | None = None,  # that the outputs which an entry moves are summed over
     ) -> None:
         dtype = np.complex128 if scheme.quotient is Quotient.COMPLEX else np.float64
         self._arrays: dict[str, Array] = {**arrays, **{name: arrays[name].astype(dtype) for name in names}}
         self._forward, self._dout, self._scheme, self._axis = forward, dout, scheme, axis
-        self._at_rest = forward(self._arrays)
+        self._at_rest = forward(self._arrays) if at_rest is None else at_rest
         self._counts = (dout != 0) & kinked  # without ReLU an output may change its sign
         self._active = self._at_rest.real > 0
         self._unreliable: BoolArray = np.zeros(1, bool)

@@ -12,6 +12,7 @@ not depend on t and is left out. These are values of the forward pass, rearrange
 the backward pass is used, and ``differentiate`` audits them against whole forward passes.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -24,8 +25,10 @@ from bncheck.numerical.steps import Steps
 from bncheck.problem import FloatArray
 from bncheck.progress import Progress
 
-# Rows or entries of X evaluated at a time, times H: a few arrays of this many numbers stay in cache.
-BLOCK = 65_536
+# Rows or entries of X evaluated at a time, times H: a few arrays of this many numbers stay in cache ...
+BLOCK = 16_384
+# ... and rows multiplied at a time: a matrix product takes many, or it mostly rearranges its other factor.
+ROWS = 512
 # Beyond that many samples per row and column every response is evaluated.
 MOST_NODES = 8
 
@@ -111,7 +114,7 @@ class _Columns:
 def _blocks(array: FloatArray) -> Iterator[slice]:
     """Yield the rows of an array in blocks that stay in cache."""
     rows = max(1, BLOCK // array.shape[1])
-    return (slice(start, start + rows) for start in range(0, len(array), rows))
+    return (slice(start, min(start + rows, len(array))) for start in range(0, len(array), rows))
 
 
 def _row_moves(base: BasePoint) -> _Moves:
@@ -139,27 +142,34 @@ def _through_affine(
     N, D = base.problem.N, base.problem.D
     step = np.broadcast_to(step, (D,))
     moves = _row_moves(base)
-    moved = step[:, None] * base.problem.W
-    furthest = np.abs(moved).max(axis=0)
+    moved = step * np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
+    furthest = np.abs(moved).max(axis=1)
     count = nodes_needed(scheme.reach * float((furthest / base.sigma).max()) * base.spread_of_one)
     if count > MOST_NODES:
-        return _one_by_one(columns, moves, scheme, step, moved, progress)
+        return _one_by_one(columns, moves, scheme, step, moved.T, progress)
     nodes = _nodes(count)
-    share = moved / np.where(furthest > 0, furthest, 1.0)
-    powers = (1, 2) if scheme.quotient is Quotient.FORWARD else (1,)
-    weights = np.concatenate(
-        [w * (share / x) ** p for p in powers for w, x in zip(_lagrange(nodes, share), nodes, strict=True)], axis=1
-    )
-    dX = np.empty((N, D))
-    for block in _blocks(moves.p):
-        response = columns.response(_Moves(moves.p[block], moves.q[block], moves.r))
+    share = moved / np.where(furthest > 0, furthest, 1.0)[:, None]
+    odd_and_even = scheme.quotient is Quotient.FORWARD
+    weights = np.empty(((1 + odd_and_even) * count, *share.shape))
+    for block in _blocks(share):
+        weights[:, block] = _weights(nodes, share[block], odd_and_even)
+    weights = weights.reshape(-1, D)
 
-        def samples(multiple: float, response: Response = response) -> FloatArray:
+    def samples(rows: slice) -> FloatArray:
+        response = columns.response(_Moves(moves.p[rows], moves.q[rows], moves.r))
+
+        def at(multiple: float) -> FloatArray:
             parts = zip(*(scheme.quotient.parts(response, multiple * x * furthest) for x in nodes), strict=True)
             return np.concatenate([sample for part in parts for sample in part], axis=1) / multiple
 
-        np.matmul(scheme.estimate(samples), weights.T, out=dX[block])
-        progress(min(block.stop, N) * D, N * D)
+        return scheme.estimate(at)
+
+    dX = np.empty((N, D))
+    for start in range(0, N, ROWS):
+        rows = dX[start : start + ROWS]
+        found = [samples(slice(start + b.start, start + b.stop)) for b in _blocks(moves.p[start : start + ROWS])]
+        np.matmul(np.concatenate(found), weights, out=rows)
+        progress((start + len(rows)) * D, N * D)
     return dX / step
 
 
@@ -183,12 +193,16 @@ def _nodes(count: int) -> FloatArray:
     return x
 
 
-def _lagrange(nodes: FloatArray, share: FloatArray) -> list[FloatArray]:
-    """Return the weight of each node in the interpolation, in z = share^2."""
+def _weights(nodes: FloatArray, share: FloatArray, odd_and_even: bool) -> list[FloatArray]:
+    """Return what each sample counts at the shares t / T: Lagrange's weights in z = share^2."""
     z, at = share * share, nodes * nodes
-    return [
-        np.prod([(z - o) / (own - o) for o in at if o != own], axis=0) if len(at) > 1 else np.ones_like(z) for own in at
+    weights = [
+        math.prod(((z - o) / (own - o) for o in at if o != own), start=share / x)
+        for x, own in zip(nodes, at, strict=True)
     ]
+    if odd_and_even:
+        weights += [weight * share / x for weight, x in zip(weights, nodes, strict=True)]
+    return weights
 
 
 def _one_by_one(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import numpy.typing as npt
 from bncheck.method import Method
 from bncheck.numerical.bars import Bars, bars_of
 from bncheck.numerical.basepoint import BasePoint, U
-from bncheck.numerical.full import Evaluated, full_gradients, one_per_column
+from bncheck.numerical.full import BoolArray, Evaluated, full_gradients, one_per_column
 from bncheck.numerical.kinks import within_reach
 from bncheck.numerical.linear import linear_bars, linear_gradients, linear_steps, magnitude
 from bncheck.numerical.local import local_gradients
@@ -31,10 +32,10 @@ LARGEST_DIFFERENCE = 1e-3
 SCATTERS = 32.0
 
 
-# glibc hands memory back to the system once 128 KB lie free at the heap's end, and asks for it again
-# with the next arrays: a third of the time of a small check. An array of this many bytes that is
-# made and freed raises that to twice its size.
-np.empty(2**20, np.uint8)
+# glibc hands memory back to the system once 128 KB lie free at the heap's end, takes arrays larger than
+# that from the system one by one, and every page of what comes anew is a fault: a third of a check's
+# time. Making and freeing an array of nearly 32 MB, the most that it heeds, has it keep twice as much.
+np.empty(2**25 - 2**16, np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,10 +72,10 @@ def measure(
     ground = prepare(problem, piece, method, names)
     if own is not None and method.step == "auto":
         ground = _finer(ground)
-    rng = np.random.default_rng([problem.seed or 0, 1])  # not the stream of the problem
     audit, interrupted = None, False
     if own is not None or method.engine == "full":
         arrays = piece.arrays(problem)
+        rng = _generator(problem)
         entries = {name: _draw(rng, arrays[name].size, method.sample) for name in names}
         forward = own or piece.forward(problem.bn_eps)
         evaluated, interrupted = _by_full(ground, forward, entries, progress)
@@ -92,7 +93,7 @@ def measure(
         ground = replace(ground, local=lambda _: values)  # what it worked with is large
         evaluated = {name: _everything(value) for name, value in values.items()}
         asked = {name: value.size for name, value in values.items()}
-        audit = _audit(ground, values, method.audit, rng) if method.audit else None
+        audit = _audit(ground, values, method.audit, _generator(problem)) if method.audit else None
     return Measurement(
         problem=ground.problem,
         piece=piece,
@@ -107,6 +108,11 @@ def measure(
         own=own is not None,
         interrupted=interrupted,
     )
+
+
+def _generator(problem: Problem) -> np.random.Generator:
+    """Return what draws the entries of a sample or an audit: not the stream of the problem."""
+    return np.random.default_rng([problem.seed or 0, 1])
 
 
 def _finer(ground: Ground) -> Ground:
@@ -162,7 +168,7 @@ def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]
     )
 
 
-def _kinks(near: npt.NDArray[np.bool_], active: npt.NDArray[np.bool_], dout: FloatArray) -> Kinks:
+def _kinks(near: BoolArray, active: BoolArray, dout: FloatArray) -> Kinks:
     alive = (active & ~near & (dout != 0)).any(axis=0)
     return Kinks(int(near.sum()), near.size, int((~alive).sum()))
 
@@ -181,9 +187,14 @@ def _rounding_of_batchnorm(base: BasePoint, *, one_pass: bool = False) -> FloatA
 
 
 def _by_full(
-    ground: Ground, forward: Forward, entries: Mapping[str, npt.NDArray[np.intp]], progress: Progress
+    ground: Ground,
+    forward: Forward,
+    entries: Mapping[str, npt.NDArray[np.intp]],
+    progress: Progress,
+    at_rest: FloatArray | None = None,
 ) -> tuple[dict[str, Evaluated], bool]:
-    return full_gradients(forward, ground.piece, ground.problem, ground.scheme, ground.steps, entries, progress)
+    g = ground
+    return full_gradients(forward, g.piece, g.problem, g.scheme, g.steps, entries, progress, at_rest=at_rest)
 
 
 def _bars_of_another(ground: Ground, at: Sequence[Mapping[str, Evaluated]]) -> Bars:
@@ -220,11 +231,11 @@ def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.
     p, bars, piece = ground.problem, ground.bars, ground.piece
     forward = piece.forward(p.bn_eps)
     rows = {name: rng.integers(len(value), size=p.H) for name, value in values.items() if name != "X"}
-    evaluated = one_per_column(forward, piece, p, ground.scheme, ground.steps, rows)
+    evaluated = one_per_column(forward, piece, p, ground.scheme, ground.steps, rows, at_rest=ground.output)
     if "X" in values:
         count = min(most, max(LEAST_AUDIT, AUDIT_COST // (p.N * p.D * p.H)))
         drawn = {"X": _draw(rng, values["X"].size, count)}
-        of_x, interrupted = _by_full(ground, forward, drawn, silent)
+        of_x, interrupted = _by_full(ground, forward, drawn, silent, at_rest=ground.output)
         if interrupted:  # half an audit audits nothing
             raise KeyboardInterrupt
         evaluated |= of_x
@@ -266,14 +277,14 @@ def _with_bars(
             conditioning=conditioning,
             size=size,
             zero=name in zeros,
-            widest=_widest(parts, error_bar, np.where(found.done, size, 0.0)),
+            widest=partial(_widest, parts, error_bar, found.done, size),
         )
     return gradients
 
 
-def _widest(parts: Mapping[Cause, FloatArray], error_bar: FloatArray, size: FloatArray) -> Cause:
+def _widest(parts: Mapping[Cause, FloatArray], error_bar: FloatArray, done: BoolArray, size: FloatArray) -> Cause:
     """Return what dominates the error bar where it is widest in terms of size."""
-    share = np.where(size > 0, _ratio(error_bar, size), -1.0)
+    share = np.where(done & (size > 0), _ratio(error_bar, size), -1.0)
     where = np.unravel_index(int(np.argmax(share)), share.shape)
     return max(parts, key=lambda cause: float(np.broadcast_to(parts[cause], share.shape)[where]))
 

@@ -87,6 +87,8 @@ class Scheme:
 
     def estimate(self, slope: Callable[[float], T]) -> T:
         """Combine the quotients ``slope(multiple)`` into the derivative."""
+        if len(self.multiples) == 1:
+            return slope(self.multiples[0])
         first, *rest = zip(self.coefficients, self.multiples, strict=True)
         total = first[0] * slope(first[1])
         for coefficient, multiple in rest:

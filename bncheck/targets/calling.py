@@ -67,13 +67,13 @@ class Caller:
         given_now: list[tuple[int, Array, Array]] = []
         for number, (before, after) in enumerate(zip(arguments, given, strict=True)):
             if isinstance(before, np.ndarray):
-                if np.array_equal(before, after, equal_nan=True):
+                if _same(before, after):
                     given_now.append((number, before, after))
                 else:
                     which = argument_name(function, number)
                     self.remark("mutates-input", f"{name} writes into its {which} (it was given a copy)")
         for number, before, after in self._kept:
-            if not np.array_equal(before, after, equal_nan=True):
+            if not _same(before, after):
                 which = argument_name(self._before, number)
                 text = f"{name} changes the {which} that its forward function was given (a parameter step?)"
                 self.remark("parameter-step", text)
@@ -154,6 +154,11 @@ def shapes(piece: Piece, problem: Problem) -> dict[str, tuple[int, ...]]:
     N, D, H = problem.N, problem.D, problem.H
     matrices = {"X": (N, D), "W": (D, H), "h": (N, H), "y": (N, H)}
     return {name: matrices.get(name, (H,)) for name in piece.inputs}
+
+
+def _same(before: Array, after: Array) -> bool:
+    """Tell whether two arrays hold the same; slower only where they do not, or hold NaN."""
+    return np.array_equal(before, after) or np.array_equal(before, after, equal_nan=True)
 
 
 def source_of(function: Any) -> Source | None:
