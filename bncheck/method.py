@@ -4,7 +4,6 @@ import math
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from bncheck.errors import InvalidInput
@@ -89,6 +88,8 @@ def gradients_named(only: Iterable[str] | None) -> tuple[str, ...]:
     for name in asked:
         if name not in GRADIENTS:
             same = [known for known in GRADIENTS if known.lower() == str(name).lower()]
+            from difflib import get_close_matches  # noqa: PLC0415 - few names are mistyped
+
             near = same or get_close_matches(str(name), GRADIENTS, 1, 0.5)
             guess = f"did you mean {near[0]}? There" if near else "there"
             raise InvalidInput(f"no gradient {name!r}; {guess} are {', '.join(GRADIENTS)}")

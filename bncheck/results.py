@@ -4,7 +4,7 @@ import enum
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -72,8 +72,7 @@ class NumericalGradient:
     widest: Callable[[], Cause]  # what dominates the error bar where it is widest in terms of size
 
 
-@dataclass(frozen=True, slots=True)
-class Kinks:
+class Kinks(NamedTuple):
     """The outputs that are no part of the loss because they lie too near ReLU's kink."""
 
     guarded: int  # how many ...
@@ -81,8 +80,7 @@ class Kinks:
     dead_units: int  # units of which no active output is left in the loss
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+class Audit(NamedTuple):
     """The local engine held against whole forward passes on random entries."""
 
     entries: int  # evaluated by both
@@ -127,8 +125,7 @@ class Measurement:
         return replace(self, output_bar=self.one_pass_bar(), gradients=gradients)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a function of the code under test is written."""
 
     file: str  # an absolute path
@@ -150,8 +147,7 @@ class Answer:
     backward_source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionNote:
+class FunctionNote(NamedTuple):
     """A function that gave nothing to compare: why, and what that means for the verdict."""
 
     function: str
@@ -160,8 +156,7 @@ class FunctionNote:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
+class ProbeResult(NamedTuple):
     """The same target on a small problem on which some mistakes cannot hide."""
 
     name: str
@@ -170,8 +165,7 @@ class ProbeResult:
     reproduce: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetInfo:
+class TargetInfo(NamedTuple):
     """What was checked."""
 
     name: str
@@ -190,8 +184,7 @@ class Entry:
     tolerance: float
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(NamedTuple):
     """Something worth knowing that is no verdict: a stable code, and a sentence."""
 
     code: str
@@ -345,8 +338,9 @@ class CheckResult:
 
 def as_json(value: Any) -> Any:
     """Return a record as JSON can hold it: no arrays, a non-finite number as its name."""
-    if is_dataclass(value):
-        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    names = [field.name for field in fields(value)] if is_dataclass(value) else getattr(value, "_fields", ())
+    if names:
+        parts = {name: getattr(value, name) for name in names}
         left_out = (np.ndarray, Problem, Mapping)  # large, or written by hand in to_dict
         return {k: as_json(v) for k, v in parts.items() if not isinstance(v, left_out)}
     if isinstance(value, enum.Enum):

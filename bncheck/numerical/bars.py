@@ -6,8 +6,8 @@ arrays by parameter name that broadcast against the gradient. The constants were
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,7 @@ ROUNDING_FACTOR = 4.0
 CONDITIONING_FACTOR = 4.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Bars:
+class Bars(NamedTuple):
     """What an error bar is the sum of, and what it is compared with, by parameter name."""
 
     truncation: PerParameter

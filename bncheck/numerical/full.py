@@ -1,8 +1,7 @@
 """The full engine: one whole forward pass per perturbed entry, for any black-box forward."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +26,7 @@ ONLY = np.zeros(1, np.intp)
 LEAST_SHARED = 8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluated:
+class Evaluated(NamedTuple):
     """What the full engine found of one gradient; arrays of the parameter's shape."""
 
     value: FloatArray  # NaN where it was not evaluated

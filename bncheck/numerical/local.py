@@ -14,7 +14,7 @@ the backward pass is used, and ``differentiate`` audits them against whole forwa
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,8 +55,7 @@ def _gradient(
     return columns.slopes(scheme, moves, step)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Moves:
+class _Moves(NamedTuple):
     """The sums p, q / N and r / N of the directions v, each broadcasting to (moves, H)."""
 
     p: FloatArray
@@ -64,8 +63,7 @@ class _Moves:
     r: FloatArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Columns:
+class _Columns(NamedTuple):
     """The sums gamma A, var + eps and gamma of the columns, each (H,)."""
 
     gamma: FloatArray

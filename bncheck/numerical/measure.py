@@ -119,7 +119,7 @@ def _finer(ground: Ground) -> Ground:
     """Take smaller steps, for a forward pass that may bend on a smaller scale than batch norm."""
     rounding = {name: bar / FINER for name, bar in ground.bars.rounding.items()}
     steps = {name: FINER * step for name, step in ground.steps.items()}
-    return replace(ground, steps=steps, bars=replace(ground.bars, rounding=rounding))
+    return replace(ground, steps=steps, bars=ground.bars._replace(rounding=rounding))
 
 
 def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]) -> Ground:

@@ -1,7 +1,7 @@
 """The table of one check, and what stands under it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import RenderableType
@@ -97,7 +97,7 @@ def _probed(r: CheckResult, probe: ProbeResult) -> Iterator[Finding]:
     told, again = f"{probe.verdict.value} on the probe {probe.name}", probe.reproduce or ""
     for key, g in r.gradients.items():
         fine = Finding(_subject(r, g.function), g.name, Outcome.PASS, source=g.source)
-        wrong = replace(fine, outcome=Outcome.of(probe.verdict), message=told, detail=again)
+        wrong = fine._replace(outcome=Outcome.of(probe.verdict), message=told, detail=again)
         yield wrong if key in probe.failing else fine
     others = [what for what in probe.failing if what not in r.gradients]
     if others or (probe.verdict is not Verdict.PASS and not probe.failing):

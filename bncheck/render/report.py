@@ -3,8 +3,7 @@
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
@@ -32,8 +31,7 @@ class Outcome(enum.Enum):
         return self not in (Outcome.PASS, Outcome.SKIPPED)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that was judged."""
 
     subject: str  # the function, or whatever else it is about
@@ -44,8 +42,7 @@ class Finding:
     source: Source | None = None  # where that function is written
 
 
-@dataclass(frozen=True, slots=True)
-class Suite:
+class Suite(NamedTuple):
     """The findings on one problem."""
 
     name: str

@@ -27,7 +27,7 @@ SPELLING = {
 }
 
 # Control characters and halves of surrogate pairs: no file and no terminal should get them from code under test.
-UNSPEAKABLE = re.compile("[^\t\n\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+UNSPEAKABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 _TABLE = str.maketrans(SPELLING)
 
