@@ -13,7 +13,6 @@ import numpy as np
 from bncheck import network
 from bncheck.check import check
 from bncheck.errors import InvalidInput
-from bncheck.grid import born_deaf, one_thread_each, pool
 from bncheck.layers import Array
 from bncheck.method import GRADIENTS
 from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake
@@ -21,6 +20,7 @@ from bncheck.mistakes.planted import Planted, planted_in_layers
 from bncheck.problem import FloatArray, Problem, random_problem
 from bncheck.progress import Progress, silent
 from bncheck.results import SCHEMA, Verdict, as_json
+from bncheck.workers import born_deaf, one_thread_each, pool
 
 # For each problem that every mistake is planted in, as many right ones and as many small errors.
 RIGHT_EACH, SMALL_EACH = 40, 4

@@ -18,7 +18,7 @@ FLOORS = (
     ("numerical", "targets", "comparison", "derivation"),
     ("mistakes", "diagnosis", "shrink"),
     ("check", "isolated", "worker"),
-    ("selftest", "grid", "sweep_file", "tally"),
+    ("selftest", "grid", "workers", "orders", "sweep_file", "tally"),
     ("render",),
     ("cli", "testing"),
 )
@@ -43,7 +43,9 @@ ARROWS = {
     ("worker", "check"),
     ("sweep_file", "grid"),
     ("tally", "grid"),
-    ("selftest", "grid"),
+    ("selftest", "workers"),
+    ("grid", "workers"),
+    ("orders", "grid"),
 }
 # Where third-party packages other than numpy may be imported.
 ALLOWED = {"click": {"cli"}, "rich": {"cli", "render"}, "numpy": None}

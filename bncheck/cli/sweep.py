@@ -16,14 +16,16 @@ from bncheck.cli.exits import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options, refuse_same
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
 from bncheck.cli.sections import SectionedCommand, SectionOption
-from bncheck.grid import Grid, Point, Row, observed_orders, run_grid
+from bncheck.grid import Grid, Point, Row, run_grid
 from bncheck.method import ENGINES, GRADIENTS, Method, gradients_named
 from bncheck.numerical.schemes import SCHEMES
+from bncheck.orders import observed_orders
 from bncheck.render.sweep_report import SweepReport
 from bncheck.results import Verdict
 from bncheck.sweep_file import SweepFile, rows_of
 from bncheck.tally import Tally
 from bncheck.targets.loading import expanded
+from bncheck.workers import Processes
 
 axis_option = partial(click.option, cls=SectionOption, section="Axes (a value, a list 8,64,256, or a range)")
 method_option = partial(click.option, cls=SectionOption, section="The same for all")
@@ -107,8 +109,9 @@ def sweep(
             for row in rows_of(out):
                 take(row)
         progress = _progress(len(grid), tally)
+        workers = Processes(jobs) if jobs > 1 else None
         try:
-            for row in run_grid(grid, jobs=jobs, done=file.done if file else ()):
+            for row in run_grid(grid, workers, done=file.done if file else ()):
                 if file is not None:
                     file.append(row)
                 take(row)
