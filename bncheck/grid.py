@@ -4,8 +4,10 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -107,7 +109,7 @@ class Row:
         said = (*[f.note for f in result.forward if f.note], *reasons, "")[0]
         return cls(
             point, result.verdict, gradients, result.checked, wrong, result.kinks.guarded, result.seconds,
-            result.reproduce or "", said,
+            result.method.command(result.problem, point.target) or "", said,
         )  # fmt: skip
 
     def line(self, sweep: str) -> str:
@@ -205,19 +207,23 @@ def _require(axis: str, value: Any) -> None:
         require_settings(**settings)
 
 
-def run_point(grid: Grid, point: Point) -> Row:
-    """Do one check; one that fails to run is a row that says so."""
+def run_point(grid: Grid, point: Point, at: str | None = None) -> Row:
+    """Do one check; one that fails to run is a row that says so.
+
+    ``at`` is where the target is on this machine, if that is not what the row is to call it.
+    """
     started = time.perf_counter()
     p, m = point, grid.method
     try:
         result = check(
-            p.draw(), p.target, scheme=p.scheme, step=p.step, engine=m.engine, sample=m.sample, only=m.only,
+            p.draw(), at or p.target, scheme=p.scheme, step=p.step, engine=m.engine, sample=m.sample, only=m.only,
             rtol=m.rtol, atol=m.atol, probes=grid.probes, timeout=grid.timeout, explain=False,
             audit=0 if p.key % AUDITED else AUDIT,
         )  # fmt: skip
         return Row.of(point, result)
     except BncheckError as error:
-        return not_run(point, str(error), time.perf_counter() - started)
+        said = str(error) if at is None else str(error).replace(os.path.dirname(at), os.path.dirname(p.target) or ".")
+        return not_run(point, said, time.perf_counter() - started)
 
 
 def not_run(point: Point, said: str, seconds: float = 0.0) -> Row:
@@ -240,9 +246,25 @@ def run_grid(grid: Grid, workers: Workers | None = None, *, done: Collection[int
     return map(work, points) if workers is None else hand_out(work, points, workers, not_run)
 
 
+def workers_for(grid: Grid, jobs: int, dask: str | None, warn: Callable[[str], None]) -> Workers | None:
+    """Return those that do a grid's checks: a cluster's, processes, or with one job nobody else.
+
+    Raises
+    ------
+    InvalidInput
+        The cluster cannot be used.
+    """
+    if dask is not None:
+        from bncheck.cluster import Cluster  # noqa: PLC0415 - few sweeps leave the machine
+
+        return Cluster(dask, grid.axes.get("target", (Point().target,)), warn)
+    return Processes(jobs) if jobs > 1 else None
+
+
 def sweep(
     *,
     jobs: int = 1,
+    dask: str | None = None,
     engine: str = "local",
     only: Iterable[str] | None = None,
     rtol: float | None = None,
@@ -255,6 +277,8 @@ def sweep(
     ----------
     jobs : int, default 1
         Processes; with several, rows come in whatever order they are done.
+    dask : str, optional
+        The address of a Dask scheduler, whose workers do the checks instead: "tcp://10.0.0.1:8786".
     engine, only, rtol, atol
         As for ``check``.
     **axes
@@ -268,10 +292,10 @@ def sweep(
     Raises
     ------
     InvalidInput
-        There is no such axis, or it has no values.
+        There is no such axis, or it has no values; or the Dask cluster cannot be used.
     """
     listed = {
         axis: tuple(v) if isinstance(v, Iterable) and not isinstance(v, str) else (v,) for axis, v in axes.items()
     }
     grid = Grid(listed, Method(engine=engine, only=gradients_named(only), rtol=rtol, atol=atol))
-    return run_grid(grid, Processes(jobs) if jobs > 1 else None)
+    return run_grid(grid, workers_for(grid, jobs, dask, warnings.warn))

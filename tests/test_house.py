@@ -18,7 +18,7 @@ FLOORS = (
     ("numerical", "targets", "comparison", "derivation"),
     ("mistakes", "diagnosis", "shrink"),
     ("check", "isolated", "worker"),
-    ("selftest", "grid", "workers", "orders", "sweep_file", "tally"),
+    ("selftest", "grid", "workers", "cluster", "orders", "sweep_file", "tally"),
     ("render",),
     ("cli", "testing"),
 )
@@ -46,9 +46,11 @@ ARROWS = {
     ("selftest", "workers"),
     ("grid", "workers"),
     ("orders", "grid"),
+    ("grid", "cluster"),
+    ("cluster", "workers"),
 }
 # Where third-party packages other than numpy may be imported.
-ALLOWED = {"click": {"cli"}, "rich": {"cli", "render"}, "numpy": None}
+ALLOWED = {"click": {"cli"}, "rich": {"cli", "render"}, "numpy": None, "distributed": {"cluster"}}
 DOORS = {"__init__", "__main__"}
 
 

@@ -16,7 +16,8 @@ from bncheck.cli.exits import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options, refuse_same
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
 from bncheck.cli.sections import SectionedCommand, SectionOption
-from bncheck.grid import Grid, Point, Row, run_grid
+from bncheck.errors import BncheckError, InvalidInput
+from bncheck.grid import Grid, Point, Row, run_grid, workers_for
 from bncheck.method import ENGINES, GRADIENTS, Method, gradients_named
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.orders import observed_orders
@@ -25,7 +26,6 @@ from bncheck.results import Verdict
 from bncheck.sweep_file import SweepFile, rows_of
 from bncheck.tally import Tally
 from bncheck.targets.loading import expanded
-from bncheck.workers import Processes
 
 axis_option = partial(click.option, cls=SectionOption, section="Axes (a value, a list 8,64,256, or a range)")
 method_option = partial(click.option, cls=SectionOption, section="The same for all")
@@ -64,12 +64,14 @@ SCHEME_NAMES = click.Choice(list(SCHEMES))
 @method_option("--rtol", type=REAL, help="As for run.  [default: error bars]")
 @method_option("--atol", type=REAL, help="As for run.  [default: error bars]")
 @work_option("--jobs", type=SIZE, default=1, help="Processes.")
+@work_option("--dask", metavar="ADDRESS", help="A Dask scheduler, whose workers do it.  [default: this machine]")
 @work_option("--out", type=click.Path(path_type=Path), help="Append a row per check to this file.  [default: none]")
 @work_option("--resume", is_flag=True, help="Skip what --out holds and finish the rest.  [default: off]")
 @output_options(*JUDGED, streamed="jsonl")
 def sweep(
     targets: tuple[str, ...],
     jobs: int,
+    dask: str | None,
     out: Path | None,
     resume: bool,
     format_: str,
@@ -85,6 +87,8 @@ def sweep(
         raise click.UsageError("--resume needs --out, the file to finish")
     if jobs < 1:
         raise click.UsageError(f"--jobs is {jobs}; take 1 or more")
+    if dask is not None and jobs > 1:
+        raise click.UsageError(f"--jobs {jobs} are processes of this machine; leave it out with --dask")
     refuse_same(str(out) if out else None, save)
     fixed = {name: given.pop(name) for name in ("engine", "only", "rtol", "atol")}
     method = Method(**{**fixed, "only": gradients_named(fixed["only"])})
@@ -109,7 +113,9 @@ def sweep(
             for row in rows_of(out):
                 take(row)
         progress = _progress(len(grid), tally)
-        workers = Processes(jobs) if jobs > 1 else None
+        workers = workers_for(grid, jobs, dask, partial(click.echo, err=True))
+        if workers is not None:
+            closed.callback(workers.close)
         try:
             for row in run_grid(grid, workers, done=file.done if file else ()):
                 if file is not None:
@@ -119,12 +125,16 @@ def sweep(
                     streams.write(row.line(grid.name) + "\n")
                 progress(False)
         except (KeyboardInterrupt, Exception) as error:
-            if isinstance(error, Exception) and not streams.received:
-                raise  # else some code made an error of the interruption
+            stopped = isinstance(error, KeyboardInterrupt) or bool(streams.received)  # code may make an error of it
+            if not stopped and not isinstance(error, BncheckError):
+                raise
             progress(True)
             show({})
             way = f"; finish it with: {command} --out {shlex.quote(str(out))} --resume" if out else ""
-            click.echo(f"Interrupted after {tally.count:,} of {len(grid):,} checks{way}", err=True)
+            told = f"after {tally.count:,} of {len(grid):,} checks{way}"
+            if not stopped:
+                raise InvalidInput(f"{error} ({told})") from error
+            click.echo(f"Interrupted {told}", err=True)
             return ExitCode.INTERRUPTED
         progress(True)
         show(observed_orders(grid))
