@@ -1,56 +1,150 @@
-"""How many checks a second a sweep does, and what a second process brings, side by side in one run.
+"""Sweeps: their rate, what more processes or workers bring, and what 100,000 checks come to.
 
-    python tests/benchmarks/sweeps.py [--repeat 3] [--save FILE.json]
+    python tests/benchmarks/sweeps.py [--part rates,cluster,scale] [--repeat 3] [--checks 100000] [--save FILE.json]
 
-"small" is (8,5,4) in one process; "large" are checks of 50 ms or more, in one process and in two,
-in turn; the ratio is the median of the ratios of neighbours. Both have one BLAS thread a process.
+Rates are of checks of three sizes: by one process and by two, and by a Dask cluster of one worker and
+of two on this machine; they are taken in turn, and a ratio is the median of the ratios of
+neighbours. Everything has one BLAS thread a process. "cluster" needs the extra dask. "scale" is one
+sweep as a command of its own with --out, and then report over its file: rate, bytes a row, peak
+memory of both, the time of report. Minutes.
 """
 
 import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
-import bncheck
+THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+os.environ.update(THREADS)
+import bncheck  # noqa: E402 - NumPy reads these once
+from bncheck.cluster import Cluster  # noqa: E402 - likewise
+from bncheck.grid import Point  # noqa: E402 - likewise
+from bncheck.workers import hand_out  # noqa: E402 - likewise
 
-SMALL, LARGE = {"N": 8, "D": 5, "H": 4}, {"N": 192, "D": 192, "H": 128}
+SIZES = {"small": (8, 5, 4), "card": (64, 100, 50), "large": (192, 192, 128)}
+CHECKS = {"small": 600, "card": 300, "large": 120}
 
 
-def rate(checks: int, jobs: int, sizes: dict[str, int]) -> float:
-    started = time.perf_counter()
-    rows = list(bncheck.sweep(N=sizes["N"], D=sizes["D"], H=sizes["H"], seed=range(checks), jobs=jobs))
+def rate(size: str, **how: Any) -> float:
+    N, D, H = SIZES[size]
+    checks, started = CHECKS[size], time.perf_counter()
+    rows = list(bncheck.sweep(N=N, D=D, H=H, seed=range(checks), **how))
     assert len(rows) == checks
     return checks / (time.perf_counter() - started)
 
 
-@click.command()
-@click.option("--repeat", default=3)
-@click.option("--save", type=click.Path(path_type=Path))
-def main(repeat: int, save: Path | None) -> None:
-    """Time sweeps and print the rates."""
-    rate(50, 1, SMALL)  # warm
-    small = statistics.median(rate(1000, 1, SMALL) for _ in range(repeat))
-    pairs = [(rate(120, 1, LARGE), rate(120, 2, LARGE)) for _ in range(repeat)]
-    result = {
-        "small_per_second": small,
-        "large_seconds": 1 / statistics.median(one for one, _ in pairs),
-        "two_over_one": statistics.median(two / one for one, two in pairs),
+def compared(size: str, one: dict[str, Any], two: dict[str, Any], repeat: int) -> dict[str, Any]:
+    pairs = [(rate(size, **one), rate(size, **two)) for _ in range(repeat)]
+    return {
+        "one": statistics.median(first for first, _ in pairs),
+        "two": statistics.median(second for _, second in pairs),
+        "ratio": statistics.median(second / first for first, second in pairs),
     }
-    table = Table(title=f"sweeps, medians of {repeat}")
-    table.add_column("what")
-    table.add_column("", justify="right")
-    table.add_row("checks a second at (8,5,4), one process", f"{small:.0f}")
-    table.add_row("seconds a check at (192,192,128), one process", f"{result['large_seconds']:.3f}")
-    table.add_row("rate of two processes over one, starting them included", f"{result['two_over_one']:.2f}")
-    Console().print(table)
+
+
+def rates(repeat: int, _: int) -> Iterator[dict[str, Any]]:
+    for size, shape in SIZES.items():
+        yield {"what": f"{size} {shape}: a second by one process, two", **compared(size, {}, {"jobs": 2}, repeat)}
+
+
+class Processes:
+    """A scheduler and so many workers of one thread."""
+
+    def __init__(self, folder: Path, workers: int, started: Callable[[Any], Any]) -> None:
+        file = folder / f"{workers}.json"
+        where = ("--scheduler-file", str(file), "--no-dashboard")
+        options = ("--nthreads", "1", "--local-directory", str(folder))
+        scheduler = ("scheduler", "--host", "127.0.0.1", "--port", "0", *where)
+        for what in (scheduler, *[("worker", *where, *options)] * workers):
+            command = [str(Path(sys.executable).with_name("dask")), *what]
+            started(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            while not file.exists():
+                time.sleep(0.05)
+        self.address = json.loads(file.read_text())["address"]
+        from distributed import Client  # noqa: PLC0415 - optional
+
+        with Client(self.address) as client:
+            client.wait_for_workers(workers)
+
+
+def cluster(repeat: int, _: int) -> Iterator[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as ended:
+        one, two = (
+            {"dask": Processes(Path(folder), count, lambda p: ended.callback(p.terminate)).address} for count in (1, 2)
+        )
+        for size, shape in SIZES.items():
+            what = f"{size} {shape}: a second by one Dask worker, two"
+            yield {"what": what, **compared(size, one, two, repeat)}
+        yield {"what": "checks that take no time: a second by one Dask worker", "one": nothing(one["dask"])}
+        yield {"what": "checks that take no time: a second by two", "one": nothing(two["dask"])}
+
+
+def nothing(address: str) -> float:
+    """Return how many checks a second could be handed out: what is done is next to nothing."""
+    workers = Cluster(address, [Point().target], print)
+    started, points = time.perf_counter(), (Point(seed=seed) for seed in range(2000))
+    return len(list(hand_out(repr, points, workers, str))) / (time.perf_counter() - started)
+
+
+def scale(_: int, checks: int) -> Iterator[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.jsonl"
+        sizes = [word for name, n in zip("NDH", SIZES["small"], strict=True) for word in (f"--{name}", str(n))]
+        axes = ("--seed", f"0..{checks // 100 - 1}", "--bn-eps", "1e-9..1", "--x-std", "1e-3..1e6")
+        seconds, peak = measured("sweep", *sizes, *axes, "--jobs", "2", "--out", str(file))
+        rows = file.read_bytes().count(b"\n")
+        yield {"what": f"{rows:,} checks by two processes: a second", "one": rows / seconds}
+        yield {"what": "bytes a row", "one": file.stat().st_size / rows}
+        yield {"what": "MB of memory, at the peak of the sweep", "one": peak / 1e6}
+        seconds, peak = measured("report", str(file))
+        yield {"what": "seconds of report over the file", "one": seconds}
+        yield {"what": "MB of memory, at its peak", "one": peak / 1e6}
+
+
+def measured(*words: str) -> tuple[float, int]:
+    """Return the seconds and the peak memory, in bytes, of a command."""
+    script = "import resource, sys; from bncheck.cli import main; main.main(standalone_mode=False)"
+    told = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    started = time.perf_counter()
+    command = [sys.executable, "-c", f"{script}; {told}", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return time.perf_counter() - started, 1024 * int(done.stderr.split()[-1])
+
+
+PARTS: Mapping[str, Callable[[int, int], Iterator[dict[str, Any]]]] = {
+    "rates": rates, "cluster": cluster, "scale": scale,
+}  # fmt: skip
+
+
+@click.command()
+@click.option("--part", default=",".join(PARTS))
+@click.option("--repeat", default=3)
+@click.option("--checks", default=100_000)
+@click.option("--save", type=click.Path(path_type=Path))
+def main(part: str, repeat: int, checks: int, save: Path | None) -> None:
+    """Measure and print the table."""
+    rate("small")  # warm
+    rows = [row for name in part.split(",") for row in partial(PARTS[name], repeat, checks)()]
+    table = Table()
+    for heading in ("what", "one", "two", "ratio"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for row in rows:
+        table.add_row(row["what"], *(f"{row[name]:,.4g}" if name in row else "" for name in ("one", "two", "ratio")))
+    Console(width=120).print(table)
     if save is not None:
-        save.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        save.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
