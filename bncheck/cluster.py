@@ -6,7 +6,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Protocol
 import bncheck
 from bncheck.errors import InvalidInput
 from bncheck.targets.sources import Sources
-from bncheck.workers import Done
+from bncheck.workers import Batch, Done, done
 
 # Seconds in which a scheduler must answer.
 ANSWER = 10.0
@@ -29,7 +29,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 INSTALL = "--dask needs dask: pip install 'bncheck[dask]'"
 
 
-class Check(Protocol):
+class Check(Hashable, Protocol):
     """What is handed out."""
 
     @property
@@ -88,10 +88,11 @@ class Cluster:
             self._counted = time.monotonic()
         return self._count
 
-    def submit(self, work: Callable[..., Done], item: Check) -> "Future[Done]":
-        """Hand out a check, with the text of its target."""
-        call = _Call(work, item, self._sources[item.target], bncheck.__version__)
-        future: Future[Done] = self._executor.submit(pickle.loads, pickle.dumps(call))
+    def submit(self, work: Callable[..., Done], batch: Sequence[Check]) -> "Future[Batch[Done]]":
+        """Hand out checks, with the texts of their targets."""
+        sources = {target: self._sources[target] for target in dict.fromkeys(check.target for check in batch)}
+        call = _Call(work, batch, sources, bncheck.__version__)
+        future: Future[Batch[Done]] = self._executor.submit(pickle.loads, pickle.dumps(call))
         return future
 
     def died(self, error: BaseException) -> bool:
@@ -153,8 +154,10 @@ class _Call:
         return do, self._arguments
 
 
-def do(work: Callable[..., Done], check: Check, sources: Sources | None, version: str) -> Done:
-    """Do a check on a worker, where its target is written first.
+def do(
+    work: Callable[..., Done], batch: Sequence[Check], sources: Mapping[str, Sources | None], version: str
+) -> Batch[Done]:
+    """Do checks on a worker, where their targets are written first.
 
     Raises
     ------
@@ -166,7 +169,8 @@ def do(work: Callable[..., Done], check: Check, sources: Sources | None, version
 
         raise InvalidInput(_other_version(get_worker().address, bncheck.__version__, version))
     _keep_memory()
-    return work(check) if sources is None else work(check, at=_unpacked(sources))
+    there = {target: _unpacked(files) for target, files in sources.items() if files is not None}
+    return done(lambda check: work(check, at=there[check.target]) if check.target in there else work(check), batch)
 
 
 @cache

@@ -4,19 +4,22 @@ import itertools
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Hashable, Iterator
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
 Done = TypeVar("Done")
 
 # What ended its worker so often is not tried again.
 MOST_TRIES = 3
-# Items handed out and not yet done, for each worker: enough to keep it busy.
+# Batches handed out and not yet done, for each worker: enough to keep it busy ...
 IN_FLIGHT = 4
+# ... where one takes so many seconds, in which handing it out takes no time to speak of; and its most items.
+BATCH_SECONDS, LARGEST_BATCH = 0.25, 32
 # Seconds without anything done after which workers are asked whether they are there at all.
 PATIENCE = 5.0
 # Threads of a matrix product in each worker, by the variable that each BLAS reads.
@@ -24,14 +27,14 @@ THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB
 
 
 class Workers(Protocol):
-    """Where work is done, several items at a time."""
+    """Where work is done, several batches of items at a time."""
 
     @property
     def count(self) -> int:
-        """How many items are done at the same time, at present."""
+        """How many batches are done at the same time, at present."""
 
-    def submit(self, work: Callable[[Any], Done], item: Any) -> "Future[Done]":
-        """Hand out an item."""
+    def submit(self, work: Callable[[Any], Done], batch: Sequence[Any]) -> "Future[Batch[Done]]":
+        """Hand out a batch, to be ``done``."""
 
     def died(self, error: BaseException) -> bool:
         """Tell whether an error says that a worker died; raise what says it better, if it is neither."""
@@ -46,55 +49,107 @@ class Workers(Protocol):
         """Let go of them, and of what is not done."""
 
 
+class Batch(NamedTuple, Generic[Done]):
+    """What came of a batch."""
+
+    done: list[Done]
+    seconds: float  # on the worker
+
+
+def done(work: Callable[[Item], Done], batch: Sequence[Item]) -> Batch[Done]:
+    """Do a batch: this is what a worker is asked for."""
+    started = time.perf_counter()
+    found = [work(item) for item in batch]
+    return Batch(found, time.perf_counter() - started)
+
+
 def hand_out(
     work: Callable[[Item], Done], items: Iterator[Item], workers: Workers, given_up: Callable[[Item, str], Done]
 ) -> Iterator[Done]:
     """Yield what the work makes of each item, as it is done; a bounded number is in flight.
 
-    A worker that dies loses nothing: what it had goes again. What was in flight at several deaths
-    is handed out alone, and is ``given_up`` when it dies again.
+    A worker that dies loses nothing: what it had goes again. What was in flight at a death is
+    handed out one by one, and is ``given_up`` when that ends its worker again and again.
     """
-    tries: dict[Item, int] = {}  # of what is handed out
-    again: list[Item] = []
-    futures = dict[Future[Done], Item]()
+    in_flight = _InFlight(work, items, workers, given_up)
     try:
-        while True:
-            # After a death one at a time, until it is known whose it was.
-            suspects = again or any(tries[item] > 1 for item in futures.values())
-            free = (1 if suspects else workers.count * IN_FLIGHT) - len(futures)
-            for item in itertools.islice(itertools.chain(_emptied(again), items), max(free, 0)):
-                tries[item] = tries.get(item, 0) + 1
-                futures[workers.submit(work, item)] = item
-            if not futures:
-                return
-            finished, _ = wait(futures, timeout=PATIENCE, return_when=FIRST_COMPLETED)
-            if not finished:
-                workers.idle()
-            died = False
-            for future in finished:
-                item = futures.pop(future)
-                try:
-                    done = future.result()
-                except BaseException as error:
-                    if not workers.died(error):
-                        raise
-                    died = True
-                    if tries[item] < MOST_TRIES:
-                        again.append(item)
-                        continue
-                    done = given_up(item, f"its worker died {MOST_TRIES} times")
-                del tries[item]
-                yield done
-            if died and workers.renew():
-                again += futures.values()
-                futures.clear()
+        while in_flight.more():
+            yield from in_flight.finished()
     finally:
         workers.close()
 
 
-def _emptied(items: list[Item]) -> Iterator[Item]:
-    while items:
-        yield items.pop()
+class _InFlight(Generic[Item, Done]):
+    """What is handed out and not done, and what goes again."""
+
+    def __init__(
+        self,
+        work: Callable[[Item], Done],
+        items: Iterator[Item],
+        workers: Workers,
+        given_up: Callable[[Item, str], Done],
+    ) -> None:
+        self._work, self._items, self._workers, self._given_up = work, items, workers, given_up
+        self._futures = dict[Future[Batch[Done]], Sequence[Item]]()
+        self._tries: dict[Item, int] = {}  # of what is in flight or goes again
+        self._again: list[Item] = []
+        self._size = 1  # of a batch
+
+    def more(self) -> bool:
+        """Hand out what there is room for, and tell whether anything is in flight."""
+        # After a death one at a time, until it is known whose it was.
+        suspects = self._again or any(self._tries[item] > 1 for batch in self._futures.values() for item in batch)
+        most = 1 if suspects else self._workers.count * IN_FLIGHT
+        while len(self._futures) < most:
+            batch = [self._again.pop()] if self._again else list(itertools.islice(self._items, self._size))
+            if not batch:
+                break
+            try:
+                self._futures[self._workers.submit(self._work, batch)] = batch
+            except Exception as error:
+                if not self._workers.died(error):
+                    raise
+                self._items = itertools.chain(batch, self._items)
+                if self._futures:  # of which some tell of the same death
+                    break
+                self._workers.renew()
+                continue
+            for item in batch:
+                self._tries[item] = self._tries.get(item, 0) + 1
+        return bool(self._futures)
+
+    def finished(self) -> Iterator[Done]:
+        """Wait a while, and yield what is done by then."""
+        finished, _ = wait(self._futures, timeout=PATIENCE, return_when=FIRST_COMPLETED)
+        if not finished:
+            self._workers.idle()
+        lost: list[Item] = []
+        for future in finished:
+            batch = self._futures.pop(future)
+            try:
+                found, seconds = future.result()
+            except BaseException as error:
+                if not self._workers.died(error):
+                    raise
+                lost += batch
+                continue
+            self._size = max(1, min(LARGEST_BATCH, int(BATCH_SECONDS / max(seconds / len(batch), 1e-9))))
+            for item in batch:
+                del self._tries[item]
+            yield from found
+        if lost and self._workers.renew():
+            lost += itertools.chain.from_iterable(self._futures.values())
+            self._futures.clear()
+        yield from self._given_up_of(lost)
+
+    def _given_up_of(self, lost: Iterable[Item]) -> Iterator[Done]:
+        """Let what is lost go again, or give it up."""
+        for item in lost:
+            if self._tries[item] < MOST_TRIES:
+                self._again.append(item)
+            else:
+                del self._tries[item]
+                yield self._given_up(item, f"its worker died {MOST_TRIES} times")
 
 
 class Processes:
@@ -104,10 +159,10 @@ class Processes:
         self.count, self._made = jobs, made or pool
         self._executor = self._made(jobs)
 
-    def submit(self, work: Callable[[Any], Done], item: Any) -> "Future[Done]":
-        """Hand out an item; this is when processes are started."""
+    def submit(self, work: Callable[[Any], Done], batch: Sequence[Any]) -> "Future[Batch[Done]]":
+        """Hand out a batch; this is when processes are started."""
         with one_thread_each(), born_deaf():
-            return self._executor.submit(work, item)
+            return self._executor.submit(done, work, batch)
 
     def died(self, error: BaseException) -> bool:
         """Tell whether the pool is broken."""

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import bncheck
 from bncheck.cli import main
 from bncheck.cluster import _Call
+from bncheck.grid import Point
 from bncheck.targets.sources import Sources
 
 OPTIONS = ("--N", "8", "--D", "5", "--H", "4")
@@ -383,4 +384,6 @@ def test_what_is_installed_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_unpickling_what_is_handed_out_does_it() -> None:
-    assert pickle.loads(pickle.dumps(_Call(len, "abc", None, bncheck.__version__))) == 3
+    found, seconds = pickle.loads(pickle.dumps(_Call(str, [Point(N=3)], {"reference": None}, bncheck.__version__)))
+    assert found == [str(Point(N=3))]
+    assert seconds > 0
