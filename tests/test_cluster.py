@@ -21,6 +21,8 @@ from bncheck.cluster import _Call
 from bncheck.grid import Point
 from bncheck.targets.sources import Sources
 
+from .test_readme import README
+
 OPTIONS = ("--N", "8", "--D", "5", "--H", "4")
 BATCHNORM = """
 import numpy as np
@@ -188,6 +190,19 @@ def test_a_file_of_a_package_that_names_no_package_is_sent_with_it(tmp_path: Pat
     write(tmp_path, course__SLASH__layers="from .less import z\n", course__SLASH__less="z = 1\n")
     names = {"__init__", "more", "layers", "less"}
     assert sent(tmp_path / "course" / "layers.py") == {f"course/{name}.py" for name in names}
+
+
+def test_the_readme_s_command_for_a_cluster_runs(cluster: Processes, tmp_path: Path) -> None:
+    (command,) = re.findall(r"^bncheck (sweep .*--dask.*)$", README, re.MULTILINE)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "roots.py").write_text("from numpy import sqrt as root\n")
+    (tmp_path / "layers.py").write_text(BATCHNORM)
+    words = command.replace("tcp://10.0.0.1:8786", cluster.address).replace("0..9999", "0..9").split()
+    found = subprocess.run(
+        [sys.executable, "-m", "bncheck", *words], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert lines_in(tmp_path / "rows.jsonl") == 10
 
 
 @pytest.mark.parametrize(("checks", "most"), [(300, 100), pytest.param(2000, 800, marks=pytest.mark.slow)])
