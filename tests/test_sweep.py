@@ -438,6 +438,12 @@ def test_the_command_that_is_shown_does_the_same_sweep() -> None:
     assert re.sub(r"\d+\.\d s", "", again) == re.sub(r"\d+\.\d s", "", text)
 
 
+def test_a_list_from_0_on_is_no_range_of_decades() -> None:
+    result = invoke("sweep", *OPTIONS, "--x-mean", "0,1,100")
+    assert result.exit_code == 0, result.stderr
+    assert "--x-mean 0,1,100" in " ".join(result.stdout.split())
+
+
 def start(path: Path, seeds: str, *more: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "bncheck", "sweep", *OPTIONS, "--seed", seeds, "--out", str(path), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -211,7 +211,7 @@ def _listed(values: Sequence[Any]) -> str:
     whole = all(isinstance(v, int) for v in values)
     if len(values) > 2 and whole and list(values) == list(range(values[0], values[-1] + 1)):
         return f"{values[0]}..{values[-1]}"
-    if len(values) > 2 and all(isinstance(v, float) for v in values):
+    if len(values) > 2 and all(isinstance(v, float) and v > 0 for v in values):
         for per_decade in range(1, 11):
             written = f"{values[0]:g}..{values[-1]:g}" + (f"/{per_decade}" if per_decade > 1 else "")
             if Values(REAL, False).convert(written, None, None) == tuple(values):
