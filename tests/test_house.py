@@ -48,7 +48,7 @@ ARROWS = {
     ("orders", "grid"),
 }
 # Where third-party packages other than numpy may be imported.
-ALLOWED = {"click": {"cli"}, "rich": {"cli", "render"}, "numpy": None}
+ALLOWED = {"click": {"cli"}, "rich": {"cli", "render"}, "matplotlib": {"render"}, "numpy": None}
 DOORS = {"__init__", "__main__"}
 
 

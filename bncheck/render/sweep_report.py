@@ -215,4 +215,4 @@ def written(value: Any) -> str:
 
 def written_digits(digits: float) -> str:
     """Write correct digits; endless are those of a gradient that is exactly 0."""
-    return "zero" if math.isinf(digits) else f"{digits:.1f}"
+    return "zero" if math.isinf(digits) else f"{round(digits, 1) + 0.0:.1f}"  # and never -0.0
