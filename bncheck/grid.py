@@ -77,10 +77,18 @@ class Found:
     @property
     def digits(self) -> float:
         """Correct digits of the gradient as a whole."""
-        error = self.norm_relative_error
-        if error is None:
-            return math.inf
-        return -math.log10(max(error, 1e-17)) if math.isfinite(error) else 0.0
+        return digits_of(self.norm_relative_error)
+
+
+# A norm relative error under this is none: float64 holds no 17 digits.
+LEAST_ERROR = 1e-17
+
+
+def digits_of(error: float | None) -> float:
+    """Return the correct digits that a norm relative error leaves; None: of a gradient that is exactly 0."""
+    if error is None:
+        return math.inf
+    return -math.log10(max(error, LEAST_ERROR)) if math.isfinite(error) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,11 @@ class Row:
         content |= {"verdict": self.verdict and self.verdict.value, "gradients": gradients, "checked": self.checked}
         content |= {"wrong": self.wrong, "guarded": self.guarded, "seconds": _short(self.seconds)}
         return content | {"reproduce": self.reproduce, "said": self.said[:200]}
+
+    @property
+    def kept(self) -> "Row":
+        """The row as its line gives it back: what is made of rows is the same from a file of them."""
+        return Row.parsed(self.to_dict())
 
     @classmethod
     def parsed(cls, content: Mapping[str, Any]) -> "Row":

@@ -1,31 +1,86 @@
 """What a sweep comes to, counted as its rows come: small however many there are."""
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from bncheck.grid import AXES, Row
+from bncheck.comparison import BLUNT
+from bncheck.grid import AXES, Found, Point, Row, digits_of
 from bncheck.results import Verdict
 
-# An axis of more values is not told value by value, and a sweep of more rows not cell by cell.
-MOST_VALUES, MOST_ROWS = 64, 400
+# An axis of more values is not told value by value.
+MOST_VALUES = 64
 # How many failures are kept to be shown.
 KEPT = 5
+# With more than two axes, only these are kept together.
+TOGETHER = {("scheme", "step"), ("target", "step")}
+
+
+@dataclass(slots=True)
+class Worst:
+    """The worst that some rows keep of one gradient."""
+
+    error: float | None = None  # norm relative error; None: the gradient is exactly 0, as it must be, in every row
+    bar: float = 0.0  # what the error bars allow of it; NaN: some row does not say
+    of_tolerance: float = 0.0
+    resolution: float = 0.0
+
+    def add(self, found: Found) -> None:
+        """Take a row's in."""
+        if found.norm_relative_error is not None:
+            self.error = _larger(self.error or 0.0, found.norm_relative_error)
+        self.bar = _larger(self.bar, found.bar)
+        self.of_tolerance = _larger(self.of_tolerance, found.of_tolerance)
+        self.resolution = _larger(self.resolution, found.resolution)
+
+
+def _larger(one: float, other: float) -> float:
+    """Return the larger, and NaN if either is."""
+    return other if other > one or math.isnan(other) else one
+
+
+@dataclass(slots=True)
+class Times:
+    """How long some checks took, in whole nanoseconds: their sum is the same in any order."""
+
+    count: int = 0
+    total: int = 0
+    shortest: int = 0
+    longest: int = 0
+
+    def add(self, seconds: float) -> None:
+        """Take a check's in."""
+        taken = round(1e9 * seconds)
+        self.shortest = min(taken, self.shortest) if self.count else taken
+        self.longest = max(taken, self.longest)
+        self.count += 1
+        self.total += taken
 
 
 @dataclass(slots=True)
 class Cell:
-    """Some rows together: the fewest correct digits of each gradient, and the verdicts."""
+    """Some rows together: the worst of each gradient, the verdicts, and the times."""
 
-    digits: dict[str, float] = field(default_factory=dict)
+    gradients: dict[str, Worst] = field(default_factory=dict)
     verdicts: Counter[Verdict | None] = field(default_factory=Counter)
+    times: Times = field(default_factory=Times)  # of those that ran
 
     def add(self, row: Row) -> None:
         """Take a row in."""
         self.verdicts[row.verdict] += 1
         for key, found in row.gradients.items():
-            self.digits[key] = min(found.digits, self.digits.get(key, found.digits))
+            self.gradients.setdefault(key, Worst()).add(found)
+        if row.verdict is not None:
+            self.times.add(row.seconds)
+
+    @property
+    def digits(self) -> Mapping[str, float]:
+        """The fewest correct digits of each gradient."""
+        return {key: digits_of(worst.error) for key, worst in self.gradients.items()}
 
     @property
     def fewest(self) -> float:
@@ -39,6 +94,17 @@ class Cell:
         worst = Verdict.worst(judged) if judged else None
         return None if None in self.verdicts and worst is not Verdict.FAIL else worst
 
+    def verdict_of(self, gradient: str) -> Verdict:
+        """The worst verdict of one of the gradients.
+
+        A check that is inconclusive for another reason than a resolution is so for all of them.
+        """
+        if self.verdicts[Verdict.FAIL] and not self.gradients[gradient].of_tolerance <= 1:
+            return Verdict.FAIL
+        blunt = [key for key, worst in self.gradients.items() if not worst.resolution <= BLUNT]
+        unsure = self.verdicts[Verdict.INCONCLUSIVE] and (gradient in blunt or not blunt)
+        return Verdict.INCONCLUSIVE if unsure else Verdict.PASS
+
 
 def _in_order(axis: str) -> Callable[[tuple[Any, Any]], Any]:
     """Return the key that numbers are sorted by, steps from the largest down, and words after them."""
@@ -47,14 +113,14 @@ def _in_order(axis: str) -> Callable[[tuple[Any, Any]], Any]:
 
 
 class Tally:
-    """Counts rows, by axis and value."""
+    """Counts rows, by axis and value, and by the values of two axes where no others vary."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self.whole = Cell()
         self.values: dict[str, dict[Any, Cell]] = {axis: {} for axis in AXES}
         self.many: set[str] = set()  # axes of more values than are told
-        self.rows: list[Row] | None = []
         self.bad: list[Row] = []
+        self._pairs: dict[tuple[str, str], dict[tuple[Any, Any], Cell]] = {}
         self._passed: set[int] = set()
         self._problems: set[int] = set()
         for row in rows:
@@ -62,23 +128,44 @@ class Tally:
 
     def add(self, row: Row) -> None:
         """Take a row in."""
+        self._pair_up(row.point)
         self.whole.add(row)
         for axis, cells in self.values.items():
             value = getattr(row.point, axis)
             if value in cells or len(cells) < MOST_VALUES:
                 cells.setdefault(value, Cell()).add(row)
-            else:
+            elif axis not in self.many:
                 self.many.add(axis)
-        if self.rows is not None:
-            self.rows.append(row)
-            if len(self.rows) > MOST_ROWS:
-                self.rows = None
+                self._pairs = {pair: cells for pair, cells in self._pairs.items() if axis not in pair}
+        for (first, second), together in self._pairs.items():
+            together.setdefault((getattr(row.point, first), getattr(row.point, second)), Cell()).add(row)
         if row.verdict in (Verdict.FAIL, None):
             self.bad = sorted([*self.bad, row], key=lambda bad: repr(bad.point))[:KEPT]
         problem = row.point.problem.key
         self._problems.add(problem)
         if row.verdict is Verdict.PASS:
             self._passed.add(problem)
+
+    def _pair_up(self, point: Point) -> None:
+        """Begin to count two axes together when the second of them gets its second value: until then it had one."""
+        new = {axis for axis, cells in self.values.items() if len(cells) == 1 and getattr(point, axis) not in cells}
+        if not new:
+            return
+        varied = [axis for axis, cells in self.values.items() if axis in new or len(cells) > 1]
+        wanted = [pair for pair in itertools.combinations(varied, 2) if len(varied) == 2 or pair in TOGETHER]
+        self._pairs = {
+            pair: self._pairs.get(pair) or self._begun(*pair, new)
+            for pair in wanted
+            if not self.many.intersection(pair)
+        }
+
+    def _begun(self, first: str, second: str, new: set[str]) -> dict[tuple[Any, Any], Cell]:
+        """Return what two axes come to by now, one of which had one value."""
+        if first in new:
+            (only,) = self.values[first]
+            return {(only, other): deepcopy(cell) for other, cell in self.values[second].items()}
+        (only,) = self.values[second]
+        return {(other, only): deepcopy(cell) for other, cell in self.values[first].items()}
 
     @property
     def count(self) -> int:
@@ -89,6 +176,12 @@ class Tally:
     def varied(self) -> Mapping[str, Mapping[Any, Cell]]:
         """The axes of more than one value; these in order, whatever order their rows came in."""
         return {axis: dict(sorted(c.items(), key=_in_order(axis))) for axis, c in self.values.items() if len(c) > 1}
+
+    def pair(self, first: str, second: str) -> Mapping[tuple[Any, Any], Cell]:
+        """Return the cells by the values of both axes; none where they are not kept together."""
+        if (second, first) in self._pairs:
+            return {(one, other): cell for (other, one), cell in self._pairs[second, first].items()}
+        return self._pairs.get((first, second), {})
 
     def never_passes(self, row: Row) -> bool:
         """Tell whether the problem of a row passed at no scheme and step."""

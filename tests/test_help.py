@@ -90,10 +90,12 @@ def test_an_example_runs(example: str, tmp_path: Path, monkeypatch: pytest.Monke
     CliRunner().invoke(main, ["sweep", "--N", "4", "--D", "3", "--H", "2", "--out", "rows.jsonl"])
     monkeypatch.setattr("bncheck.cli.selftest.proof.selftest", lambda *_, **__: proved())  # seconds, not minutes
     monkeypatch.setattr("bncheck.cli.selftest.proof.smoke", proved)
+    if "--plot" in example:
+        pytest.importorskip("matplotlib")
     words, _, _ = example.partition(" > ")
     result = CliRunner().invoke(main, shlex.split(words)[1:], prog_name="bncheck")
     assert result.exit_code == ("wrong.py" in example), result.output
-    for path in re.findall(r"--save (\S+)", example):
+    for path in re.findall(r"--(?:save|plot) (\S+)", example):
         assert (tmp_path / path).stat().st_size > 0
 
 

@@ -50,7 +50,13 @@ ARROWS = {
     ("cluster", "workers"),
 }
 # Where third-party packages other than numpy may be imported.
-ALLOWED = {"click": {"cli"}, "rich": {"cli", "render"}, "numpy": None, "distributed": {"cluster"}}
+ALLOWED = {
+    "click": {"cli"},
+    "rich": {"cli", "render"},
+    "matplotlib": {"render"},
+    "numpy": None,
+    "distributed": {"cluster"},
+}
 DOORS = {"__init__", "__main__"}
 
 

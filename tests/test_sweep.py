@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -30,7 +31,7 @@ from bncheck.method import Method
 from bncheck.orders import observed_orders
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweep_file import SweepFile, rows_of
-from bncheck.tally import Tally
+from bncheck.tally import Cell, Tally
 from bncheck.workers import Processes, born_deaf, pool
 
 from .test_targets import COMPOSITE, COURSE, DX, changed
@@ -438,6 +439,12 @@ def test_the_command_that_is_shown_does_the_same_sweep() -> None:
     assert re.sub(r"\d+\.\d s", "", again) == re.sub(r"\d+\.\d s", "", text)
 
 
+def test_a_list_from_0_on_is_no_range_of_decades() -> None:
+    result = invoke("sweep", *OPTIONS, "--x-mean", "0,1,100")
+    assert result.exit_code == 0, result.stderr
+    assert "--x-mean 0,1,100" in " ".join(result.stdout.split())
+
+
 def start(path: Path, seeds: str, *more: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "bncheck", "sweep", *OPTIONS, "--seed", seeds, "--out", str(path), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -519,6 +526,61 @@ def test_a_tally_of_rows_in_any_order_is_the_same() -> None:
     forwards, backwards = Tally(rows), Tally(reversed(rows))
     assert forwards.whole == backwards.whole
     assert forwards.values["N"] == backwards.values["N"]
+
+
+# Axes, and which of them are counted together.
+TOGETHER: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
+    ({"N": [8], "seed": [0, 1]}, set()),
+    ({"N": [2, 8], "bn_eps": [1e-5, 0.5]}, {("N", "bn_eps")}),
+    ({"N": [2, 8], "scheme": ["central", "complex"], "step": ["auto", 1e-3]}, {("scheme", "step")}),
+    (
+        {"target": ["reference", "staged"], "scheme": ["central", "complex"], "step": ["auto", 1e-3]},
+        {("target", "step"), ("scheme", "step")},
+    ),
+]
+
+
+@pytest.mark.parametrize(("axes", "together"), TOGETHER)
+def test_two_axes_together_are_what_their_rows_come_to_in_any_order(
+    axes: dict[str, Any], together: set[tuple[str, str]]
+) -> None:
+    rows = list(bncheck.sweep(D=3, H=2, **axes))
+    for seed in range(5):
+        random.Random(seed).shuffle(rows)
+        tally = Tally(rows)
+        for first, second in itertools.permutations(axes, 2):
+            expected: dict[tuple[object, object], Cell] = {}
+            for row in rows if {(first, second), (second, first)} & together else ():
+                values = getattr(row.point, first), getattr(row.point, second)
+                expected.setdefault(values, Cell()).add(row)
+            assert tally.pair(first, second) == expected
+
+
+def test_two_axes_are_not_kept_together_where_one_has_many_values() -> None:
+    tally = Tally()
+    for count, (seed, H) in enumerate(itertools.product(range(65), (2, 3)), 1):
+        tally.add(Row(Point(seed=seed, H=H), Verdict.PASS, {}, 1, 0, 0, 0.1, "", ""))
+        assert len(tally.pair("H", "seed")) == (count if 3 <= count <= 128 else 0)
+    tally = Tally(Row(Point(seed=s, H=H), Verdict.PASS, {}, 1, 0, 0, 0.1, "", "") for H in (2, 3) for s in range(65))
+    assert not tally.pair("H", "seed")
+
+
+def test_times_and_the_worst_of_rows_are_the_same_in_any_order() -> None:
+    odd = [Found(e, t, 1e-9, b) for e, t, b in ((1e-9, 0.1, 1e-8), (math.inf, 2.0, math.inf), (math.nan, 1.0, 1e-7))]
+    rows = [Row(Point(seed=i), Verdict.FAIL, {"dW": f}, 1, 0, 0, 0.1 + 0.2 * i, "", "") for i, f in enumerate(odd)]
+    for some in itertools.permutations(rows):
+        cell = Tally(some).whole
+        assert math.isnan(cell.gradients["dW"].error or 0.0)
+        assert (cell.digits["dW"], cell.gradients["dW"].of_tolerance) == (0.0, 2.0)
+        assert cell.gradients["dW"].bar == math.inf
+        assert (cell.times.count, cell.times.total) == (3, 900_000_000)
+        assert (cell.times.shortest, cell.times.longest) == (100_000_000, 500_000_000)
+
+
+def test_a_row_is_kept_as_its_line_gives_it_back() -> None:
+    (row,) = bncheck.sweep(N=8, D=5, H=4)
+    assert row.kept == Row.parsed(json.loads(row.line(""))) == row.kept.kept
+    assert row.kept != row
 
 
 def test_a_file_is_closed_where_it_is_refused(tmp_path: Path) -> None:

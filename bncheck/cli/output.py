@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 import click
 
 from bncheck.cli import streams
 from bncheck.cli.sections import SectionOption
 from bncheck.errors import InvalidInput
-from bncheck.render import FORMATS, Format
+from bncheck.render import FORMATS, PICTURES, Format, Picture
 from bncheck.render.report import Report
 from bncheck.render.spelling import speakable
 
@@ -31,8 +32,8 @@ class SaveFile(PathType):
 
     name = "file"
 
-    def __init__(self, formats: Sequence[str]) -> None:
-        self.suffixes = [FORMATS[name].suffix for name in (*SAVED, *formats) if FORMATS[name].suffix]
+    def __init__(self, formats: Iterable[Format | Picture]) -> None:
+        self.suffixes = [format_.suffix for format_ in formats if format_.suffix]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the path, or refuse an ending that stands for no format."""
@@ -41,16 +42,42 @@ class SaveFile(PathType):
             self.fail(f"{value!r} does not say a format; end it in {known}", param, ctx)
         return str(value)
 
+    @property
+    def metavar(self) -> str:
+        """What stands for it in a help text."""
+        return f"FILE.{{{','.join(suffix[1:] for suffix in self.suffixes)}}}"
+
+
+class PictureFile(SaveFile):
+    """A picture to write, for which matplotlib is needed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the path, or refuse it where nothing can be drawn."""
+        path = super().convert(value, param, ctx)
+        try:
+            import_module("bncheck.render.plots")
+        except Exception as error:  # a matplotlib that is broken, by another numpy say, raises anything
+            raise click.UsageError("--plot needs matplotlib: pip install 'bncheck[plot]'") from error
+        return path
+
+
+def plot_option(command: Command) -> Command:
+    """Give a command --plot."""
+    pictures = PictureFile(PICTURES)
+    return click.option(
+        "--plot", cls=SectionOption, section="Output", type=pictures, multiple=True, metavar=pictures.metavar,
+        help="Draw it to this file, too; may be repeated.  [default: none]",
+    )(command)  # fmt: skip
+
 
 def output_options(*formats: str, streamed: str = "") -> Callable[[Command], Command]:
     """Give a command --format, of these and ``streamed``, which it writes itself, and --save."""
-    save = SaveFile([name for name in formats if name in FORMATS])
-    endings = ",".join(suffix[1:] for suffix in save.suffixes)
+    save = SaveFile(FORMATS[name] for name in (*SAVED, *formats) if name in FORMATS)
     printed = [*formats, *filter(None, [streamed])]
 
     def decorate(command: Command) -> Command:
         command = click.option(
-            "--save", cls=SectionOption, section="Output", type=save, multiple=True, metavar=f"FILE.{{{endings}}}",
+            "--save", cls=SectionOption, section="Output", type=save, multiple=True, metavar=save.metavar,
             help="Write the report to this file, too; may be repeated.  [default: none]",
         )(command)  # fmt: skip
         return click.option(
@@ -59,6 +86,15 @@ def output_options(*formats: str, streamed: str = "") -> Callable[[Command], Com
         )(command)  # fmt: skip
 
     return decorate
+
+
+class Place(NamedTuple):
+    """A file that is open, and what will be written to it."""
+
+    path: str
+    existed: bool
+    file: BinaryIO
+    format_: Format | Picture
 
 
 class Output:
@@ -73,16 +109,19 @@ class Output:
         A file cannot be written.
     """
 
-    def __init__(self, format_: str, save: Sequence[str], *, several: bool = False, brief: bool = False) -> None:
+    def __init__(
+        self, format_: str, save: Sequence[str], plot: Sequence[str] = (), *, several: bool = False, brief: bool = False
+    ) -> None:
         self._format, self._several = FORMATS.get(format_), several
         self._brief = brief and format_ == "table"
         self._kept: list[Report] = []
-        self._save: list[tuple[str, bool, IO[str]]] = []
-        for path in save:
+        self._places: list[Place] = []
+        wanted = [(path, _format_of(path, FORMATS.values())) for path in save]
+        for path, content in (*wanted, *((path, _format_of(path, PICTURES)) for path in plot)):
             existed = os.path.exists(path)
             try:
-                file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
-                self._save.append((path, existed, file))
+                file = open(path, "ab")  # noqa: SIM115 - closed in __exit__
+                self._places.append(Place(path, existed, file, content))
             except OSError as error:
                 self._leave()
                 raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
@@ -91,12 +130,12 @@ class Output:
     @property
     def every_check(self) -> bool:
         """Whether a sweep must keep all its rows to be shown."""
-        formats = [self._format, *(_format_of(path) for path, _, _ in self._save)]
+        formats = [self._format, *(place.format_ for place in self._places)]
         return any(format_ is not None and format_.every_check for format_ in formats)
 
     def show(self, report: Report, *, told: bool = False) -> None:
         """Write a report, now or at the end; what stderr has ``told`` is no table on stdout as well."""
-        if self._save or (self._format is not None and self._format.whole):
+        if self._places or (self._format is not None and self._format.whole):
             self._kept.append(report)  # first: stdout may not take it
         if told and self._format is FORMATS["table"]:
             pass
@@ -115,30 +154,30 @@ class Output:
         if not self._kept:
             self._leave()
             return
-        refused = [told for path, _, file in self._save if (told := self._saved(path, file))]
+        refused = [told for place in self._places if (told := self._saved(place))]
         if self._format is not None and self._format.whole:
             streams.write(self._format.show(self._kept, self._several))
         if refused:
             raise InvalidInput("; ".join(refused))
 
-    def _saved(self, path: str, file: IO[str]) -> str:
+    def _saved(self, place: Place) -> str:
         """Write a file, and return what went wrong, if anything did."""
-        content = str(_format_of(path).show(self._kept, self._several))
+        content = place.format_.content(self._kept, self._several)
         try:
-            with file:
-                if os.path.isfile(path):  # and no pipe or device
+            with place.file as file:
+                if os.path.isfile(place.path):  # and no pipe or device
                     file.truncate(0)
                 file.write(content)
         except OSError as error:
-            return f"cannot write {path}: {error.strerror}"
+            return f"cannot write {place.path}: {error.strerror}"
         return ""
 
     def _leave(self) -> None:
         """Leave the files as they were."""
-        for path, existed, file in self._save:
-            file.close()
-            if not existed:
-                os.remove(path)
+        for place in self._places:
+            place.file.close()
+            if not place.existed:
+                os.remove(place.path)
 
     def _append(self, markdown: str) -> None:
         """Add to the page of the job; that it cannot be is told, and changes no verdict."""
@@ -150,21 +189,24 @@ class Output:
             self._page = ""
 
 
-def refuse_same(path: str | None, others: Iterable[str]) -> None:
-    """Refuse to save over a file of rows.
+def refuse_same(rows: Iterable[str], save: Iterable[str], plot: Iterable[str]) -> None:
+    """Refuse to save or to draw over a file of rows, and to do both to one file.
 
     Raises
     ------
     click.UsageError
-        They are the same file.
+        Two are the same file.
     """
-    for other in others:
-        if path and os.path.realpath(path) == os.path.realpath(other):
-            raise click.UsageError(f"--save {other} would overwrite the rows in {path}; name another file")
+    taken = {os.path.realpath(path): f"the rows in {path}" for path in rows}
+    for option, paths in (("--save", save), ("--plot", plot)):
+        for path in paths:
+            if told := taken.get(os.path.realpath(path)):
+                raise click.UsageError(f"{option} {path} would overwrite {told}; name another file")
+        taken |= {os.path.realpath(path): f"{option} {path}" for path in paths}
 
 
-def _format_of(path: str) -> Format:
-    return next(format_ for format_ in FORMATS.values() if format_.suffix == _suffix(path))
+def _format_of(path: str, formats: Iterable[Format | Picture]) -> Format | Picture:
+    return next(format_ for format_ in formats if format_.suffix == _suffix(path))
 
 
 def _suffix(path: str) -> str:

@@ -13,7 +13,7 @@ import click
 
 from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
-from bncheck.cli.output import JUDGED, Output, output_options, refuse_same
+from bncheck.cli.output import JUDGED, Output, output_options, plot_option, refuse_same
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.errors import BncheckError, InvalidInput
@@ -46,7 +46,7 @@ SCHEME_NAMES = click.Choice(list(SCHEMES))
         "bncheck sweep layers.py --x-mean 0,100 --x-std 1,10 --only dX,dh",
         "bncheck sweep --N 8 --D 5 --H 4 --engine full --rtol 1e-5 --atol 1e-8",
         "bncheck sweep --N 8 --seed 0..99 --out more.jsonl --resume --format jsonl",
-        "bncheck sweep --N 8,64 --format markdown --save table.svg",
+        "bncheck sweep --N 8,64 --format markdown --save table.svg --plot v.png",
     ),
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
@@ -68,6 +68,7 @@ SCHEME_NAMES = click.Choice(list(SCHEMES))
 @work_option("--out", type=click.Path(path_type=Path), help="Append a row per check to this file.  [default: none]")
 @work_option("--resume", is_flag=True, help="Skip what --out holds and finish the rest.  [default: off]")
 @output_options(*JUDGED, streamed="jsonl")
+@plot_option
 def sweep(
     targets: tuple[str, ...],
     jobs: int,
@@ -76,6 +77,7 @@ def sweep(
     resume: bool,
     format_: str,
     save: tuple[str, ...],
+    plot: tuple[str, ...],
     **given: Any,
 ) -> ExitCode:
     """Check targets over lists and ranges of shapes, epsilons, steps, schemes and seeds.
@@ -89,7 +91,7 @@ def sweep(
         raise click.UsageError(f"--jobs is {jobs}; take 1 or more")
     if dask is not None and jobs > 1:
         raise click.UsageError(f"--jobs {jobs} are processes of this machine; leave it out with --dask")
-    refuse_same(str(out) if out else None, save)
+    refuse_same([str(out)] if out else [], save, plot)
     fixed = {name: given.pop(name) for name in ("engine", "only", "rtol", "atol")}
     method = Method(**{**fixed, "only": gradients_named(fixed["only"])})
     names = [name for target in targets or ("reference",) for name in expanded(target)]
@@ -98,7 +100,7 @@ def sweep(
     started, tally, rows = time.monotonic(), Tally(), list[Row]()
 
     def take(row: Row) -> None:
-        tally.add(row)
+        tally.add(row.kept)  # so that report draws and tells the same of the file
         if output.every_check:
             rows.append(row)
 
@@ -107,7 +109,7 @@ def sweep(
             output.show(SweepReport(tally, command, orders, time.monotonic() - started, rows))
 
     with ExitStack() as closed:
-        output = closed.enter_context(Output(format_, save))
+        output = closed.enter_context(Output(format_, save, plot))
         file = None if out is None else closed.enter_context(closing(SweepFile(out, grid.name, resume=resume)))
         if resume and out is not None:
             for row in rows_of(out):
@@ -144,19 +146,23 @@ def sweep(
 @click.command(
     cls=SectionedCommand,
     short_help="Show the tables of a sweep's files again.",
-    examples=("bncheck report rows.jsonl", "bncheck report rows.jsonl --format junit --save rows.json"),
+    examples=(
+        "bncheck report rows.jsonl",
+        "bncheck report rows.jsonl --format junit --save rows.json",
+        "bncheck report rows.jsonl --plot v.svg",
+    ),
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @output_options(*JUDGED)
-def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...]) -> ExitCode:
+@plot_option
+def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...], plot: tuple[str, ...]) -> ExitCode:
     """Show the tables of a sweep's files again, many together; a check that is in two counts once.
 
     A row is a line of JSON; pandas reads it with: pandas.read_json("rows.jsonl", lines=True)
     """
-    for path in files:
-        refuse_same(str(path), save)
+    refuse_same(map(str, files), save, plot)
     tally, seen, rows = Tally(), set[int](), list[Row]()
-    with Output(format_, save) as output:
+    with Output(format_, save, plot) as output:
         for path in files:
             for row in rows_of(path):
                 if row.point.key not in seen:
@@ -221,7 +227,7 @@ def _listed(values: Sequence[Any]) -> str:
     whole = all(isinstance(v, int) for v in values)
     if len(values) > 2 and whole and list(values) == list(range(values[0], values[-1] + 1)):
         return f"{values[0]}..{values[-1]}"
-    if len(values) > 2 and all(isinstance(v, float) for v in values):
+    if len(values) > 2 and all(isinstance(v, float) and v > 0 for v in values):
         for per_decade in range(1, 11):
             written = f"{values[0]:g}..{values[-1]:g}" + (f"/{per_decade}" if per_decade > 1 else "")
             if Values(REAL, False).convert(written, None, None) == tuple(values):

@@ -21,6 +21,27 @@ class Format:
     whole: bool = False  # one document of all reports, which can only be written at the end
     every_check: bool = False  # a sweep keeps all its rows for it, not only what they come to
 
+    def content(self, reports: Sequence[Report], several: bool) -> bytes:
+        """Return what a file of it holds."""
+        return str(self.show(reports, several)).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing of the last report, a sweep's; its module needs matplotlib, which is not always installed."""
+
+    kind: str
+    every_check: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """The end of a name of a file."""
+        return f".{self.kind}"
+
+    def content(self, reports: Sequence[Report], _: bool) -> bytes:
+        """Return what a file of it holds."""
+        return cast(bytes, import_module("bncheck.render.plots").picture(reports[-1], self.kind))
+
 
 def as_json(reports: Sequence[Report], several: bool) -> str:
     """Return the document of a report; of several an array of them."""
@@ -52,3 +73,6 @@ FORMATS: Mapping[str, Format] = {
     "svg": Format(_by("pages", "svg"), ".svg", printed=False),
     "txt": Format(_by("pages", "text"), ".txt", printed=False),
 }
+
+# What --plot writes.
+PICTURES = tuple(map(Picture, ("png", "svg", "pdf")))

@@ -20,6 +20,10 @@ from bncheck.tally import MOST_VALUES, Cell, Tally
 
 # A bar has a cell for each correct digit; float64 has 16.
 LONGEST = 16
+# A table of two axes with more cells is not read.
+MOST_CELLS = 400
+# Behind a number, for what its checks came to.
+SIGNS = {Verdict.PASS: "", Verdict.INCONCLUSIVE: "?", Verdict.FAIL: "!", None: "x"}
 SHORT = {"bn_eps": "eps", "x_mean": "x-mean", "x_std": "x-std"}
 
 
@@ -61,7 +65,7 @@ class SweepReport(Report):
         for row in self.rows:
             told = {SHORT.get(axis, axis): getattr(row.point, axis) for axis in AXES}
             target = told.pop("target")
-            name = ", ".join([target, *(f"{axis} {_value(value)}" for axis, value in told.items())])
+            name = ", ".join([target, *(f"{axis} {written(value)}" for axis, value in told.items())])
             yield Suite(name, tuple(self._findings(row)), row.seconds, row.reproduce)
 
     def _findings(self, row: Row) -> Iterator[Finding]:
@@ -92,7 +96,7 @@ class _Page(Page):
         tally = self.report.tally
         yield self.header()
         varied = {axis: cells for axis, cells in tally.varied.items() if axis not in tally.many}
-        if len(tally.varied) == 2 and len(varied) == 2 and tally.rows is not None:
+        if len(tally.varied) == 2 and 0 < len(tally.pair(*tally.varied)) <= MOST_CELLS:
             # The axis with more values goes down the page.
             yield self.heat(*sorted(varied, key=lambda axis: -len(varied[axis])))
         elif not varied:
@@ -105,21 +109,10 @@ class _Page(Page):
         yield self.summary()
 
     def header(self) -> Table:
-        fixed = {
-            axis: next(iter(cells))
-            for axis, cells in self.report.tally.values.items()
-            if len(cells) == 1 and (axis in ("target", "N", "D", "H", "seed", "scheme", "bn_eps"))
-        }
-        usual = Point()
-        fixed |= {
-            axis: next(iter(cells))
-            for axis, cells in self.report.tally.values.items()
-            if len(cells) == 1 and next(iter(cells)) != getattr(usual, axis)
-        }
-        words = [str(fixed.pop("target", "")), str(fixed.pop("scheme", ""))]
+        subject, settings = headings(self.report.tally)
         grid = Table.grid()
-        grid.add_row(self.text(", ".join(filter(None, words)) or "several targets", "bold"))
-        grid.add_row(self.text("   ".join(f"{SHORT.get(axis, axis)} {_value(v)}" for axis, v in fixed.items())))
+        grid.add_row(self.text(subject, "bold"))
+        grid.add_row(self.text(settings))
         return grid
 
     def along(self, axis: str, cells: Mapping[Any, Cell]) -> Table:
@@ -130,12 +123,12 @@ class _Page(Page):
         table.add_column("verdict", overflow="fold")  # counts of several, which may take two lines
         best = self.best(axis, cells)
         for value, cell in cells.items():
-            digits = [_digits(cell.digits.get(name, 0.0)) for name in columns]
-            bar = ("█" * round(min(LONGEST, cell.fewest))).ljust(LONGEST) + _digits(cell.fewest).rjust(5)
+            digits = [written_digits(cell.digits.get(name, 0.0)) for name in columns]
+            bar = ("█" * round(min(LONGEST, cell.fewest))).ljust(LONGEST) + written_digits(cell.fewest).rjust(5)
             verdict = self.verdicts(cell)
             if value == best:
                 verdict.append(", best")
-            table.add_row(_value(value), *digits, self.text(bar), verdict)
+            table.add_row(written(value), *digits, self.text(bar), verdict)
         for number, column in enumerate(table.columns[:-1]):
             column.min_width = max(len(str(cell)) for cell in (column.header, *column.cells))
             column.justify = "left" if number in (0, len(columns) + 1) else "right"
@@ -145,22 +138,18 @@ class _Page(Page):
         """Return the table of two axes: in each cell the fewest digits, and a mark for no pass."""
         tally = self.report.tally
         table = self.table(f"{SHORT.get(first, first)} \\ {SHORT.get(second, second)}")
-        cells: dict[tuple[Any, Any], Cell] = {}
-        for row in tally.rows or ():
-            cells.setdefault((getattr(row.point, first), getattr(row.point, second)), Cell()).add(row)
+        cells = tally.pair(first, second)
         for value in tally.varied[second]:
-            table.add_column(_value(value), justify="right", no_wrap=True)
+            table.add_column(written(value), justify="right", no_wrap=True)
         for value in tally.varied[first]:
             row_cells = [cells.get((value, other)) for other in tally.varied[second]]
-            table.add_row(_value(value), *(self.mark(cell) for cell in row_cells))
+            table.add_row(written(value), *(self.mark(cell) for cell in row_cells))
         return table
 
     def mark(self, cell: Cell | None) -> Text:
         if cell is None:
             return self.text("-")
-        verdict = cell.verdict
-        signs = {Verdict.PASS: "", Verdict.INCONCLUSIVE: "?", Verdict.FAIL: "!", None: "x"}
-        return self.text(_digits(cell.fewest) + signs[verdict], STYLES[verdict])
+        return self.text(written_digits(cell.fewest) + SIGNS[cell.verdict], STYLES[cell.verdict])
 
     def verdicts(self, cell: Cell) -> Text:
         counts = [(verdict, cell.verdicts[verdict]) for verdict in COUNTED if cell.verdicts[verdict]]
@@ -206,7 +195,17 @@ class _Page(Page):
 COUNTED = (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, None)
 
 
-def _value(value: Any) -> str:
+def headings(tally: Tally) -> tuple[str, str]:
+    """Return what was checked and how, and on which problem, as far as these are the same for all."""
+    same = {axis: next(iter(cells)) for axis, cells in tally.values.items() if len(cells) == 1}
+    told = [axis for axis in same if axis in ("target", "N", "D", "H", "seed", "scheme", "bn_eps")]
+    told += [axis for axis in same if axis not in told and same[axis] != getattr(Point(), axis)]
+    words = [str(same[axis]) for axis in ("target", "scheme") if axis in told]
+    settings = [f"{SHORT.get(axis, axis)} {written(same[axis])}" for axis in told if axis not in ("target", "scheme")]
+    return ", ".join(words) or "several targets", "   ".join(settings)
+
+
+def written(value: Any) -> str:
     """Write a value of an axis: a power of ten as one, 1e-04."""
     if not isinstance(value, float):
         return str(value)
@@ -214,5 +213,6 @@ def _value(value: Any) -> str:
     return power if float(power) == value and not 0.1 < abs(value) < 1000 and value else f"{value:.3g}"
 
 
-def _digits(digits: float) -> str:
-    return "zero" if math.isinf(digits) else f"{digits:.1f}"
+def written_digits(digits: float) -> str:
+    """Write correct digits; endless are those of a gradient that is exactly 0."""
+    return "zero" if math.isinf(digits) else f"{round(digits, 1) + 0.0:.1f}"  # and never -0.0
