@@ -1,5 +1,7 @@
 """A Dask cluster as workers: checks run on other machines, which have bncheck but not the files of a target."""
 
+import asyncio
+import atexit
 import ctypes
 import logging
 import os
@@ -8,15 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import bncheck
 from bncheck.errors import InvalidInput
-from bncheck.targets.sources import Sources
+from bncheck.targets.sources import Sources, Unpacked
 from bncheck.workers import Batch, Done, done
+
+T = TypeVar("T")
 
 # Seconds in which a scheduler must answer.
 ANSWER = 10.0
@@ -54,37 +59,41 @@ class Cluster:
             from distributed.comm import get_address_host_port  # noqa: PLC0415 - likewise
         except ImportError:
             raise InvalidInput(INSTALL) from None
-        for name in [name for name in logging.root.manager.loggerDict if name.startswith(TALKATIVE)]:
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they say is said here, in a sentence
-        self._address, self._warn, self._warned = address, warn, False
-        self._killed = distributed.KilledWorker
-        self._sources = {target: Sources.of(target) for target in targets}
         try:
             get_address_host_port(address)
         except ValueError as error:
             raise InvalidInput(
                 f"{address!r} is no address of a Dask scheduler ({error}); one is tcp://10.0.0.1:8786"
             ) from None
+        self._address, self._warn, self._told = address, warn, ""
+        self._killed = distributed.KilledWorker
+        self._sources = {target: Sources.of(target) for target in targets}
+        self._levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
+        for name in filter(lambda name: name.startswith(TALKATIVE), self._levels):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they say is said here, in a sentence
         try:
+            _within(ANSWER, partial(asyncio.run, _identity(address)))
             self._client = distributed.Client(address, timeout=ANSWER, set_as_default=False)
-        except OSError as error:  # a time-out is one
+        except (OSError, ValueError) as error:  # a time-out is an OSError
+            self._quiet_no_more()
             raise InvalidInput(
                 f"no Dask scheduler answers at {address} within {ANSWER:g} s; start one with: dask scheduler"
             ) from error
+        # pure: two calls that are alike are one to Dask, and a second try of what failed would fail unseen.
+        self._executor = self._client.get_executor(pure=False)
+        self._counted, self._count, self._closed = -BELIEVED, 1, False
+        atexit.register(self.close)  # Dask's own thread is gone when the interpreter lets go of this
         try:
             self._require_same_version()
         except BaseException:
-            self._client.close()
+            self.close()
             raise
-        # pure: two calls that are alike are one to Dask, and a second try of what failed would fail unseen.
-        self._executor = self._client.get_executor(pure=False)
-        self._counted, self._count = -BELIEVED, 1
 
     @property
     def count(self) -> int:
         """How many threads the workers have together, at present; 1 while there are none."""
         if time.monotonic() - self._counted > BELIEVED:
-            self._count = max(1, sum(self._asked(self._client.nthreads).values()))
+            self._count = max(1, sum(self._threads().values()))
             self._counted = time.monotonic()
         return self._count
 
@@ -115,25 +124,50 @@ class Cluster:
 
     def idle(self) -> None:
         """Say once that no worker is there, while it is so."""
-        absent = not self._asked(self._client.nthreads)
-        if absent and not self._warned:
-            self._warn(f"no worker at {self._address}: waiting for one (start one with: dask worker {self._address})")
-        self._warned = absent
+        if self._threads():
+            self._told = ""
+        elif not self._told:
+            self._tell(f"no worker at {self._address}: waiting for one (start one with: dask worker {self._address})")
 
     def close(self) -> None:
         """Give back what is not done, and leave."""
-        self._executor.shutdown(wait=False)
+        if self._closed:  # at the interpreter's end no thread can be started any more
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        with suppress(OSError):  # a scheduler that does not answer any more
+            _within(ANSWER, partial(self._executor.shutdown, wait=False))
         self._client.close(timeout=ANSWER)
+        self._quiet_no_more()
 
-    def _asked(self, question: Callable[[], Mapping[str, int]]) -> Mapping[str, int]:
+    def _quiet_no_more(self) -> None:
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
+
+    def _tell(self, sentence: str) -> None:
+        if sentence != self._told:
+            self._warn(sentence)
+        self._told = sentence
+
+    def _threads(self) -> Mapping[str, int]:
+        """Return how many threads each worker has; as far as is known, where the scheduler does not answer."""
         try:
-            return question()
+            threads: Mapping[str, int] = _within(ANSWER, self._client.nthreads)
+        except TimeoutError:
+            self._tell(f"the Dask scheduler at {self._address} does not answer: waiting for it")
+            return {"": self._count}
         except OSError as error:
             raise InvalidInput(f"the Dask scheduler at {self._address} is gone") from error
+        return threads
 
     def _require_same_version(self) -> None:
         # A built-in function reaches a worker of any Python, without bncheck.
-        told = self._client.run(eval, "__import__('bncheck').__version__", on_error="return")
+        asked = partial(self._client.run, eval, "__import__('bncheck').__version__", on_error="return")
+        try:
+            told = _within(ANSWER, asked)
+        except TimeoutError:
+            self._tell(f"some worker at {self._address} does not answer: going on without knowing its version")
+            return
         for worker, version in told.items():
             if isinstance(version, ModuleNotFoundError):
                 raise InvalidInput(f"the worker at {worker} has no bncheck; {_install()}")
@@ -170,7 +204,7 @@ def do(
         raise InvalidInput(_other_version(get_worker().address, bncheck.__version__, version))
     _keep_memory()
     there = {target: _unpacked(files) for target, files in sources.items() if files is not None}
-    return done(lambda check: work(check, at=there[check.target]) if check.target in there else work(check), batch)
+    return done(lambda check: work(check, there[check.target]) if check.target in there else work(check), batch)
 
 
 @cache
@@ -185,19 +219,48 @@ def _keep_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 2**25)
 
 
-_UNPACKED: dict[Sources, str] = {}
+_UNPACKED: dict[Sources, Unpacked] = {}
 _LOCK = threading.Lock()
 
 
-def _unpacked(sources: Sources) -> str:
-    """Return what a target is called on this worker, which keeps its files in its own folder."""
+def _unpacked(sources: Sources) -> Unpacked:
+    """Write a target's files into this worker's own folder, unless they are there."""
     from distributed import get_worker  # noqa: PLC0415 - optional
 
     with _LOCK:
-        if sources not in _UNPACKED:
-            folder = mkdtemp(prefix="bncheck-", dir=get_worker().local_directory)
-            _UNPACKED[sources] = sources.unpack(Path(folder).resolve())
-        return _UNPACKED[sources]
+        found = _UNPACKED.get(sources)
+        if found is None or not os.path.isfile(os.path.join(found.there, sources.main)):
+            worker = get_worker()
+            try:
+                folder = mkdtemp(prefix="bncheck-", dir=worker.local_directory)
+                found = _UNPACKED[sources] = sources.unpack(Path(folder).resolve())
+            except OSError as error:
+                raise InvalidInput(
+                    f"the worker at {worker.address} cannot write to {worker.local_directory}: {error.strerror}"
+                ) from error
+        return found
+
+
+async def _identity(address: str) -> None:
+    """Ask a scheduler who it is: a port that takes a connection may never answer."""
+    from distributed.core import rpc  # noqa: PLC0415 - optional
+
+    async with rpc(address, timeout=ANSWER) as scheduler:
+        await asyncio.wait_for(scheduler.identity(), ANSWER)
+
+
+def _within(seconds: float, question: Callable[[], T]) -> T:
+    """Return the answer, or raise TimeoutError where it does not come in time."""
+    answers: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answers.set_result(question())
+        except BaseException as error:  # noqa: BLE001 - raised where it is asked for
+            answers.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answers.result(seconds)
 
 
 def _other_version(worker: str, theirs: object, ours: str = bncheck.__version__) -> str:

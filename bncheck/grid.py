@@ -20,6 +20,7 @@ from bncheck.method import Method, gradients_named
 from bncheck.numerical.schemes import scheme_named
 from bncheck.problem import USUAL, Problem, random_problem, require_settings
 from bncheck.results import CheckResult, GradientResult, Verdict
+from bncheck.targets.sources import Unpacked
 from bncheck.workers import Processes, Workers, hand_out
 
 SCHEMA = "bncheck-sweep/1"
@@ -215,27 +216,30 @@ def _require(axis: str, value: Any) -> None:
         scheme_named(value)
     elif axis == "step":
         Method(step=value)
-    elif axis != "target":
+    elif axis == "target":
+        if not isinstance(value, str):
+            raise InvalidInput(f"target is {value!r}; a sweep takes the names of files and modules")
+    else:
         settings = {"N": 2, "D": 1, "H": 1, "seed": 0, **USUAL, axis: value}
         require_settings(**settings)
 
 
-def run_point(grid: Grid, point: Point, at: str | None = None) -> Row:
+def run_point(grid: Grid, point: Point, unpacked: Unpacked | None = None) -> Row:
     """Do one check; one that fails to run is a row that says so.
 
-    ``at`` is where the target is on this machine, if that is not what the row is to call it.
+    ``unpacked`` is where the target is on this machine, if that is not what the row is to call it.
     """
     started = time.perf_counter()
     p, m = point, grid.method
     try:
         result = check(
-            p.draw(), at or p.target, scheme=p.scheme, step=p.step, engine=m.engine, sample=m.sample, only=m.only,
-            rtol=m.rtol, atol=m.atol, probes=grid.probes, timeout=grid.timeout, explain=False,
-            audit=0 if p.key % AUDITED else AUDIT,
+            p.draw(), unpacked.target if unpacked else p.target, scheme=p.scheme, step=p.step, engine=m.engine,
+            sample=m.sample, only=m.only, rtol=m.rtol, atol=m.atol, probes=grid.probes, timeout=grid.timeout,
+            explain=False, audit=0 if p.key % AUDITED else AUDIT,
         )  # fmt: skip
         return Row.of(point, result)
     except BncheckError as error:
-        said = str(error) if at is None else str(error).replace(os.path.dirname(at), os.path.dirname(p.target) or ".")
+        said = unpacked.at_home(str(error), p.target) if unpacked else str(error)
         return not_run(point, said, time.perf_counter() - started)
 
 
@@ -307,6 +311,8 @@ def sweep(
     InvalidInput
         There is no such axis, or it has no values; or the Dask cluster cannot be used.
     """
+    if isinstance(axes.get("target"), os.PathLike):
+        axes["target"] = os.fspath(axes["target"])
     listed = {
         axis: tuple(v) if isinstance(v, Iterable) and not isinstance(v, str) else (v,) for axis, v in axes.items()
     }

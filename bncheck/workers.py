@@ -50,16 +50,19 @@ class Workers(Protocol):
 
 
 class Batch(NamedTuple, Generic[Done]):
-    """What came of a batch."""
+    """What came of a batch, or of its beginning."""
 
     done: list[Done]
     seconds: float  # on the worker
 
 
 def done(work: Callable[[Item], Done], batch: Sequence[Item]) -> Batch[Done]:
-    """Do a batch: this is what a worker is asked for."""
-    started = time.perf_counter()
-    found = [work(item) for item in batch]
+    """Do a batch, or of one that takes longer than it should the beginning: this is what a worker is asked for."""
+    started, found = time.perf_counter(), list[Done]()
+    for item in batch:
+        found.append(work(item))
+        if time.perf_counter() - started > 2 * BATCH_SECONDS:
+            break
     return Batch(found, time.perf_counter() - started)
 
 
@@ -133,9 +136,10 @@ class _InFlight(Generic[Item, Done]):
                     raise
                 lost += batch
                 continue
-            self._size = max(1, min(LARGEST_BATCH, int(BATCH_SECONDS / max(seconds / len(batch), 1e-9))))
+            self._size = max(1, min(LARGEST_BATCH, int(BATCH_SECONDS / max(seconds / len(found), 1e-9))))
             for item in batch:
                 del self._tries[item]
+            self._items = itertools.chain(batch[len(found) :], self._items)
             yield from found
         if lost and self._workers.renew():
             lost += itertools.chain.from_iterable(self._futures.values())

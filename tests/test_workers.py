@@ -1,13 +1,14 @@
 """Handing out: in batches, a bounded number at a time, and again where a worker died."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from bncheck.workers import IN_FLIGHT, LARGEST_BATCH, MOST_TRIES, Batch, hand_out
+from bncheck.workers import IN_FLIGHT, LARGEST_BATCH, MOST_TRIES, Batch, done, hand_out
 
 
 class Death(Exception):
@@ -49,6 +50,16 @@ class Inline:
         self.closed += 1
 
 
+class Timed(Inline):
+    """Workers that do a batch as real ones do."""
+
+    def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[Batch[Any]]":
+        self.batches.append(batch)
+        future: Future[Batch[Any]] = Future()
+        future.set_result(done(work, batch))
+        return future
+
+
 def given_up(item: int, said: str) -> str:
     return f"{item} {said}"
 
@@ -63,6 +74,19 @@ def test_a_batch_takes_a_quarter_of_a_second_or_has_the_most_items(seconds: floa
     assert sorted(handed(str, iter(range(500)), workers), key=int) == [str(item) for item in range(500)]
     assert [len(batch) for batch in workers.batches[: 2 * IN_FLIGHT]] == [1] * 2 * IN_FLIGHT
     assert {len(batch) for batch in workers.batches[2 * IN_FLIGHT : -1]} == {size}
+
+
+def test_a_batch_that_takes_too_long_is_broken_off_and_the_rest_goes_again() -> None:
+    def work(item: int) -> str:
+        time.sleep(0.3 if item >= 100 else 0)
+        return str(item)
+
+    assert done(work, [0, 1, 100, 101, 102]).done == ["0", "1", "100", "101"]
+    items = [*range(98), 100, 101, 102, 103]
+    workers = Timed()
+    assert sorted(handed(work, iter(items), workers), key=int) == [str(item) for item in items]
+    assert any(len(batch) > 4 and 103 in batch for batch in workers.batches)
+    assert sum(103 in batch for batch in workers.batches) == 2
 
 
 def test_no_more_is_taken_from_the_items_than_is_in_flight() -> None:

@@ -110,14 +110,14 @@ def sweep(
 
     with ExitStack() as closed:
         output = closed.enter_context(Output(format_, save, plot))
+        workers = workers_for(grid, jobs, dask, partial(click.echo, err=True))
+        if workers is not None:
+            closed.callback(workers.close)
         file = None if out is None else closed.enter_context(closing(SweepFile(out, grid.name, resume=resume)))
         if resume and out is not None:
             for row in rows_of(out):
                 take(row)
         progress = _progress(len(grid), tally)
-        workers = workers_for(grid, jobs, dask, partial(click.echo, err=True))
-        if workers is not None:
-            closed.callback(workers.close)
         try:
             for row in run_grid(grid, workers, done=file.done if file else ()):
                 if file is not None:

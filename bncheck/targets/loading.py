@@ -107,7 +107,7 @@ def _from_file(target: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        return module
+        return sys.modules[name]  # which it may have put another module for
     except ImportError as error:
         sys.modules.pop(name, None)
         own = error.name is not None and error.name.split(".")[0] in path.parts
