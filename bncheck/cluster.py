@@ -68,9 +68,10 @@ class Cluster:
         self._address, self._warn, self._told = address, warn, ""
         self._killed = distributed.KilledWorker
         self._sources = {target: Sources.of(target) for target in targets}
-        self._levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
-        for name in filter(lambda name: name.startswith(TALKATIVE), self._levels):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what they say is said here, in a sentence
+        names = [name for name in logging.root.manager.loggerDict if name.startswith(TALKATIVE)]
+        self._levels = {name: logging.getLogger(name).level for name in names}
+        for name in names:  # what they say is said here, in a sentence
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         try:
             _within(ANSWER, partial(asyncio.run, _identity(address)))
             self._client = distributed.Client(address, timeout=ANSWER, set_as_default=False)
@@ -171,7 +172,7 @@ class Cluster:
         for worker, version in told.items():
             if isinstance(version, ModuleNotFoundError):
                 raise InvalidInput(f"the worker at {worker} has no bncheck; {_install()}")
-            if version != bncheck.__version__:
+            if isinstance(version, str) and version != bncheck.__version__:  # else it is just leaving
                 raise InvalidInput(_other_version(worker, version))
 
 

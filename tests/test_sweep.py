@@ -232,14 +232,14 @@ def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing() -> None:
         pools.append(ProcessPoolExecutor(jobs, mp_context=get_context("spawn")))
         return pools[-1]
 
-    sweep = grid(seed=tuple(range(120)))
+    sweep = grid(seed=tuple(range(900)))  # more than are in flight when the second is killed
     rows = []
     for row in run_grid(sweep, Processes(2, pool)):
         rows.append(row)
-        if len(rows) in (20, 60):
+        if len(rows) in (20, 400):
             os.kill(next(iter(pools[-1]._processes)), signal.SIGKILL)
     assert len(pools) == 3
-    assert len(rows) == 120
+    assert len(rows) == 900
     assert timeless(rows) == timeless(run_grid(sweep))
 
 
