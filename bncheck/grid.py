@@ -311,10 +311,10 @@ def sweep(
     InvalidInput
         There is no such axis, or it has no values; or the Dask cluster cannot be used.
     """
-    if isinstance(axes.get("target"), os.PathLike):
-        axes["target"] = os.fspath(axes["target"])
     listed = {
         axis: tuple(v) if isinstance(v, Iterable) and not isinstance(v, str) else (v,) for axis, v in axes.items()
     }
+    if "target" in listed:
+        listed["target"] = tuple(os.fspath(v) if isinstance(v, os.PathLike) else v for v in listed["target"])
     grid = Grid(listed, Method(engine=engine, only=gradients_named(only), rtol=rtol, atol=atol))
     return run_grid(grid, workers_for(grid, jobs, dask, warnings.warn))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pytest
 from click.testing import CliRunner, Result
 
-from bncheck.cli import main
+from bncheck.cli import interruptions, main
 from bncheck.cli.exits import ExitCode
 from bncheck.cli.run import run
 
@@ -268,6 +268,44 @@ def test_an_interruption_that_compiled_code_makes_an_error_of_is_still_one(
         signal.signal(number, before)
     assert result.exit_code == 128 + number
     assert result.stderr == "Interrupted.\n"
+
+
+def killed_within(number: int, torn: list[str]) -> None:
+    with interruptions.undisturbed():
+        os.kill(os.getpid(), number)
+        torn.append("file")
+        torn.append("tally")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_waits_until_what_belongs_together_is_done(number: signal.Signals) -> None:
+    before, torn = signal.signal(number, signal.default_int_handler), list[str]()
+    try:
+        with interruptions.interruptible(), pytest.raises(KeyboardInterrupt):
+            killed_within(number, torn)
+    finally:
+        signal.signal(number, before)
+    assert torn == ["file", "tally"]
+    assert interruptions.received == [number]
+
+
+def test_an_interruption_that_python_dropped_in_a_destructor_is_raised_at_the_next_occasion(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Dying:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with interruptions.interruptible():
+            dying = Dying()
+            del dying  # nothing is raised, and nothing said
+            with pytest.raises(KeyboardInterrupt), interruptions.undisturbed():
+                assert interruptions.received == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == ""
 
 
 def test_importing_bncheck_imports_neither_optional_extras_nor_click() -> None:

@@ -260,13 +260,9 @@ def test_ctrl_c_leaves_the_cluster_and_keeps_the_rows(cluster: Processes, tmp_pa
     running = cluster.sweep("--seed", "0..99999", "--out", str(path))
     until(lambda: lines_in(path) > 20)
     running.send_signal(signal.SIGINT)
-    try:
-        stdout, stderr = running.communicate(timeout=15)
-    except subprocess.TimeoutExpired:  # Python lost it in a __del__ of Dask's, as it may at a bad moment
-        running.send_signal(signal.SIGINT)
-        stdout, stderr = running.communicate(timeout=30)
+    stdout, stderr = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert any(f"checks     {lines_in(path) - late:,}: " in stdout for late in (0, 1))  # it came just after a row
+    assert f"checks     {lines_in(path):,}: " in stdout
     assert re.search(
         r"^Interrupted after [\d,]+ of 100,000 checks; finish it with: .* --resume\n\Z", stderr, re.MULTILINE
     )

@@ -185,6 +185,14 @@ def test_a_check_that_fails_to_run_is_a_row_that_says_so(tmp_path: Path) -> None
     assert "2: 1 pass, 0 fail, 0 inconclusive, 1 not run" in result.stdout
 
 
+def test_in_python_a_target_may_be_a_path_and_no_object(tmp_path: Path) -> None:
+    path = tmp_path / "layers.py"
+    path.write_text(COURSE, encoding="utf-8")
+    assert [row.verdict for row in bncheck.sweep(target=[path, "reference"], N=4, D=3, H=2)] == [Verdict.PASS] * 2
+    with pytest.raises(InvalidInput, match="a sweep takes the names of files and modules"):
+        bncheck.sweep(target=[math])
+
+
 def test_a_problem_that_cannot_be_drawn_is_a_row_that_says_so() -> None:
     rows = list(bncheck.sweep(N=[1, 2], D=3, H=2, bn_eps=[0.0, 1e-5]))
     assert [row.verdict is None for row in rows] == [True, False, False, False]

@@ -4,18 +4,15 @@ import os
 import re
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 import bncheck
-from bncheck.cli import streams
+from bncheck.cli import interruptions, streams
 from bncheck.cli.exits import ExitCode
 from bncheck.errors import BncheckError
 
@@ -54,30 +51,8 @@ class Door(click.Group):
         if not options.get("standalone_mode", True):
             return command()
         streams.prepare()
-        with _interruptible():
+        with interruptions.interruptible():
             sys.exit(_ending(command))
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, and remember which came."""
-    streams.received.clear()
-
-    def stop(number: int, _: FrameType | None) -> NoReturn:
-        streams.received.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # A parent may have asked for Ctrl-C to be ignored, as shells do for what runs in the background.
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) not in (signal.SIG_IGN, None)]
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _ending(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - one return for each way in which a run can end
@@ -106,14 +81,14 @@ def _ending(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - one return fo
         streams.discard()
         return _refuse(f"cannot write the result: {os.strerror(error.errno or 0)}")
     except Exception:  # noqa: BLE001 - a crash must not exit 1, which says that a gradient is wrong
-        if not streams.received:
+        if not interruptions.received:
             import traceback  # noqa: PLC0415 - there is seldom one
 
             traceback.print_exc()
             return _refuse("this is a bug in bncheck, not in the code under test")
         click.echo("Interrupted.", err=True)  # some compiled code turns the interruption into an error of its own
         code = ExitCode.INTERRUPTED
-    if code == ExitCode.INTERRUPTED and signal.SIGTERM in streams.received:
+    if code == ExitCode.INTERRUPTED and signal.SIGTERM in interruptions.received:
         return ExitCode.TERMINATED
     return int(code or ExitCode.PASS)
 

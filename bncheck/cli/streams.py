@@ -20,10 +20,6 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
     return "".join(SPELLING.get(character, "?") for character in missing), error.end
 
 
-# The signals that came and ask for an end.
-received: list[int] = []
-
-
 def is_terminal(stream: TextIO | None) -> bool:
     """Tell whether somebody looks at a stream; one that is closed nobody does."""
     return stream is not None and stream.isatty()

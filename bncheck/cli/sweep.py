@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from bncheck.cli import streams
+from bncheck.cli import interruptions, streams
 from bncheck.cli.exits import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options, plot_option, refuse_same
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
@@ -120,27 +120,33 @@ def sweep(
         progress = _progress(len(grid), tally)
         try:
             for row in run_grid(grid, workers, done=file.done if file else ()):
-                if file is not None:
-                    file.append(row)
-                take(row)
+                with interruptions.undisturbed():  # what is told is what the file holds
+                    if file is not None:
+                        file.append(row)
+                    take(row)
                 if format_ == "jsonl":
                     streams.write(row.line(grid.name) + "\n")
                 progress(False)
         except (KeyboardInterrupt, Exception) as error:
-            stopped = isinstance(error, KeyboardInterrupt) or bool(streams.received)  # code may make an error of it
+            # Some code makes an error of its own of an interruption.
+            stopped = isinstance(error, KeyboardInterrupt) or bool(interruptions.received)
             if not stopped and not isinstance(error, BncheckError):
                 raise
             progress(True)
             show({})
             way = f"; finish it with: {command} --out {shlex.quote(str(out))} --resume" if out else ""
-            told = f"after {tally.count:,} of {len(grid):,} checks{way}"
-            if not stopped:
-                raise InvalidInput(f"{error} ({told})") from error
-            click.echo(f"Interrupted {told}", err=True)
-            return ExitCode.INTERRUPTED
+            return _early(None if stopped else error, f"after {tally.count:,} of {len(grid):,} checks{way}")
         progress(True)
         show(observed_orders(grid))
     return ExitCode.PASS if tally.passed else ExitCode.WRONG
+
+
+def _early(error: BaseException | None, told: str) -> ExitCode:
+    """Say how far a sweep came that an error, or without one an interruption, has ended."""
+    if error is not None:
+        raise InvalidInput(f"{error} ({told})") from error
+    click.echo(f"Interrupted {told}", err=True)
+    return ExitCode.INTERRUPTED
 
 
 @click.command(
