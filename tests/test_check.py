@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ from bncheck import (
     network,
     random_problem,
 )
+from bncheck.comparison import _share
 from bncheck.layers import Array
 from bncheck.mistakes import CATALOGUE, OF_A_LAYER, Mistake
 from bncheck.mistakes.planted import Planted
@@ -394,3 +396,12 @@ def test_of_several_verdicts_the_worst_wins_and_none_is_no_pass() -> None:
     assert Verdict.worst([P, I]) is I
     assert Verdict.worst([P]) is P
     assert Verdict.worst([]) is I
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "share"), [(1.0, 2.0, 0.5), (0.0, 0.0, 0.0), (1.0, 0.0, math.inf), (math.nan, 0.0, math.nan)]
+)
+def test_nothing_is_no_share_of_nothing_and_something_is_an_endless_one(
+    part: float, whole: float, share: float
+) -> None:
+    assert _share(part, whole) == pytest.approx(share, nan_ok=True)

@@ -15,11 +15,11 @@ from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.full import full_gradients, one_per_column
 from bncheck.numerical.kinks import within_reach
 from bncheck.numerical.local import MOST_NODES, local_gradients, nodes_needed
-from bncheck.numerical.measure import Ground, measure, prepare
+from bncheck.numerical.measure import Ground, _widest, measure, prepare
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, Piece
 from bncheck.progress import silent
-from bncheck.results import Measurement
+from bncheck.results import Cause, Measurement
 from bncheck.selftest import hard_problem
 
 from .oracles import exact_gradients
@@ -87,6 +87,17 @@ def test_a_problem_scaled_by_a_million_is_resolved_as_well_as_an_unscaled_one() 
         check(random_problem(20, 10, 6, x_std=scale, bn_eps=1e-5 * scale**2)).resolution for scale in (1e-6, 1.0, 1e6)
     ]
     assert max(resolutions) < 1.5 * min(resolutions)
+
+
+def test_what_makes_a_bar_wide_is_told_of_entries_that_were_evaluated_and_have_terms() -> None:
+    parts = {
+        Cause.TRUNCATION: np.array([5.0, 1.0, 1.0]),
+        Cause.ROUNDING: np.array([1.0, 3.0, 1.0]),
+        Cause.CONDITIONING: np.array([1.0, 1.0, 9.0]),
+    }
+    bar, size = sum(parts.values()), np.array([1.0, 1.0, 0.0])
+    assert _widest(parts, bar, np.array([False, True, True]), size) is Cause.ROUNDING  # type: ignore[arg-type]  # an array
+    assert _widest(parts, bar, np.array([True, True, True]), size) is Cause.TRUNCATION  # type: ignore[arg-type]  # likewise
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -249,3 +249,39 @@ def test_what_makes_float32_code_blunt_is_named_and_not_rounding_of_our_own() ->
 def test_a_step_that_lands_where_the_variance_is_0_warns_of_nothing() -> None:
     p = Problem(np.array([[1e3], [0.0]]), np.ones((1, 1)), np.zeros(1), np.ones(1), np.ones(1), np.ones((2, 1)), 1e-12)
     assert check(p, step=1e3).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_gradient_in_float64_that_begins_with_zeros_is_not_taken_for_float32() -> None:
+    p = random_problem(12, 5, 20)
+    X = p.X.copy()
+    X[:, 0] = 0.0
+    problem = Problem(X, p.W, p.b, p.gamma, p.beta, p.dout, p.bn_eps)
+
+    def off_by_a_millionth(dout: Array, cache: network.Cache) -> dict[str, Array]:
+        found = network.backward(dout, cache)
+        return {**found, "dW": (1 + 1e-6) * found["dW"]}
+
+    result = check(problem, SimpleNamespace(forward=network.forward, backward=off_by_a_millionth), explain=False)
+    assert (result.gradients["dW"].analytic[0] == 0).all()
+    assert result.gradients["dW"].verdict is Verdict.FAIL
+
+
+def test_whether_a_check_is_blunt_goes_by_its_error_bars_whatever_tolerance_is_asked_for() -> None:
+    problem = random_problem(8, 5, 4)
+    wide = check(problem, rtol=1e-2, atol=1.0)
+    assert wide.verdict is Verdict.PASS
+    assert wide.gradients["dW"].resolution > 1e-3
+    assert check(problem, step=1e-13, rtol=1e-2, atol=1.0).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_cache_that_holds_nan_is_not_said_to_be_written_into() -> None:
+    def forward(*arrays: Array) -> tuple[Array, Array]:
+        a, cache = network.forward(*arrays)  # type: ignore[arg-type]  # five arrays and bn_eps
+        kept[:] = [cache]
+        return a, np.full(3, np.nan)
+
+    kept: list[network.Cache] = []
+    code = SimpleNamespace(forward=forward, backward=lambda dout, _: network.backward(dout, kept[0]))
+    result = check(random_problem(8, 5, 4), code, probes=False)
+    assert result.verdict is Verdict.PASS
+    assert result.remarks == ()

@@ -22,6 +22,7 @@ class Inline:
         self.seconds, self.count, self.lose = seconds, count, lose
         self.batches: list[Sequence[Any]] = []
         self.renewed = self.closed = 0
+        self.dead = False
         self.broken_at: set[int] = set()  # batches that cannot be handed out
 
     def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[Batch[Any]]":
@@ -31,8 +32,11 @@ class Inline:
         self.batches.append(batch)
         future: Future[Batch[Any]] = Future()
         try:
+            if self.dead and self.lose:
+                raise Death  # a pool that is broken does nothing more
             future.set_result(Batch([work(item) for item in batch], self.seconds * len(batch)))
         except BaseException as error:  # noqa: BLE001 - as an executor does
+            self.dead = isinstance(error, Death)
             future.set_exception(error)
         return future
 
@@ -41,6 +45,7 @@ class Inline:
 
     def renew(self) -> bool:
         self.renewed += 1
+        self.dead = False
         return self.lose
 
     def idle(self) -> None:
@@ -118,6 +123,23 @@ def test_what_kills_its_worker_is_tried_alone_and_given_up_and_all_else_is_done_
     assert len(found) == 60
     assert all([batch for batch in workers.batches if 3 in batch][n] == [3] for n in (1, 2))
     assert sum(3 in batch for batch in workers.batches) == MOST_TRIES
+
+
+def test_what_was_in_flight_when_all_workers_were_lost_goes_again() -> None:
+    class Hanging(Inline):
+        def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[Batch[Any]]":
+            future = super().submit(work, batch)
+            return Future() if list(batch) == [2] and self.batches.count(batch) == 1 else future
+
+    def work(item: int) -> str:
+        if item == 5 and not died:
+            died.append(item)
+            raise Death
+        return str(item)
+
+    died: list[int] = []
+    found = handed(work, iter(range(30)), Hanging(0.01, lose=True))
+    assert sorted(found, key=int) == [str(item) for item in range(30)]
 
 
 @pytest.mark.parametrize("moment", [0, 1, 9])

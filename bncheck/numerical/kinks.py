@@ -1,7 +1,5 @@
 """The kink guard: which outputs lie so near ReLU's kink that some perturbation may cross it."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
@@ -35,13 +33,9 @@ def within_reach(base: BasePoint, scheme: Scheme, steps: Steps) -> npt.NDArray[n
     distance /= MARGIN
     reach = np.maximum(s["gamma"] * xhat, s["beta"])
     np.maximum(reach, _reach_of_rows(base, s["X"], s["h"], xhat), out=reach)
-    near = distance < reach
-    by_weights = np.ones_like(near)
-    for bound in _reaches_of_weights(base, s["W"], xhat):
-        by_weights &= distance < bound
-        if not (by_weights & ~near).any():  # a sharper bound would not change the answer
-            break
-    return near | by_weights
+    np.maximum(reach, _reach_of_weights(base, s["W"], xhat), out=reach)
+    near: npt.NDArray[np.bool_] = distance < reach
+    return near
 
 
 def _reach_of_rows(base: BasePoint, x: FloatArray, h: FloatArray, xhat: FloatArray) -> FloatArray:
@@ -51,22 +45,21 @@ def _reach_of_rows(base: BasePoint, x: FloatArray, h: FloatArray, xhat: FloatArr
     return _reach(base, xhat, t * base.spread_of_one / base.sigma, t * (1 - 1 / p.N))
 
 
-def _reaches_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> Iterator[FloatArray]:
-    """Yield bounds of how far y moves when an entry of W does, over the D features.
+def _reach_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> FloatArray:
+    """Bound how far y moves when an entry of W does, over the D features.
 
     The furthest that row k of column j is moved is the largest of w_dj |x_kd - mean_d| over d. For
     any scale f of the features that is at most the largest w_dj f_d times the largest
-    |x_kd - mean_d| / f_d: exactly that for a fixed step and f = 1; and with the scales that automatic
-    steps are made of the smallest of these is nearly that. The first is seldom the larger.
+    |x_kd - mean_d| / f_d: exactly that for a fixed step and f = 1. Automatic steps go with one over the
+    spread, which f is then: of 24,000 hard problems 7 had one output more guarded than with the sharpest f.
     """
     deviation, spread = np.abs(base.centred), base.spread
-    fixed = w.size == 1
-    if not fixed:  # a feature that is the same in the whole batch moves nothing, whatever its step
+    f = np.ones_like(spread)
+    if w.size > 1:  # a feature that is the same in the whole batch moves nothing, whatever its step
         w = np.where(deviation.max(axis=0)[:, None] > 0, w, 0.0)
-    tau = (w * spread[:, None]).max(axis=0) / base.sigma
-    for scale in (np.ones_like(spread),) if fixed else (spread, deviation.max(axis=0), base.abs_x.max(axis=0)):
-        f = np.where(scale > 0, scale, 1.0)
-        yield _reach(base, xhat, tau, (deviation / f).max(axis=1)[:, None] * (w * f[:, None]).max(axis=0))
+        f = np.where(spread > 0, spread, 1.0)
+    moved = (deviation / f).max(axis=1)[:, None] * (w * f[:, None]).max(axis=0)
+    return _reach(base, xhat, (w * spread[:, None]).max(axis=0) / base.sigma, moved)
 
 
 def _reach(base: BasePoint, xhat: FloatArray, tau: FloatArray, moved: FloatArray) -> FloatArray:
