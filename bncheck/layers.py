@@ -46,8 +46,11 @@ def affine_backward(dh: Array, cache: AffineCache) -> tuple[Array, Array, Array]
     return dh @ W.T, X.T @ dh, dh.sum(axis=0)
 
 
-def batchnorm_forward(h: Array, gamma: Array, beta: Array, bn_eps: float) -> tuple[Array, BatchNormCache]:
-    """Return y (N,H) = gamma * xhat + beta with biased statistics of the batch, and the cache."""
+def batchnorm_forward(h: Array, gamma: Array, beta: Array, bn_eps: float | Array) -> tuple[Array, BatchNormCache]:
+    """Return y (N,H) = gamma * xhat + beta with biased statistics of the batch, and the cache.
+
+    ``bn_eps`` is a number, or one per unit, (H,).
+    """
     # mu = mean_k h_k        var = mean_k (h_k - mu)^2        both (H,)
     # xhat = (h - mu) / sqrt(var + eps)                         (N,H)
     N = len(h)

@@ -1,9 +1,11 @@
 """A problem: the arrays that a check runs on, and the random ones that ``run`` draws."""
 
 import math
+import numbers
 import os
+import reprlib
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,10 @@ USUAL = {"bn_eps": 1e-5, "x_mean": 0.0, "x_std": 1.0}
 
 # The least var + eps whose square root, cubes and quotients stay clear of float64's denormals.
 LEAST_VARIANCE = 1e-200
+# The largest magnitude of an entry, and of the terms of h = XW + b: their squares and sums of these stay in float64.
+MAX_MAGNITUDE = 1e150
+# The largest bn_eps, on the side of LEAST_VARIANCE: so sigma is between 1e-100 and 1e100 in a problem of moderate h.
+MAX_BN_EPS = 1e200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +47,9 @@ class Problem:
     x_std: float | None = None
 
     def __post_init__(self) -> None:
-        """Make the arrays float64 and read-only, and hold their shapes against one another."""
+        """Make the arrays float64 and read-only, and refuse shapes and values that no check can use."""
         for name in ("X", "W", "b", "gamma", "beta", "dout"):
-            array = np.ascontiguousarray(getattr(self, name), dtype=np.float64).view()
+            array = _as_real(name, getattr(self, name))
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         if self.X.ndim != 2 or self.W.ndim != 2:
@@ -59,8 +65,9 @@ class Problem:
         _require_sizes(N, D, H)
         require_bn_eps(self.bn_eps, N)
         object.__setattr__(self, "bn_eps", float(self.bn_eps))
-        if self.bn_eps < LEAST_VARIANCE:
-            _require_representable(self.X, self.W, self.b, self.bn_eps)
+        for name in ("X", *expected):
+            _require_range(name, getattr(self, name))
+        _require_representable(self.X, self.W, self.b, self.bn_eps)
 
     @property
     def N(self) -> int:  # noqa: N802 - the field's name for the batch size
@@ -151,14 +158,18 @@ def require_settings(N: int, D: int, H: int, *, seed: int, bn_eps: float, x_mean
 
 
 def require_bn_eps(bn_eps: float, N: int) -> None:
-    """Refuse a bn_eps that is negative or not finite, and 0 where the variance is 0.
+    """Refuse a bn_eps that is negative, too large or not a number, and 0 where the variance is 0.
 
     Raises
     ------
     InvalidInput
     """
-    if not (math.isfinite(bn_eps) and bn_eps >= 0):
-        raise InvalidInput(f"bn_eps is {bn_eps}; it must be a finite number, 0 or larger")
+    try:
+        is_usable = isinstance(bn_eps, numbers.Real) and 0 <= float(bn_eps) <= MAX_BN_EPS
+    except OverflowError:  # an integer beyond float64
+        is_usable = False
+    if not is_usable:
+        raise InvalidInput(f"bn_eps is {bn_eps!r}; it must be a number from 0 to {MAX_BN_EPS:.0e}, such as 1e-5")
     if N == 1 and bn_eps < LEAST_VARIANCE:
         raise InvalidInput(
             f"bn_eps is {bn_eps} with N = 1, where the variance is 0: "
@@ -203,14 +214,52 @@ def _in_bytes(count: int) -> str:
     return f"{count:,} bytes"
 
 
-def _require_representable(X: FloatArray, W: FloatArray, b: FloatArray, bn_eps: float) -> None:
-    h = X @ W + b
-    scale = np.abs(h).max()
-    var = np.square(h - h.mean(axis=0)).mean(axis=0).min() + bn_eps
-    if not scale < 1e150:
+def _as_real(name: str, values: Any) -> FloatArray:
+    """Return a float64 view of what a user gave as an array of real numbers."""
+    advice = f"pass {name} as a NumPy array of real numbers, such as float64"
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors that refuse to be converted
+        kind = type(values).__name__
+        raise InvalidInput(f"{name} is of type {kind}, which NumPy cannot convert ({error}); {advice}") from None
+    if array.dtype.kind not in "biuf":
+        first = f" and holds {reprlib.repr(array.flat[0])}" if array.size else ""
+        raise InvalidInput(f"{name} has dtype {array.dtype}{first}; {advice}")
+    with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, and is refused for it
+        return np.ascontiguousarray(array, dtype=np.float64).view()
+
+
+def _require_range(name: str, array: FloatArray) -> None:
+    if _norm(array) <= MAX_MAGNITUDE:
+        return
+    outside = np.argwhere(~(np.abs(array) <= MAX_MAGNITUDE))
+    if len(outside):
+        index = tuple(int(i) for i in outside[0])
         raise InvalidInput(
-            f"the pre-activation reaches {scale:.1e}, whose square float64 cannot hold; take a smaller x_std or x_mean"
+            f"{name}[{', '.join(map(str, index))}] is {array[index]}; every entry must be finite and at most "
+            f"{MAX_MAGNITUDE:.0e} in magnitude: replace the entry, or rescale {name}"
         )
+
+
+def _norm(array: FloatArray) -> float:
+    """Return the Euclidean norm, which bounds every entry; a BLAS call, as it is asked for at every construction."""
+    return math.sqrt(np.vdot(array, array))
+
+
+def _require_representable(X: FloatArray, W: FloatArray, b: FloatArray, bn_eps: float) -> None:
+    """Refuse a pre-activation whose square, or a variance whose quotients, float64 cannot represent."""
+    if not _norm(X) * _norm(W) + _norm(b) < MAX_MAGNITUDE:  # the bound by Cauchy and Schwarz, which spares a product
+        with np.errstate(over="ignore", invalid="ignore"):
+            scale = (np.abs(X) @ np.abs(W) + np.abs(b)).max()
+        if not scale < MAX_MAGNITUDE:
+            raise InvalidInput(
+                f"the terms of the pre-activation XW + b reach {scale:.1e}, whose square float64 cannot hold; "
+                "take smaller X, W and b, or a smaller x_std or x_mean"
+            )
+    if bn_eps >= LEAST_VARIANCE:
+        return
+    h = X @ W + b
+    var = np.square(h - h.mean(axis=0)).mean(axis=0).min() + bn_eps
     if not var >= LEAST_VARIANCE:
         raise InvalidInput(
             f"a unit has var + eps = {var:.1e}, too small to divide by; "

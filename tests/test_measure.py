@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import mpmath as mp
@@ -18,8 +19,9 @@ from bncheck.numerical.local import MOST_NODES, local_gradients, nodes_needed
 from bncheck.numerical.measure import Ground, _widest, measure, prepare
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, Piece
+from bncheck.problem import FloatArray
 from bncheck.progress import silent
-from bncheck.results import Cause, Measurement
+from bncheck.results import Cause, Measurement, Verdict
 from bncheck.selftest import hard_problem
 
 from .oracles import exact_gradients
@@ -82,6 +84,87 @@ def test_error_bars_are_not_idle() -> None:
     assert max(shares) > 1 / 3
 
 
+@pytest.mark.parametrize("engine", ["local", "full"])
+@pytest.mark.parametrize("piece", [NETWORK, BATCHNORM], ids=lambda piece: piece.name)
+def test_each_unit_may_have_its_own_eps_even_a_negative_one(piece: Piece, engine: str) -> None:
+    for seed, N in itertools.product(range(3), (2, 5)):
+        problem = random_problem(N, 3, 4, seed=seed)
+        variance = (problem.X @ problem.W + problem.b).var(axis=0)
+        eps = np.array([1e-5, 0.3, -1e-7 * variance[2], -0.4 * variance[3]])
+        for scheme in SCHEMES:
+            method = Method(scheme, engine, audit=64)
+            found = measure(problem, piece, method, piece.inputs, bn_eps=eps)
+            assert found.audit is None or found.audit.agrees
+            exact = truth_by_unit(found, eps)
+            for name, gradient in found.gradients.items():
+                error = np.abs(gradient.value - exact[name])
+                assert (error <= gradient.error_bar).all(), (seed, N, scheme, name)
+                assert np.isfinite(gradient.error_bar).all() or scheme == "forward", (seed, N, scheme, name)
+
+
+def truth_by_unit(found: Measurement, eps: FloatArray) -> dict[str, FloatArray]:
+    """Differentiate each unit as a network of its own; dX is the sum over the units."""
+    p, gradients = found.problem, []
+    for j in range(p.H):
+        unit = Problem(p.X, p.W[:, [j]], p.b[[j]], p.gamma[[j]], p.beta[[j]], p.dout[:, [j]], 1.0)
+        gradients.append(exact_gradients(found.piece.name, found.piece.arrays(unit), unit.dout, float(eps[j])))
+    return {
+        name: sum(g["X"] for g in gradients) if name == "X" else np.concatenate([g[name] for g in gradients], axis=-1)
+        for name in found.gradients
+    }
+
+
+def test_relu_is_measured_at_the_output_of_batch_norm_with_the_given_eps() -> None:
+    problem, eps = random_problem(6, 3, 2, seed=5), np.array([0.5, 2.0])
+    y = RELU.arrays(problem, bn_eps=eps)["y"]
+    assert not np.array_equal(y > 0, RELU.arrays(problem)["y"] > 0)
+    for engine in ("local", "full"):
+        found = measure(problem, RELU, Method(engine=engine), ("y",), bn_eps=eps)
+        np.testing.assert_allclose(found.gradients["y"].value, np.where(y > 0, problem.dout, 0), rtol=1e-9, atol=0)
+        np.testing.assert_array_equal(found.output, np.maximum(y, 0))
+
+
+@pytest.mark.parametrize("piece", [NETWORK, RELU], ids=lambda piece: piece.name)
+def test_an_output_that_rounds_to_either_side_of_0_in_the_arithmetic_of_the_target_is_excluded(piece: Piece) -> None:
+    p = random_problem(8, 5, 3, seed=2)
+    y = BasePoint.of(p).y
+    beta = p.beta - y[4] + 1e-6 * np.abs(p.gamma)  # one output of each unit is a millionth of its scale
+    problem = Problem(p.X, p.W, p.b, p.gamma, beta, p.dout, p.bn_eps)
+    for roundoff_factor, excluded in ((1.0, 0), (2.0**29, 3)):
+        found = measure(problem, piece, Method("complex"), piece.inputs, roundoff_factor=roundoff_factor)
+        assert found.kinks.guarded == excluded
+        assert ((found.problem.dout[4] == 0) == bool(excluded)).all()
+
+
+def test_conditioning_is_infinite_where_the_arithmetic_of_the_target_cannot_represent_sigma() -> None:
+    p = random_problem(6, 3, 3, seed=1)
+    W = p.W.copy()
+    W[1, 2] = 0.0  # feature 1 does not reach unit 2
+    problem = Problem(p.X, W, p.b + np.array([0, 0, 1e6]), p.gamma, p.beta, p.dout, p.bn_eps)
+    for roundoff_factor, lost in ((1.0, False), (2.0**29, True)):
+        found = measure(problem, BATCHNORM, Method(), BATCHNORM.inputs, roundoff_factor=roundoff_factor)
+        infinite = {name: np.isinf(g.conditioning) for name, g in found.gradients.items()}
+        assert infinite["h"].all(axis=0).tolist() == [False, False, lost]
+        assert infinite["gamma"].tolist() == [False, False, lost]
+        assert not infinite["beta"].any()
+        assert np.isinf(found.output_bar).all(axis=0).tolist() == [False, False, lost]
+        assert all(np.isfinite(g.error_bar).all() for g in found.gradients.values())
+    # ReLU's outputs are within rounding of the kink in such a unit, unless beta is far from 0.
+    beta = p.beta + np.array([0, 0, 1e9])
+    network_problem = Problem(problem.X, W, problem.b, p.gamma, beta, p.dout, p.bn_eps)
+    of_network = measure(network_problem, NETWORK, Method(), NETWORK.inputs, roundoff_factor=2.0**29).gradients
+    assert np.isinf(of_network["X"].conditioning).all(axis=0).tolist() == [True, False, True]
+    assert np.isinf(of_network["W"].conditioning).all(axis=0).tolist() == [False, False, True]
+
+
+def test_the_rounding_bound_of_a_unit_does_not_depend_on_the_dout_of_the_others() -> None:
+    p = random_problem(6, 5, 3)
+    alone = prepared(replace(p, dout=1e-200 * p.dout)).bars.rounding
+    together = prepared(replace(p, dout=p.dout * np.array([1e-200, 1.0, 1e100]))).bars.rounding
+    for name in ("W", "b", "gamma", "beta", "h"):
+        np.testing.assert_allclose(together[name][..., 0], alone[name][..., 0], rtol=1e-12, atol=0)
+
+
 def test_a_problem_scaled_by_a_million_is_resolved_as_well_as_an_unscaled_one() -> None:
     resolutions = [
         check(random_problem(20, 10, 6, x_std=scale, bn_eps=1e-5 * scale**2)).resolution for scale in (1e-6, 1.0, 1e6)
@@ -95,9 +178,10 @@ def test_what_makes_a_bar_wide_is_told_of_entries_that_were_evaluated_and_have_t
         Cause.ROUNDING: np.array([1.0, 3.0, 1.0]),
         Cause.CONDITIONING: np.array([1.0, 1.0, 9.0]),
     }
-    bar, size = sum(parts.values()), np.array([1.0, 1.0, 0.0])
-    assert _widest(parts, bar, np.array([False, True, True]), size) is Cause.ROUNDING  # type: ignore[arg-type]  # an array
-    assert _widest(parts, bar, np.array([True, True, True]), size) is Cause.TRUNCATION  # type: ignore[arg-type]  # likewise
+    size = np.array([1.0, 1.0, 0.0])
+    assert _widest(parts, 1.0, np.array([False, True, True]), size) is Cause.ROUNDING
+    assert _widest(parts, 1.0, np.array([True, True, True]), size) is Cause.TRUNCATION
+    assert _widest(parts, 2.0**29, np.array([True, True, True]), size) is Cause.CONDITIONING
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -147,6 +231,36 @@ def test_the_guard_counts_what_it_takes_out() -> None:
     ground = prepared(random_problem(64, 100, 50), step=1e-2)
     assert ground.kinks.guarded == int((ground.problem.dout == 0).sum()) > 0
     assert ground.kinks.outputs == 3200
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.05, Verdict.PASS), (0.3, Verdict.INCONCLUSIVE)])
+def test_a_check_that_excludes_more_than_a_tenth_of_the_outputs_is_inconclusive(share: float, verdict: Verdict) -> None:
+    """Samples that are 0, beside pairs of opposite ones, have y = beta = 0; all else is precise enough to pass."""
+    N, D, H = 40, 5, 4
+    rng, zeros = np.random.default_rng(0), round(share * N)
+    half = rng.standard_normal(((N - zeros) // 2, D))
+    X, dout = np.concatenate([half, -half, np.zeros((zeros, D))]), rng.standard_normal((N, H))
+    problem = Problem(X, rng.standard_normal((D, H)), np.zeros(H), np.ones(H), np.zeros(H), dout, 1e-5)
+    result = check(problem)
+    assert result.kinks.guarded == share * result.kinks.outputs
+    assert result.resolution < 1e-6
+    assert result.kinks.dead_units == 0
+    assert result.verdict is verdict
+
+
+@pytest.mark.parametrize("scheme", ["central", "five-point", "richardson"])
+def test_a_weight_step_moves_h_by_no_more_than_its_own_terms_allow(scheme: str) -> None:
+    """The standard deviation of a feature that is 1 but for one bit is 4e-18: such a step alone moves h by 1e12.
+
+    The rounding of the sum of h over the batch then carries outputs across the kink that the step itself does not,
+    and the full engine has no usable value for the weights of that feature.
+    """
+    p = random_problem(3000, 3, 6)
+    X = p.X.copy()
+    X[:, 1], X[0, 1] = 1.0, 1 + 2.0**-52
+    result = check(replace(p, X=X), scheme=scheme, engine="full", only=["dW"])
+    assert result.gradients["dW"].unresolved == 0
+    assert result.verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("scheme", ["five-point", "richardson"])
@@ -224,6 +338,25 @@ def test_the_audit_notices_a_local_engine_that_is_wrong(monkeypatch: pytest.Monk
     assert not result.audit.agrees
     assert result.gradients["dW"].verdict.value == "pass"
     assert result.verdict.value == "inconclusive"
+
+
+@pytest.mark.parametrize(("conditionings", "agrees"), [(1.9, True), (2.1, False)])
+def test_the_audit_allows_each_engine_the_conditioning_of_its_own_base_point(
+    conditionings: float, agrees: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The complex step subtracts nothing, so the two values may differ by twice the conditioning alone."""
+    problem, right = random_problem(5, 4, 3, x_mean=1e4), local_gradients
+    bars = prepared(problem, scheme="complex").bars
+
+    def shifted(*arguments: object) -> dict[str, Array]:
+        values = right(*arguments)  # type: ignore[arg-type]  # as they came
+        return {name: value + conditionings * bars.conditioning[name] for name, value in values.items()}
+
+    assert measured(problem, scheme="complex").audit is not None
+    monkeypatch.setattr("bncheck.numerical.measure.local_gradients", shifted)
+    audit = measured(problem, scheme="complex").audit
+    assert audit is not None
+    assert audit.agrees is agrees
 
 
 def test_a_sample_is_drawn_without_repetition_and_counted() -> None:

@@ -1,4 +1,6 @@
+import re
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +51,11 @@ def test_a_problem_s_arrays_are_read_only() -> None:
         ({"seed": -1}, "seed is -1"),
         ({"bn_eps": -1e-5}, "bn_eps is -1e-05"),
         ({"bn_eps": float("nan")}, "bn_eps is nan"),
+        ({"bn_eps": 1e201}, "bn_eps is 1e+201; it must be a number from 0 to 1e+200"),
+        ({"bn_eps": 10**400}, "it must be a number from 0 to 1e+200"),
+        ({"bn_eps": np.float32("inf")}, "bn_eps is np.float32(inf); it must be a number"),
+        ({"bn_eps": "1e-5"}, "bn_eps is '1e-5'; it must be a number"),
+        ({"bn_eps": 1e-5j}, "bn_eps is 1e-05j; it must be a number"),
         ({"bn_eps": 0.0, "N": 1}, "bn_eps is 0.0 with N = 1"),
         ({"x_mean": float("inf")}, "x_mean is inf"),
         ({"x_std": 0.0}, "x_std is 0.0"),
@@ -58,7 +65,7 @@ def test_a_problem_s_arrays_are_read_only() -> None:
     ],
 )
 def test_a_value_out_of_range_is_shown_and_refused(arguments: dict[str, float], said: str) -> None:
-    with pytest.raises(InvalidInput, match=said.replace(".", r"\.")):
+    with pytest.raises(InvalidInput, match=re.escape(said)):
         random_problem(**{"N": 4, "D": 3, "H": 2, **arguments})  # type: ignore[arg-type]  # on purpose
 
 
@@ -88,3 +95,70 @@ def test_a_problem_made_by_hand_says_which_shape_does_not_fit() -> None:
     p = random_problem(4, 3, 2)
     with pytest.raises(InvalidInput, match=r"gamma has shape \(3,\).*it must be \(2,\)"):
         Problem(p.X, p.W, p.b, np.ones(3), p.beta, p.dout, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["X", "W", "b", "gamma", "beta", "dout"])
+@pytest.mark.parametrize(
+    ("value", "shown"), [(np.nan, "nan"), (-np.inf, "-inf"), (1e300, "1e+300"), (-1.1e150, "-1.1e+150")]
+)
+def test_a_value_that_no_check_can_use_is_refused_with_its_place_and_a_suggestion(
+    name: str, value: float, shown: str
+) -> None:
+    problem = random_problem(4, 3, 2)
+    array = getattr(problem, name).copy()
+    array[-1] = value
+    place = f"{len(array) - 1}, 0" if array.ndim == 2 else f"{len(array) - 1}"
+    with pytest.raises(InvalidInput) as refused:
+        replace(problem, **{name: array})
+    assert str(refused.value) == (
+        f"{name}[{place}] is {shown}; every entry must be finite and at most 1e+150 in magnitude: "
+        f"replace the entry, or rescale {name}"
+    )
+
+
+class Unreadable:
+    """Refuses to become an array, as a tensor that requires a gradient does."""
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        raise RuntimeError("call detach first")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.ones(2, complex), "beta has dtype complex128 and holds np.complex128(1+0j)"),
+        (np.array(["1", "2"]), "beta has dtype <U1 and holds np.str_('1')"),
+        (np.array([1.0, None]), "beta has dtype object and holds 1.0"),
+        (None, "beta has dtype object and holds None"),
+        ([[1.0], [1.0, 2.0]], "beta is of type list, which NumPy cannot convert ("),
+        (Unreadable(), "beta is of type Unreadable, which NumPy cannot convert (call detach first)"),
+        (np.array([np.longdouble("1e400"), 1]), "beta[0] is inf; every entry must be finite"),
+    ],
+)
+def test_what_is_not_an_array_of_real_numbers_is_refused_in_one_sentence(values: object, said: str) -> None:
+    problem = random_problem(4, 3, 2)
+    with pytest.raises(InvalidInput) as refused:
+        Problem(problem.X, problem.W, problem.b, problem.gamma, values, problem.dout, 1e-5)  # type: ignore[arg-type]  # on purpose
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)
+
+
+def test_integers_booleans_and_lists_are_read_as_real_numbers() -> None:
+    problem = Problem([[1, 2], [3, 5]], [[True], [False]], [0], np.ones(1, np.float16), [1], [[1], [2]], 1)  # type: ignore[arg-type]  # on purpose
+    assert {array.dtype for array in (problem.X, problem.W, problem.gamma)} == {np.dtype(np.float64)}
+    assert check(problem).verdict is not None
+
+
+@pytest.mark.parametrize(("X", "W"), [(1e100, 1e100), (1e150, 1.0), (-1e75, 1e75)])
+def test_terms_of_the_pre_activation_that_overflow_when_squared_are_refused_at_every_eps(X: float, W: float) -> None:
+    p = random_problem(4, 3, 2)
+    with pytest.raises(InvalidInput, match=r"the terms of the pre-activation XW \+ b reach .*whose square"):
+        Problem(np.full_like(p.X, X), np.full_like(p.W, W), p.b, p.gamma, p.beta, p.dout, 1e-5)
+
+
+def test_a_large_weight_that_meets_zeros_only_is_accepted() -> None:
+    """The quick bound by norms is exceeded, the terms themselves are moderate."""
+    p = random_problem(4, 3, 2)
+    X, W = p.X.copy(), p.W.copy()
+    X[:, 0], W[0], X[0, 1] = 0.0, 1e149, 100.0
+    assert Problem(X, W, p.b, p.gamma, p.beta, p.dout, 1e-5).N == 4

@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bncheck import layers
-from bncheck.pieces import NETWORK, Piece
+from bncheck.pieces import NETWORK, BnEps, Piece
 from bncheck.problem import FloatArray, Problem
 
 # Unit roundoff of float64.
 U = 2.0**-53
+# The least positive number of float64; a result near it is rounded by half of it, however small the result is.
+LEAST = 2.0**-1074
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,7 @@ class BasePoint:
     y: FloatArray  # (N,H) batch-norm output
     m: FloatArray  # (N,H) dout where the output is active, 0 elsewhere: y's weight in the loss
     sigma: FloatArray  # (H,) sqrt(var + eps)
+    radius: FloatArray  # (H,) lower bound on the radius of convergence along a move of h with unit standard deviation
     magnitude: FloatArray  # (H,) the largest of |X||W| + |b| in the column: what h is a sum of
     centred: FloatArray  # (N,D) X - its mean over the batch: the directions in which entries of W move h
     spread: FloatArray  # (D,) the standard deviation of X over the batch
@@ -32,20 +35,23 @@ class BasePoint:
     abs_xhat: FloatArray
 
     @classmethod
-    def of(cls, problem: Problem, piece: Piece = NETWORK) -> "BasePoint":
-        """Run the forward pass of a problem; without ReLU every output counts."""
+    def of(cls, problem: Problem, piece: Piece = NETWORK, bn_eps: BnEps | None = None) -> "BasePoint":
+        """Run the forward pass of a problem, with ``bn_eps`` instead of its own; without ReLU every output counts."""
+        eps = problem.bn_eps if bn_eps is None else bn_eps
         output, _ = layers.affine_forward(problem.X, problem.W, problem.b)
         h = output.real
-        y, cache = layers.batchnorm_forward(h, problem.gamma, problem.beta, problem.bn_eps)
+        y, cache = layers.batchnorm_forward(h, problem.gamma, problem.beta, eps)
         abs_x, abs_w = np.abs(problem.X), np.abs(problem.W)
         centred = problem.X - problem.X.mean(axis=0)
+        sigma = cache.sigma.real
         return cls(
             problem=problem,
             c=h - h.sum(axis=0) / len(h),
             xhat=cache.xhat.real,
             y=y.real,
             m=np.where(y > 0, problem.dout, 0.0) if piece is NETWORK else problem.dout,
-            sigma=cache.sigma.real,
+            sigma=sigma,
+            radius=_radius(sigma, eps),
             magnitude=(abs_x @ abs_w).max(axis=0) + np.abs(problem.b),
             centred=centred,
             spread=np.sqrt(np.einsum("nd,nd->d", centred, centred) / problem.N),
@@ -68,7 +74,7 @@ class BasePoint:
 
     @property
     def kappa_in_bars(self) -> FloatArray:
-        """kappa, but 0 if N = 1, where the mean is h itself and h - mu exactly 0."""
+        """kappa, but 0 if N = 1, where the mean is h itself and bncheck's h - mu exactly 0."""
         return np.zeros_like(self.sigma) if self.problem.N == 1 else self.kappa
 
     @cached_property
@@ -91,3 +97,16 @@ class BasePoint:
     def spread_of_one(self) -> float:
         """sqrt(r/N) when one row of h moves by 1: sqrt(N - 1) / N."""
         return float(np.sqrt(self.problem.N - 1) / self.problem.N)
+
+
+def _radius(sigma: FloatArray, eps: BnEps) -> FloatArray:
+    """Bound from below the modulus of the t at which V(t) = var(h + t v) + eps is 0, for v of unit standard deviation.
+
+    With eps >= 0 both roots have the modulus sigma. A negative eps, which describes a variance that was rounded
+    down, may make them real: the smaller one is at least sqrt(var) - sqrt(-eps).
+    """
+    negative = np.maximum(-np.asarray(eps, dtype=np.float64), 0.0)
+    if not negative.any():
+        return sigma
+    radius: FloatArray = np.sqrt(sigma * sigma + negative) - np.sqrt(negative)
+    return radius

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bncheck.layers import Array
 from bncheck.numerical.schemes import Quotient, Scheme
 from bncheck.numerical.steps import Steps
-from bncheck.pieces import Forward, Piece
+from bncheck.pieces import BnEps, Forward, Piece
 from bncheck.problem import FloatArray, Problem
 from bncheck.progress import Progress
 
@@ -44,13 +44,14 @@ def full_gradients(
     progress: Progress,
     *,
     at_rest: FloatArray | None = None,
+    bn_eps: BnEps | None = None,
 ) -> tuple[dict[str, Evaluated], bool]:
     """Evaluate the listed entries (flat indices by parameter name) by whole forward passes.
 
-    ``at_rest`` is the output where nothing is moved, if it is known. Returns what was found, by
-    parameter name, and whether Ctrl-C ended it early.
+    ``at_rest`` is the output where nothing is moved, if it is known. ``bn_eps`` replaces the problem's in the
+    inputs of the piece. Returns what was found, by parameter name, and whether Ctrl-C ended it early.
     """
-    arrays = piece.arrays(problem, {*entries, *(other for name in entries for other in piece.beside(name))})
+    arrays = piece.arrays(problem, {*entries, *(other for name in entries for other in piece.beside(name))}, bn_eps)
     evaluated = {name: _nothing_yet(arrays[name]) for name in entries}
     done, total = 0, sum(map(len, entries.values()))
     try:
@@ -80,6 +81,7 @@ def one_per_column(
     rows: Mapping[str, IndexArray],
     *,
     at_rest: FloatArray | None = None,
+    bn_eps: BnEps | None = None,
 ) -> dict[str, Evaluated]:
     """Evaluate an entry in every column of the named arrays, at the given rows, many in the same forward passes.
 
@@ -87,7 +89,7 @@ def one_per_column(
     of passes carries a perturbed entry for each column (Curtis, Powell & Reid 1974). Where there
     are columns enough the arrays of a network share them, each having every fourth, say.
     """
-    arrays = piece.arrays(problem)
+    arrays = piece.arrays(problem, bn_eps=bn_eps)
     evaluated = {name: _nothing_yet(arrays[name]) for name in rows}
     together = [name for name in rows if name != "h"]  # h is given instead of X, W and b
     shared = len(together) * LEAST_SHARED <= problem.H
@@ -143,7 +145,9 @@ class _Probe:
     def derivative(self, moves: Moves, step: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Return the scheme's estimate at the entries, and where it cannot be relied on."""
         self._unreliable = np.zeros(step.shape, bool)
-        value = self._scheme.estimate(lambda m: self._slope(moves, m * step))
+        # A step may land where the variance is 0, or be lost in the addition; the bound is infinite there.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = self._scheme.estimate(lambda m: self._slope(moves, m * step))
         return value, self._unreliable
 
     def _slope(self, moves: Moves, step: FloatArray) -> FloatArray:
@@ -159,8 +163,7 @@ class _Probe:
         # The step actually taken: x + s is rounded.
         taken = x_above - x_below
         self._unreliable |= ~(np.abs(taken - nominal) <= LOST_SHARE * nominal)
-        with np.errstate(divide="ignore", invalid="ignore"):  # a step that was lost whole
-            return self._contract((above - below).real) / taken
+        return self._contract((above - below).real) / taken
 
     def _output(self, moves: Moves, offset: Array) -> tuple[Array, FloatArray]:
         """Return the output with the entries moved, and what they were moved to."""

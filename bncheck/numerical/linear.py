@@ -4,23 +4,26 @@ Each entry is still moved, and the outputs that it moves are still subtracted: f
 h_n + t W_d, for W[d,j] the column h_j + t X_d, for y[n,j] itself alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bncheck.layers import relu_forward
-from bncheck.numerical.bars import CONDITIONING_FACTOR, ROUNDING_FACTOR, Bars
-from bncheck.numerical.basepoint import U
+from bncheck.numerical.bars import CONDITIONING_FACTOR, ROUNDING_FACTOR, UNDERFLOWS, Bars
+from bncheck.numerical.basepoint import LEAST, U
 from bncheck.numerical.schemes import Quotient, Response, Scheme
 from bncheck.numerical.steps import Steps
 from bncheck.pieces import AFFINE, RELU, Piece
 from bncheck.problem import FloatArray, Problem
 
 
-def linear_steps(problem: Problem, piece: Piece, scheme: Scheme) -> Steps:
-    """Return steps that move h by its own size, and no y across 0; large, for rounding."""
+def linear_steps(problem: Problem, piece: Piece, scheme: Scheme, arrays: Mapping[str, FloatArray]) -> Steps:
+    """Return steps that move h by its own size, and no y across 0; large, for rounding.
+
+    ``arrays`` are the inputs of the piece.
+    """
     if piece is RELU:
-        y = np.abs(RELU.arrays(problem)["y"])
+        y = np.abs(arrays["y"])
         return {"y": np.where(y > 0, y / 4, 1.0)}
     if scheme.quotient is Quotient.COMPLEX:
         return {name: np.ones(1) for name in AFFINE.inputs}
@@ -30,12 +33,23 @@ def linear_steps(problem: Problem, piece: Piece, scheme: Scheme) -> Steps:
     return {**steps, "b": np.full(1, scale)}
 
 
-def linear_bars(problem: Problem, piece: Piece, scheme: Scheme, steps: Steps, names: Sequence[str]) -> Bars:
-    """Return the bars of the named gradients: rounding and conditioning, no truncation."""
+def linear_bars(
+    problem: Problem,
+    piece: Piece,
+    scheme: Scheme,
+    steps: Steps,
+    names: Sequence[str],
+    arrays: Mapping[str, FloatArray],
+    least: float,
+) -> Bars:
+    """Return the bars of the named gradients: rounding and conditioning, no truncation.
+
+    ``least`` is that of ``bars_of``.
+    """
     m, W, X = np.abs(problem.dout), np.abs(problem.W), np.abs(problem.X)
     N, H = m.shape
     if piece is RELU:
-        y = RELU.arrays(problem)["y"]
+        y = arrays["y"]
         size = {"y": np.where(y > 0, m, 0.0)}
         reached = {"y": size["y"] * (np.abs(y) + scheme.reach * steps["y"])}
         terms = {"y": 1}
@@ -47,21 +61,24 @@ def linear_bars(problem: Problem, piece: Piece, scheme: Scheme, steps: Steps, na
         reached = {name: norms[name] * (scale + scheme.reach * steps[name] * furthest[name]) for name in size}
         terms = {"X": H, "W": N, "b": N}
     factor = ROUNDING_FACTOR * scheme.rounding * U
+    conditioning = {
+        name: (CONDITIONING_FACTOR + terms[name]) * U * size[name] + UNDERFLOWS * least * terms[name] for name in names
+    }
     return Bars(
         {name: np.zeros(1) for name in names},
-        {name: factor * reached[name] / steps[name] for name in names},
-        {name: (CONDITIONING_FACTOR + terms[name]) * U * size[name] for name in names},
+        {name: (factor * reached[name] + LEAST * terms[name]) / steps[name] for name in names},
+        conditioning,
+        conditioning,
         {name: size[name] for name in names},
     )
 
 
 def linear_gradients(
-    problem: Problem, piece: Piece, scheme: Scheme, steps: Steps, names: Sequence[str]
+    problem: Problem, piece: Piece, scheme: Scheme, steps: Steps, names: Sequence[str], arrays: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray]:
     """Return the numerical gradient of every entry, by parameter name, without error bars."""
     X, W, dout = problem.X, problem.W, problem.dout
-    at_rest = piece.arrays(problem)
-    output = piece.forward(0.0)(at_rest)
+    output = piece.forward(0.0)(arrays)
 
     def slope(response: Response, step: FloatArray, axis: int | None) -> FloatArray:
         """Subtract the outputs that the response moves, and sum what dout makes of it."""
@@ -73,7 +90,7 @@ def linear_gradients(
         return scheme.estimate(at)
 
     if piece is RELU:
-        return {"y": slope(lambda t: relu_forward(at_rest["y"] + t)[0], steps["y"], None)}
+        return {"y": slope(lambda t: relu_forward(arrays["y"] + t)[0], steps["y"], None)}
 
     def along(direction: FloatArray, step: FloatArray, axis: int) -> FloatArray:
         return slope(lambda t: output + t * direction, step, axis)

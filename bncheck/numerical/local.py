@@ -142,7 +142,7 @@ def _through_affine(
     moves = _row_moves(base)
     moved = step * np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
     furthest = np.abs(moved).max(axis=1)
-    count = nodes_needed(scheme.reach * float((furthest / base.sigma).max()) * base.spread_of_one)
+    count = nodes_needed(scheme.reach * float((furthest / base.radius).max()) * base.spread_of_one)
     if count > MOST_NODES:
         return _one_by_one(columns, moves, scheme, step, moved.T, progress)
     nodes = _nodes(count)

@@ -1,5 +1,6 @@
 """From a problem to the numerical gradients of a piece, with error bars: guard, evaluate, audit."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bncheck.method import Method
-from bncheck.numerical.bars import Bars, bars_of
-from bncheck.numerical.basepoint import BasePoint, U
+from bncheck.numerical.bars import Bars, bars_of, lost_sigma
+from bncheck.numerical.basepoint import LEAST, BasePoint, U
 from bncheck.numerical.full import BoolArray, Evaluated, full_gradients, one_per_column
-from bncheck.numerical.kinks import within_reach
+from bncheck.numerical.kinks import MARGIN, rounding_of_y, within_reach
 from bncheck.numerical.linear import linear_bars, linear_gradients, linear_steps, magnitude
 from bncheck.numerical.local import local_gradients
 from bncheck.numerical.schemes import Scheme, scheme_named
 from bncheck.numerical.steps import Steps, automatic_steps, fixed_steps
-from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, Forward, Piece
+from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, BnEps, Forward, Piece
 from bncheck.problem import FloatArray, Problem
 from bncheck.progress import Progress, silent
 from bncheck.results import Audit, Cause, Kinks, Measurement, NumericalGradient
@@ -28,8 +29,13 @@ LEAST_AUDIT, AUDIT_COST = 8, 2**21
 FINER = 1 / 8
 # Where two steps differ by more than this share, the smaller is not small enough to tell anything.
 LARGEST_DIFFERENCE = 1e-3
+# How much more than sigma a gradient may change.
+SIGMA_TERMS = 3.0
 # How many times its scatter the rounding of a forward pass that is not ours is taken to be.
 SCATTERS = 32.0
+# Within these magnitudes of dout nothing that is made of it leaves float64; and a unit's gradients are clear of the
+# least number, which products round to a multiple of, if its dout reaches the third.
+MIN_DOUT, MAX_DOUT, MIN_DOUT_OF_UNIT = 2.0**-128, 2.0**128, 2.0**-800
 
 
 # glibc hands memory back to the system once 128 KB lie free at the heap's end, takes arrays larger than
@@ -50,9 +56,9 @@ class Ground:
     kinks: Kinks
     local: Callable[[Progress], dict[str, FloatArray]]  # the local engine, every entry
     output: FloatArray  # the piece's own output
-    output_bar: FloatArray  # how far from it another right forward pass may come out ...
-    one_pass_bar: Callable[[], FloatArray]  # ... and if its variance is E[x^2] - E[x]^2, with kappa^2 for kappa
-    one_pass_noise: float
+    output_bar: FloatArray  # how far from it another right forward pass may come out
+    bn_eps: BnEps  # what batch norm is measured with, instead of the problem's own
+    roundoff_factor: float  # unit roundoff of the code under test over float64's
 
 
 def measure(
@@ -61,15 +67,42 @@ def measure(
     method: Method,
     names: Sequence[str],
     *,
+    bn_eps: BnEps | None = None,
+    roundoff_factor: float = 1.0,
     own: Forward | None = None,
     progress: Progress = silent,
 ) -> Measurement:
-    """Take the gradients of a piece for the named inputs, each entry with its error bar.
+    """Measure the gradients of a piece for the named inputs, each entry with its error bar.
 
-    ``own`` is a forward pass that is not the reference's: then that is differentiated, by the
-    full engine, and the truncation is measured at two steps instead of bounded.
+    Parameters
+    ----------
+    problem : Problem
+        Where the gradients are measured.
+    piece : Piece
+        What is differentiated.
+    method : Method
+        Scheme, step, engine, sample and cross-check.
+    names : sequence of str
+        Inputs of the piece.
+    bn_eps : float or array, shape (H,), optional
+        Replaces the problem's bn_eps, for all units or for each: batch norm whose sigma is known to be sigma' has
+        bn_eps = sigma'^2 - var, which may be negative as long as var + bn_eps > 0. The default is the problem's.
+    roundoff_factor : float, default 1
+        Unit roundoff of the code under test over float64's: 2^29 for float32, 2^42 for float16, 2^45 for bfloat16.
+        Outputs that rounding in that arithmetic may carry across ReLU's kink are excluded, and the conditioning is
+        infinite where that arithmetic cannot represent sigma.
+    own : callable, optional
+        A forward pass that is not the reference's. It is differentiated by the full engine, and its truncation error
+        is estimated from several steps instead of bounded.
+    progress : callable, optional
+        Called with the number of finished entries and the number of all entries.
+
+    Returns
+    -------
+    Measurement
     """
-    ground = prepare(problem, piece, method, names)
+    scaled, exponent, least = _scaled(problem)
+    ground = prepare(scaled, piece, method, names, bn_eps=bn_eps, roundoff_factor=roundoff_factor, least=least)
     if own is not None and method.step == "auto":
         ground = _finer(ground)
     audit, interrupted = None, False
@@ -77,7 +110,7 @@ def measure(
         arrays = piece.arrays(problem)
         rng = _generator(problem)
         entries = {name: _draw(rng, arrays[name].size, method.sample) for name in names}
-        forward = own or piece.forward(problem.bn_eps)
+        forward = own or piece.forward(ground.bn_eps)
         evaluated, interrupted = _by_full(ground, forward, entries, progress)
         asked = {name: len(flat) for name, flat in entries.items()}
         if own is not None and not interrupted:
@@ -94,14 +127,19 @@ def measure(
         evaluated = {name: _everything(value) for name, value in values.items()}
         asked = {name: value.size for name, value in values.items()}
         audit = _audit(ground, values, method.audit, _generator(problem)) if method.audit else None
+    gradients = _with_bars(ground, evaluated, asked, own is not None)
+    guarded = ground.problem
+    if exponent:
+        guarded = replace(problem, dout=np.where(guarded.dout == 0, 0.0, problem.dout))
+        with np.errstate(over="ignore"):  # beyond float64 a value and its bound are infinite
+            gradients = {name: _times_power_of_2(gradient, exponent) for name, gradient in gradients.items()}
+            audit = audit and audit._replace(max_difference=float(np.ldexp(audit.max_difference, exponent)))
     return Measurement(
-        problem=ground.problem,
+        problem=guarded,
         piece=piece,
-        gradients=_with_bars(ground, evaluated, asked, own is not None),
+        gradients=gradients,
         output=ground.output,
         output_bar=ground.output_bar,
-        one_pass_bar=ground.one_pass_bar,
-        one_pass_noise=ground.one_pass_noise,
         kinks=ground.kinks,
         automatic=method.step == "auto",
         audit=audit,
@@ -110,9 +148,58 @@ def measure(
     )
 
 
+def with_sigma_error(measured: Measurement, sigma_error: FloatArray) -> Measurement:
+    """Return a measurement for code whose sigma is known only to within a relative error.
+
+    A sigma that is off by a share d of itself changes each of the three terms of dx by at most 3d, and dgamma by d.
+
+    Parameters
+    ----------
+    measured : Measurement
+        For the sigma of the reference.
+    sigma_error : array, shape (H,)
+        The error of each unit, relative, in units of the roundoff of the code under test over float64's.
+    """
+    # An entry of X depends on every unit whose gamma is not 0.
+    worst = {"X": sigma_error[measured.problem.gamma != 0].max(initial=0.0)}
+    gradients = dict(measured.gradients)
+    for name, gradient in measured.gradients.items():
+        if name != "beta":
+            with np.errstate(invalid="ignore"):
+                unknown = np.where(gradient.size > 0, SIGMA_TERMS * worst.get(name, sigma_error) * gradient.size, 0.0)
+            conditioning = gradient.conditioning + unknown
+            gradients[name] = replace(gradient, conditioning=conditioning, widest=lambda: Cause.CONDITIONING)
+    return replace(measured, gradients=gradients)
+
+
 def _generator(problem: Problem) -> np.random.Generator:
     """Return what draws the entries of a sample or an audit: not the stream of the problem."""
     return np.random.default_rng([problem.seed or 0, 1])
+
+
+def _scaled(problem: Problem) -> tuple[Problem, int, float]:
+    """Scale dout by a power of two to a maximum of about 1 if something made of it could leave float64.
+
+    A gradient is linear in dout, so that this is exact: dout is not divided by so much that an entry would underflow.
+    Returns the problem, the exponent to scale its gradients by, and the ``least`` of ``bars_of``.
+    """
+    magnitude = np.abs(problem.dout)
+    of_unit = magnitude.max(axis=0)
+    live = of_unit[of_unit > 0]
+    if not live.size:
+        return problem, 0, 0.0
+    exponent, tiny = 0, bool(live.min() < MIN_DOUT_OF_UNIT)
+    if tiny or not MIN_DOUT <= live.max() <= MAX_DOUT:
+        exponent = math.frexp(live.max())[1]
+        smallest = math.frexp(magnitude[magnitude > 0].min())[1]
+        exponent = min(exponent, max(smallest - np.finfo(np.float64).minexp - 1, 0))
+    least = math.ldexp(LEAST, -exponent) if tiny else 0.0
+    return replace(problem, dout=np.ldexp(problem.dout, -exponent)), exponent, least
+
+
+def _times_power_of_2(gradient: NumericalGradient, exponent: int) -> NumericalGradient:
+    scaled = ("value", "error_bar", "conditioning", "size")
+    return replace(gradient, **{name: np.ldexp(getattr(gradient, name), exponent) for name in scaled})
 
 
 def _finer(ground: Ground) -> Ground:
@@ -122,49 +209,63 @@ def _finer(ground: Ground) -> Ground:
     return replace(ground, steps=steps, bars=ground.bars._replace(rounding=rounding))
 
 
-def prepare(problem: Problem, piece: Piece, method: Method, names: Sequence[str]) -> Ground:
-    """Choose the steps, and take out of the loss what they may carry across ReLU's kink."""
+def prepare(
+    problem: Problem,
+    piece: Piece,
+    method: Method,
+    names: Sequence[str],
+    *,
+    bn_eps: BnEps | None = None,
+    roundoff_factor: float = 1.0,
+    least: float = 0.0,
+) -> Ground:
+    """Choose the steps, and take out of the loss what they or rounding may carry across ReLU's kink.
+
+    ``bn_eps`` and ``roundoff_factor`` are those of ``measure``, ``least`` is that of ``bars_of``.
+    """
     scheme = scheme_named(method.scheme)
+    eps: BnEps = problem.bn_eps if bn_eps is None else bn_eps
     fixed = None if isinstance(method.step, str) else fixed_steps(method.step, piece.inputs)
     never = np.zeros(problem.dout.shape, bool)
     if piece in (AFFINE, RELU):
-        steps = fixed or linear_steps(problem, piece, scheme)
-        output = piece.forward(0.0)(piece.arrays(problem))
+        base = BasePoint.of(problem, piece, eps) if piece is RELU else None
+        arrays = piece.arrays(problem) if base is None else {"y": base.y}
+        steps = fixed or linear_steps(problem, piece, scheme, arrays)
         near, active = never, ~never
-        if piece is RELU:
-            y = piece.arrays(problem)["y"]
-            near, active = np.abs(y) <= 1.01 * scheme.reach * steps["y"], y > 0
+        if base is not None:
+            reach = MARGIN * scheme.reach * steps["y"]
+            near, active = np.abs(base.y) <= reach + rounding_of_y(base, roundoff_factor), base.y > 0
         guarded = replace(problem, dout=np.where(near, 0.0, problem.dout))
-        bar = (8 + problem.D) * U * magnitude(problem) * (piece is AFFINE)
         return Ground(
             problem=guarded,
             piece=piece,
             scheme=scheme,
             steps=steps,
-            bars=linear_bars(guarded, piece, scheme, steps, names),
+            bars=linear_bars(guarded, piece, scheme, steps, names, arrays, least),
             kinks=_kinks(near, active, problem.dout),
-            local=lambda _: linear_gradients(guarded, piece, scheme, steps, names),
-            output=output,
-            output_bar=bar,
-            one_pass_bar=lambda: bar,
-            one_pass_noise=1.0,
+            local=lambda _: linear_gradients(guarded, piece, scheme, steps, names, arrays),
+            output=piece.forward(eps)(arrays),
+            # ReLU rounds nothing, but code may round its input.
+            output_bar=U * np.abs(base.y) if base is not None else (8 + problem.D) * U * magnitude(problem),
+            bn_eps=eps,
+            roundoff_factor=roundoff_factor,
         )
-    base = BasePoint.of(problem, piece)
+    base = BasePoint.of(problem, piece, eps)
     steps = fixed or automatic_steps(base, scheme)
-    near = within_reach(base, scheme, steps) if piece is NETWORK else never
+    near = within_reach(base, scheme, steps, roundoff_factor) if piece is NETWORK else never
     point = base.guarded(near)
     return Ground(
         problem=point.problem,
         piece=piece,
         scheme=scheme,
         steps=steps,
-        bars=bars_of(point, scheme, steps, names),
+        bars=bars_of(point, scheme, steps, names, roundoff_factor, least),
         kinks=_kinks(near, base.y > 0 if piece is NETWORK else ~never, problem.dout),
         local=lambda progress: local_gradients(point, scheme, steps, names, progress),
         output=np.maximum(base.y, 0.0) if piece is NETWORK else base.y,
-        output_bar=_rounding_of_batchnorm(base),
-        one_pass_bar=lambda: _rounding_of_batchnorm(BasePoint.of(problem, piece), one_pass=True),
-        one_pass_noise=float(1 + base.kappa.max()),
+        output_bar=rounding_of_output(base, roundoff_factor),
+        bn_eps=eps,
+        roundoff_factor=roundoff_factor,
     )
 
 
@@ -173,16 +274,14 @@ def _kinks(near: BoolArray, active: BoolArray, dout: FloatArray) -> Kinks:
     return Kinks(int(near.sum()), near.size, int((~alive).sum()))
 
 
-def _rounding_of_batchnorm(base: BasePoint, *, one_pass: bool = False) -> FloatArray:
-    """Bound how far apart two float64 forward passes may come out, (N,H).
-
-    A variance E[x^2] - E[x]^2 errs by kappa^2 u of itself, and moves xhat by half of that.
-    """
+def rounding_of_output(base: BasePoint, roundoff_factor: float) -> FloatArray:
+    """Bound how far apart two forward passes may come out, in units of their roundoff over float64's, (N,H)."""
     gamma, beta, xhat, kappa = np.abs(base.problem.gamma), np.abs(base.problem.beta), base.abs_xhat, base.kappa
     factor = (8 + base.problem.N + base.problem.D) * U
     scale = factor * gamma * (1 + kappa)
-    bound: FloatArray = xhat * (scale * (1 + kappa) if one_pass else scale)
+    bound: FloatArray = xhat * scale
     bound += scale + factor * beta
+    bound[:, lost_sigma(kappa, base.problem.N, roundoff_factor)] = np.inf
     return bound
 
 
@@ -194,7 +293,9 @@ def _by_full(
     at_rest: FloatArray | None = None,
 ) -> tuple[dict[str, Evaluated], bool]:
     g = ground
-    return full_gradients(forward, g.piece, g.problem, g.scheme, g.steps, entries, progress, at_rest=at_rest)
+    return full_gradients(
+        forward, g.piece, g.problem, g.scheme, g.steps, entries, progress, at_rest=at_rest, bn_eps=g.bn_eps
+    )
 
 
 def _bars_of_another(ground: Ground, at: Sequence[Mapping[str, Evaluated]]) -> Bars:
@@ -204,13 +305,15 @@ def _bars_of_another(ground: Ground, at: Sequence[Mapping[str, Evaluated]]) -> B
     half as large again as at s, so twice the difference bounds it; and estimates at nearly the
     same step scatter as its rounding does.
     """
-    truncation, rounding, conditioning, size = {}, {}, dict(ground.bars.conditioning), dict(ground.bars.size)
+    truncation, rounding = {}, {}
+    conditioning, analytic, size = dict(ground.bars.conditioning), dict(ground.bars.analytic), dict(ground.bars.size)
     for name, found in at[0].items():
         # Gradients that many times larger than batch norm's terms have a scale that is as much
         # smaller, by which cancellation is larger as well.
         largest, terms = np.abs(found.value[found.done]).max(initial=0.0), size[name].max()
         steeper = max(1.0, largest / terms) if terms and np.isfinite(largest) else 1.0
-        conditioning[name], size[name] = steeper**2 * conditioning[name], steeper * size[name]
+        conditioning[name], analytic[name] = steeper**2 * conditioning[name], steeper**2 * analytic[name]
+        size[name] = steeper * size[name]
         twice, beside = at[1][name], at[2][name]
         differ = 2 * np.abs(found.value - twice.value) + ground.bars.truncation[name]
         coarse = differ > LARGEST_DIFFERENCE * size[name]
@@ -218,7 +321,7 @@ def _bars_of_another(ground: Ground, at: Sequence[Mapping[str, Evaluated]]) -> B
         scatter = np.where(found.done, np.abs(found.value - beside.value), 0.0)
         spread = float(np.sqrt((scatter * scatter).mean()))  # of all entries: a few are too small a sample
         rounding[name] = ground.bars.rounding[name] + SCATTERS * spread
-    return Bars(truncation, rounding, conditioning, size)
+    return Bars(truncation, rounding, conditioning, analytic, size)
 
 
 def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.random.Generator) -> Audit:
@@ -226,12 +329,14 @@ def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.
 
     ``most`` entries of X at most, one pair of passes each; of each other array one in every column,
     together. Both evaluate the same quotients at the same steps, so they share the truncation
-    error and may differ by rounding alone.
+    error and may differ by rounding, and each by the conditioning of its own base point.
     """
     p, bars, piece = ground.problem, ground.bars, ground.piece
-    forward = piece.forward(p.bn_eps)
+    forward = piece.forward(ground.bn_eps)
     rows = {name: rng.integers(len(value), size=p.H) for name, value in values.items() if name != "X"}
-    evaluated = one_per_column(forward, piece, p, ground.scheme, ground.steps, rows, at_rest=ground.output)
+    evaluated = one_per_column(
+        forward, piece, p, ground.scheme, ground.steps, rows, at_rest=ground.output, bn_eps=ground.bn_eps
+    )
     if "X" in values:
         count = min(most, max(LEAST_AUDIT, AUDIT_COST // (p.N * p.D * p.H)))
         drawn = {"X": _draw(rng, values["X"].size, count)}
@@ -241,7 +346,7 @@ def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.
         evaluated |= of_x
     differences, shares_of_bar = [np.zeros(0)], [np.zeros(0)]
     for name, found in evaluated.items():
-        bar = np.broadcast_to(bars.rounding[name] + bars.conditioning[name], found.value.shape)
+        bar = np.broadcast_to(bars.rounding[name] + 2 * bars.conditioning[name], found.value.shape)
         usable = found.done & ~found.unresolved & np.isfinite(bar + bars.truncation[name])
         bar = bar[usable]
         difference = np.abs(found.value - values[name])[usable]
@@ -258,15 +363,15 @@ def _with_bars(
     zeros = {"b"} if ground.piece is NETWORK and not own else set()
     if ground.problem.N == 1 and ground.piece in (NETWORK, BATCHNORM) and not own:
         zeros = {"X", "W", "b", "gamma", "h"}
-    gradients = {}
+    gradients, bars = {}, ground.bars
     for name, found in evaluated.items():
-        conditioning, size = ground.bars.conditioning[name], ground.bars.size[name]
+        analytic, size = bars.analytic[name], bars.size[name]
+        error_bar = bars.truncation[name] + bars.rounding[name] + bars.conditioning[name]
         parts = {
-            Cause.TRUNCATION: ground.bars.truncation[name],
-            Cause.ROUNDING: ground.bars.rounding[name],
-            Cause.CONDITIONING: conditioning,
+            Cause.TRUNCATION: bars.truncation[name],
+            Cause.ROUNDING: bars.rounding[name],
+            Cause.CONDITIONING: analytic,
         }
-        error_bar = parts[Cause.TRUNCATION] + parts[Cause.ROUNDING] + conditioning
         if found.unresolved.any():
             error_bar[found.unresolved] = np.inf
         gradients[name] = NumericalGradient(
@@ -274,17 +379,21 @@ def _with_bars(
             done=found.done,
             asked=asked[name],
             error_bar=error_bar,
-            conditioning=conditioning,
+            conditioning=analytic,
             size=size,
             zero=name in zeros,
-            widest=partial(_widest, parts, error_bar, found.done, size),
+            widest=partial(_widest, parts, ground.roundoff_factor, found.done, size),
         )
     return gradients
 
 
-def _widest(parts: Mapping[Cause, FloatArray], error_bar: FloatArray, done: BoolArray, size: FloatArray) -> Cause:
-    """Return what dominates the error bar where it is widest in terms of size."""
-    share = np.where(done & (size > 0), _ratio(error_bar, size), -1.0)
+def _widest(parts: Mapping[Cause, FloatArray], roundoff_factor: float, done: BoolArray, size: FloatArray) -> Cause:
+    """Return the largest part of the tolerance in the entry with the largest tolerance in terms of size.
+
+    The conditioning counts as often as the arithmetic of the code under test is coarser than float64.
+    """
+    parts = {**parts, Cause.CONDITIONING: roundoff_factor * parts[Cause.CONDITIONING]}
+    share = np.where(done & (size > 0), _ratio(sum(parts.values(), np.zeros(1)), size), -1.0)
     where = np.unravel_index(int(np.argmax(share)), share.shape)
     return max(parts, key=lambda cause: float(np.broadcast_to(parts[cause], share.shape)[where]))
 
