@@ -1,16 +1,19 @@
 """What can be checked: a target answers a problem with its outputs and its gradients."""
 
+import inspect
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 from bncheck.errors import InvalidInput, TargetError
-from bncheck.pieces import Piece
+from bncheck.pieces import BATCHNORM
 from bncheck.problem import Problem
-from bncheck.results import Answer, FunctionNote, Remark, TargetInfo
-from bncheck.targets.calling import raised
-from bncheck.targets.course import CourseFunctions
+from bncheck.results import Answer, NotChecked, Remark, TargetInfo
+from bncheck.targets.calling import Pair, raised
+from bncheck.targets.course import CourseFunctions, piece_of
+from bncheck.targets.usage import Usage
 from bncheck.targets.whole_network import WholeNetwork
 
 # The implementations that bncheck carries itself, by the name that ``run`` takes.
@@ -39,8 +42,9 @@ class Target(Protocol):
     """Code under test, whatever its interface."""
 
     info: TargetInfo
-    pieces: tuple[Piece, ...]  # what it has functions for
-    notes: tuple[FunctionNote, ...]  # functions that gave nothing to compare
+    pairs: tuple[Pair, ...]  # the functions that it has
+    required: tuple[str, ...]  # functions that it does not have and a complete one would
+    not_checked: tuple[NotChecked, ...]  # what it has and no check is known for
     calling: Callable[[str], None]  # told the name of each function that is called
     interrupted: Callable[[], bool]  # whether a KeyboardInterrupt is Ctrl-C
 
@@ -49,8 +53,16 @@ class Target(Protocol):
         """What was worth a remark in the calls so far."""
         ...
 
-    def run(self, piece: Piece, problem: Problem) -> list[Answer]:
-        """Run its forward and backward functions of a piece on copies of the problem's arrays."""
+    def label(self, name: str) -> str:
+        """Return what it calls the gradient for an input."""
+        ...
+
+    def takes_features_first(self, pair: Pair) -> bool:
+        """Tell whether a pair is right on arrays of shape (features, batch) instead."""
+        ...
+
+    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> Answer:
+        """Run a forward and a backward function on copies of the problem's arrays."""
         ...
 
 
@@ -69,14 +81,16 @@ def resolve(target: Any, name: str | None = None) -> Target:
     if isinstance(target, Mapping):
         target = SimpleNamespace(**{str(key): value for key, value in target.items()})
     name = name or str(getattr(target, "__name__", type(target).__name__))
+    if inspect.isfunction(target) and piece_of(target.__name__) is not None:
+        return CourseFunctions(sys.modules[target.__module__], name, target.__name__)
     if isinstance(target, type) and not isinstance(target.__dict__.get("forward"), staticmethod):
         target = _instance(target, name)
     try:
-        course = CourseFunctions.recognised(target)
+        batchnorm, course = CourseFunctions.recognised(target, (BATCHNORM,)), CourseFunctions.recognised(target)
         missing = [half for half in ("forward", "backward") if not callable(getattr(target, half, None))]
     except Exception as error:
         raise TargetError(raised(f"looking into {name}", error)) from error
-    if course:
+    if batchnorm or (course and missing):
         return CourseFunctions(target, name)
     if missing:
         raise InvalidInput(f"{name} has no functions that bncheck knows; it looks for {INTERFACES}")

@@ -4,9 +4,11 @@ import inspect
 import linecache
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +17,42 @@ from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.layers import Array
 from bncheck.pieces import Piece
 from bncheck.problem import Problem
-from bncheck.results import Remark, Source
+from bncheck.results import Answer, Remark, Source
+from bncheck.targets.arrays import read
+from bncheck.targets.usage import Usage
 
 OURS = str(__file__).rsplit("targets", 1)[0]
 # How many lines of decorators may stand above a function's def.
 MOST_DECORATORS, DEF = 20, re.compile(r"\s*(async\s+)?def\s")
 
 
-class Caller:
+class Pair(NamedTuple):
+    """A forward function and its backward function, by their names."""
+
+    piece: Piece
+    forward: str | None  # None: a network's forward
+    backward: str | None  # None: a network's backward, or a layer function that is missing
+    optional: bool  # an error in it is a failure, and does not end the check
+
+
+class Functions(NamedTuple):
+    """The functions of a pair, as they are called."""
+
+    pair: Pair
+    labels: Mapping[str, str]  # what the target calls the gradient for each input
+    function: Callable[..., Any]  # the forward function as it is written ...
+    forward: Callable[[Mapping[str, Array], Problem], tuple[Any, Any]]  # ... and called on arrays by input name
+    backward: Callable[..., Any] | None
+
+
+class Gradients(NamedTuple):
+    """What a backward function returned, by input name."""
+
+    values: Mapping[str, Any]
+    missing: tuple[str, ...]  # inputs whose gradient is None: not written yet
+
+
+class Caller(ABC):
     """Calls a target's functions and collects what is worth a remark, each once.
 
     ``calling`` is told the name of each function when its call begins, and "" when it has ended;
@@ -54,13 +84,15 @@ class Caller:
         TargetError
             It raised, or ended the process; the message holds its own frames.
         """
-        given = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+        given = [_copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
         self.calling(name)
         try:
             returned = function(*given, **named)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt) and self.interrupted():
                 raise
+            if isinstance(error, NotImplementedError):
+                raise NotImplementedYet(f"{name} raises NotImplementedError: not written yet") from error
             raise TargetError(raised(name, error)) from error
         finally:
             self.calling("")
@@ -85,17 +117,17 @@ class Caller:
         self._kept = []
         returned = self.call(name, function, *arguments, **named)
         if returned is None:
-            raise NotImplementedYet(f"{name} returns None: not implemented yet")
+            raise NotImplementedYet(f"{name} returns None: not written yet")
         if not isinstance(returned, tuple | list) or len(returned) != 2:
             raise TargetError(f"{name} returned {told(returned)}; expected (out, cache)")
         if returned[0] is None:
-            raise NotImplementedYet(f"{name} returns None: not implemented yet")
+            raise NotImplementedYet(f"{name} returns None: not written yet")
         return returned[0], returned[1]
 
     def backward(
         self, name: str, function: Callable[..., Any], labels: Mapping[str, str], *arguments: Any
-    ) -> dict[str, Any]:
-        """Return what a backward function gives, by input name.
+    ) -> Gradients:
+        """Return what a backward function gives, by input name; a gradient that is None is missing.
 
         ``labels`` says what it calls each gradient, in the order of a tuple; a network's dh, the
         last, may be left out. A mapping has the labels, or d and the input's name, as its keys.
@@ -104,34 +136,114 @@ class Caller:
         required = {i: label for i, label in labels.items() if i != "h" or len(labels) <= 3}
         expected = ", ".join(required.values())
         if returned is None:
-            raise NotImplementedYet(f"{name} returns None: not implemented yet")
+            raise NotImplementedYet(f"{name} returns None: not written yet")
         if isinstance(returned, Mapping):
             known = {str(key).lower(): value for key, value in returned.items()}
             keys = {i: [k for k in (label.lower(), f"d{i}".lower()) if k in known] for i, label in labels.items()}
             missing = [required[i] for i in required if not keys[i]]
             if missing:
                 raise TargetError(f"{name} returned no {' and no '.join(missing)}; expected {expected}")
-            return {i: known[found[0]] for i, found in keys.items() if found}
-        if len(required) == 1 and not isinstance(returned, tuple | list):
-            return dict.fromkeys(required, returned)
-        if not isinstance(returned, tuple | list) or len(returned) not in {len(required), len(labels)}:
+            values = {i: known[found[0]] for i, found in keys.items() if found}
+        elif len(required) == 1 and not isinstance(returned, tuple | list):
+            values = dict.fromkeys(required, returned)
+        elif not isinstance(returned, tuple | list) or len(returned) not in {len(required), len(labels)}:
             raise TargetError(f"{name} returned {told(returned)}; expected {expected}")
-        if all(value is None for value in returned):
-            raise NotImplementedYet(f"{name} returns None: not implemented yet")
-        return dict(zip(labels, returned, strict=False))
+        else:
+            values = dict(zip(labels, returned, strict=False))
+        written = {i: value for i, value in values.items() if value is not None}
+        if not written:
+            raise NotImplementedYet(f"{name} returns None: not written yet")
+        return Gradients(written, tuple(i for i in values if i not in written))
 
-    def settle(self, name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Return a value as an array of its own; a vector written as a row or a column is taken as one."""
+    @abstractmethod
+    def functions(self, pair: Pair) -> Functions:
+        """Return the functions of a pair as they are called."""
+
+    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> Answer:
+        """Run a pair on copies of a problem's arrays, in one of the ways of ``Usage``.
+
+        If the backward function is missing or not written yet, the answer has no gradients.
+
+        Raises
+        ------
+        NotImplementedYet
+            The forward function is not written yet.
+        TargetError
+            A function raised, or did not return what the interface says.
+        """
+        functions = self.functions(pair)
+        labels = functions.labels
+        piece, of_layer = pair.piece, pair.forward is not None
+        names = [name for name in labels if name != "h" or len(labels) <= 3]
+        out, cache = functions.forward(piece.arrays(problem, names), problem)
+        # A buffer that the function uses again is read before it is called again.
+        output, dtype = self.settle(f"out of {pair.forward}" if of_layer else "a", out, problem.dout.shape)
+        unwritten: dict[str, str] = {}
+        values: Mapping[str, Any] = {}
+        backward_name = pair.backward or "backward"
+        if functions.backward is not None:
+            try:
+                values, missing = self._gradients(functions, cache, problem, names, usage)
+                unwritten = {f"{backward_name}.{labels[name]}": "is None: not written yet" for name in missing}
+            except NotImplementedYet as error:
+                unwritten = {backward_name: str(error).partition(" ")[2]}
+        expected = shapes(piece, problem)
+        whose = f" of {pair.backward}" if of_layer else ""
+        settled = {name: self.settle(f"{labels[name]}{whose}", v, expected[name]) for name, v in values.items()}
+
+        def differentiable(arrays: Mapping[str, Array]) -> npt.NDArray[Any]:
+            return self.differentiable(
+                pair.forward or "forward", functions.forward(arrays, problem)[0], problem.dout.shape
+            )
+
+        return Answer(
+            piece=piece,
+            forward_name=pair.forward,
+            backward_name=pair.backward,
+            output=output,
+            gradients={name: array for name, (array, _) in settled.items()},
+            labels=labels,
+            forward=differentiable,
+            dtypes=(dtype, *(kind for _, kind in settled.values())),
+            unwritten=unwritten,
+            usage=usage.value,
+            forward_source=source_of(functions.function),
+            backward_source=source_of(functions.backward),
+        )
+
+    def _gradients(
+        self, functions: Functions, cache: Any, problem: Problem, names: list[str], usage: Usage
+    ) -> Gradients:
+        backward, name = functions.backward, functions.pair.backward or "backward"
+        assert backward is not None
+        dout = usage.arrange(problem.dout)
+        if usage is Usage.INTERLEAVED:
+            if cache is None and functions.pair.forward is None:  # an object that is one network may keep its state
+                raise TargetError(f"{name} gets None as its cache: the object keeps its state")
+            functions.forward(functions.pair.piece.arrays(_other_data(problem), names), problem)
+            self._kept = []  # that call was given other arrays
+        returned = self.backward(name, backward, functions.labels, dout, cache)
+        if usage is Usage.BACKWARD_TWICE:
+            returned = self.backward(name, backward, functions.labels, dout, cache)
+        return returned
+
+    def settle(self, name: str, value: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], str]:
+        """Return a value as an array, and the name of its dtype; a vector written as a row or a column is taken as one.
+
+        Raises
+        ------
+        TargetError
+            It is a tensor or an array whose numbers NumPy cannot read.
+        """
+        self.calling(name)  # a value may compute itself when it is read
         try:
-            array = np.array(value)
-        except Exception:  # noqa: BLE001 - a ragged list, an __array__ that raises: judged as no numbers
-            return np.array(object())
+            array, dtype = read(name, value)
+        finally:
+            self.calling("")
         if array.shape != shape and len(shape) == 1 and array.shape in ((1, *shape), (*shape, 1)):
             self.remark("shape", f"{name} has shape {array.shape}; taken as {shape}")
             array = array.reshape(shape)
-        if array.dtype.kind == "f" and array.dtype.itemsize < 8:
-            self.remark("dtype", f"{name} is {array.dtype}; judged by the rounding of that")
-        return array
+        return array, dtype
 
     def differentiable(self, name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Return an output that the full engine can subtract: real numbers of that shape, its own.
@@ -141,7 +253,7 @@ class Caller:
         TargetError
             It is something else, if only for these inputs.
         """
-        array = self.settle(name, value, shape)
+        array, _ = self.settle(name, value, shape)
         if array.shape != shape or array.dtype.kind not in "fiu":
             raise TargetError(
                 f"{name} returned {array.dtype} of shape {array.shape}; expected numbers of shape {shape}"
@@ -149,11 +261,30 @@ class Caller:
         return array.astype(np.float64)
 
 
+def _other_data(problem: Problem) -> Problem:
+    """Return a problem of the same shapes with other values everywhere."""
+    p = problem
+    return replace(p, X=1 - 2 * p.X[::-1], W=1.5 * p.W, b=-p.b, gamma=-1.5 * p.gamma, beta=p.beta + 1)
+
+
 def shapes(piece: Piece, problem: Problem) -> dict[str, tuple[int, ...]]:
     """Return the shape of each gradient of a piece, by input name."""
     N, D, H = problem.N, problem.D, problem.H
     matrices = {"X": (N, D), "W": (D, H), "h": (N, H), "y": (N, H)}
     return {name: matrices.get(name, (H,)) for name in piece.inputs}
+
+
+def _copy(array: Array) -> Array:
+    """Return a copy with the same strides, as far as two entries do not share their memory."""
+    if array.flags.c_contiguous or array.flags.f_contiguous:
+        return array.copy(order="A")
+    if 0 in array.strides:  # expanded: the copy is expanded too, and read-only like its original
+        row = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in array.strides)
+        return np.broadcast_to(array[row].copy(), array.shape)
+    backing = np.zeros([2 * size for size in array.shape], array.dtype)
+    copy: Array = backing[tuple(slice(None, None, 2) for _ in array.shape)]
+    copy[...] = array
+    return copy
 
 
 def _same(before: Array, after: Array) -> bool:

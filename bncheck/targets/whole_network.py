@@ -3,58 +3,41 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.layers import Array
-from bncheck.pieces import NETWORK, Piece
+from bncheck.pieces import NETWORK
 from bncheck.problem import Problem
-from bncheck.results import Answer, FunctionNote, TargetInfo
-from bncheck.targets.calling import Caller, shapes, source_of
+from bncheck.results import NotChecked, TargetInfo
+from bncheck.targets.calling import Caller, Functions, Pair
+from bncheck.targets.course import other_functions
 
 
 class WholeNetwork(Caller):
     """An object with ``forward(X, W, b, gamma, beta, bn_eps)`` and ``backward(dout, cache)``."""
 
-    pieces: tuple[Piece, ...] = (NETWORK,)
-    notes: tuple[FunctionNote, ...] = ()
+    pairs: tuple[Pair, ...] = (Pair(NETWORK, None, None, optional=False),)
+    required: tuple[str, ...] = ()
 
     def __init__(self, implementation: Any, name: str) -> None:
         super().__init__()
         self._implementation = implementation
         self.info = TargetInfo(name, "network")
+        self.not_checked: tuple[NotChecked, ...] = tuple(other_functions(implementation))
 
-    def run(self, piece: Piece, problem: Problem) -> list[Answer]:
-        """Run forward and backward on copies of the problem's arrays.
+    def label(self, name: str) -> str:
+        """Return what the network calls the gradient for an input: "dX"."""
+        return f"d{name}"
 
-        Raises
-        ------
-        TargetError
-            A function raised, or did not return what the interface says.
-        """
-        arrays = {name: getattr(problem, name) for name in piece.inputs if name != "h"}
-        a, cache = self._forward(arrays, problem.bn_eps)
-        backward = self._implementation.backward
-        labels = {name: f"d{name}" for name in piece.inputs}
-        found = self.backward("backward", backward, labels, problem.dout, cache)
-        expected = shapes(piece, problem)
-        return [
-            Answer(
-                piece=piece,
-                forward_name=None,
-                backward_name=None,
-                output=self.settle("a", a, problem.dout.shape),
-                gradients={i: self.settle(labels[i], v, expected[i]) for i, v in found.items()},
-                labels=labels,
-                forward=lambda arrays: self.differentiable(
-                    "forward", self._forward(arrays, problem.bn_eps)[0], problem.dout.shape
-                ),
-                forward_source=source_of(self._implementation.forward),
-                backward_source=source_of(backward),
-            )
-        ]
+    def takes_features_first(self, pair: Pair) -> bool:  # noqa: ARG002 - the signature of a target
+        """Return False: a network's arrays have their names, and so their layout."""
+        return False
 
-    def _forward(self, arrays: Mapping[str, Array], bn_eps: float) -> tuple[Any, Any]:
+    def functions(self, pair: Pair) -> Functions:
+        """Return forward and backward as they are called."""
         function = self._implementation.forward
-        try:
-            return self.forward("forward", function, *arrays.values(), bn_eps)
-        except NotImplementedYet as error:  # the network has no optional piece
-            raise TargetError(str(error)) from None
+
+        def forward(arrays: Mapping[str, Array], problem: Problem) -> tuple[Any, Any]:
+            given = [arrays[name] for name in NETWORK.inputs if name != "h"]
+            return self.forward("forward", function, *given, problem.bn_eps)
+
+        labels = {name: self.label(name) for name in NETWORK.inputs}
+        return Functions(pair, labels, function, forward, self._implementation.backward)
