@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.layers import affine_forward
 from bncheck.method import Method
+from bncheck.precision import FLOAT64, Precision
 from bncheck.problem import FloatArray
 from bncheck.results import Answer, Cause, Entry, ForwardResult, GradientResult, Measurement, NumericalGradient, Verdict
 
@@ -20,26 +20,31 @@ LARGEST_GUARDED = 0.1
 UNTOLD: Mapping[str, Any] = {"divide": "ignore", "invalid": "ignore", "over": "ignore"}
 # How many of the worst entries are kept.
 WORST_KEPT = 3
-# An eps below this cannot be told from rounding.
-LEAST_EPS = 1e-14
-# Nobody fixes a larger one; a scale that is constant for other reasons would look like it.
-MOST_EPS = 0.1
 
 
-def compare(answer: Answer, measured: Measurement, method: Method) -> dict[str, GradientResult]:
-    """Judge every gradient that was both returned and measured; by the name of its input."""
+def compare(
+    answer: Answer, measured: Measurement, method: Method, precision: Precision = FLOAT64
+) -> dict[str, GradientResult]:
+    """Judge every gradient that was both returned and measured; by the name of its input.
+
+    ``precision`` is the arithmetic of the whole answer: of the forward and the backward pass together.
+    """
     both = [name for name in measured.gradients if name in answer.gradients]
     with np.errstate(**UNTOLD):
-        return {name: _judge(answer, name, measured, method) for name in both}
+        return {name: _judge(answer, name, measured, method, precision) for name in both}
 
 
-def compare_forward(answer: Answer, measured: Measurement) -> ForwardResult:
+def compare_forward(answer: Answer, measured: Measurement, precision: Precision = FLOAT64) -> ForwardResult:
     """Judge an output (N,H) against the reference's own, entry by entry."""
     expected, name = measured.output, "a" if answer.forward_name is None else "out"
-    found, note = _as_numbers(name, answer.output, expected.shape)
+    found, note = as_numbers(name, answer.output, expected.shape)
     with np.errstate(**UNTOLD):
         difference = np.abs(found - expected)
-        wrong = ~(difference <= measured.output_bar * coarseness(answer.output))
+        bound = measured.output_bar * precision.roundoff_factor
+        # Where rounding alone makes sigma, a right output may be anything.
+        wrong = ~(difference <= bound) & ~np.isinf(bound) & precision.bounds(measured.problem)
+        if note:
+            wrong = np.ones_like(wrong)
         relative = _over(difference, np.maximum(np.abs(found), np.abs(expected)))
     what = {"network": "batch norm's", "batchnorm": "batch norm's"}.get(answer.piece.name)
     told = f"{wrong.sum():,} of {wrong.size:,} entries of {name} are not {what or 'right'}"
@@ -47,73 +52,32 @@ def compare_forward(answer: Answer, measured: Measurement) -> ForwardResult:
         function=answer.forward_name,
         piece=answer.piece.name,
         name=name,
+        shape=expected.shape,
         entries=wrong.size,
         wrong=int(wrong.sum()),
-        verdict=Verdict.FAIL if wrong.any() else Verdict.PASS,
+        verdict=Verdict.FAIL if wrong.any() else Verdict.INCONCLUSIVE if precision.is_16_bit else Verdict.PASS,
         max_relative_error=float(relative.max()),
         note=note or (told if wrong.any() else ""),
+        usage=answer.usage,
         source=answer.forward_source,
     )
 
 
-def coarseness(returned: npt.NDArray[Any], zero: bool = False) -> float:
-    """Return how much coarser than float64 an array is rounded: by its type, or as its values show.
-
-    What is left of an exact ``zero`` are sums of rounding errors, which show nothing.
-    """
-    if returned.dtype.kind != "f":
-        return 1.0
-    if returned.dtype.itemsize >= 8 and (zero or not _single(returned)):
-        return 1.0
-    kind = returned.dtype if returned.dtype.itemsize < 8 else np.dtype(np.float32)
-    return float(np.finfo(kind).eps) / float(np.finfo(np.float64).eps)
-
-
-def _single(array: npt.NDArray[Any]) -> bool:
-    """Tell whether values are those of float32, whatever they are stored in: of 17 to 24 bits."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        for some in (array.ravel()[:16], array):  # of most the first few show it
-            if not np.array_equal(some.astype(np.float32), some):
-                return False
-    mantissa, _ = np.frexp(array)
-    return not np.array_equal(np.round(mantissa * 2**16) / 2**16, mantissa)
-
-
-def recognised_eps(answer: Answer, measured: Measurement) -> float | None:
-    """Return the eps that a forward pass uses instead of bn_eps, if it is batch norm with one.
-
-    Where an output is gamma (h - mu) / sigma' + beta, sigma' follows from it, and eps from
-    sigma'^2 - var; code fixes round numbers, so two digits are kept. Whether it is right is seen
-    when the forward pass is compared again.
-    """
-    p = measured.problem
-    found, unusable = _as_numbers("out", answer.output, measured.output.shape)
-    if unusable or p.N == 1 or answer.piece.name not in ("network", "batchnorm"):
-        return None
-    h, _ = affine_forward(p.X, p.W, p.b)
-    c = h - h.mean(axis=0)
-    var = (c * c).mean(axis=0)
-    with np.errstate(all="ignore"):
-        sigma = p.gamma * c / (found - p.beta)
-        eps = np.where(found != 0, sigma * sigma - var, np.nan)
-        # Where var is smallest and |c| largest, eps is seen best.
-        blur = np.where(np.isfinite(eps), var * (1 + np.abs(p.beta / (p.gamma * c))), np.inf)
-    guess = float(eps.flat[int(np.argmin(blur))])
-    return float(f"{guess:.1e}") if LEAST_EPS <= guess <= MOST_EPS else None
-
-
-def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Method) -> GradientResult:
+def _judge(
+    answer: Answer, parameter: str, measurement: Measurement, method: Method, precision: Precision
+) -> GradientResult:
     measured, name = measurement.gradients[parameter], answer.labels[parameter]
     returned = answer.gradients[parameter]
     n, done, size = measured.value, measured.done, measured.size
-    a, problem_with_it = _as_numbers(name, returned, n.shape)
-    coarser = coarseness(returned, measured.zero)
-    own = _own_tolerance(measured, coarser)
+    a, problem_with_it = as_numbers(name, returned, n.shape)
+    own = _own_tolerance(measured, precision)
     tolerance = _tolerance(a, measured, method, own)
     difference = np.abs(a - n)
-    resolvable = np.isfinite(n) & np.isfinite(measured.error_bar)
+    resolvable = np.isfinite(n) & np.isfinite(own)
+    # Where rounding alone makes sigma a right gradient may be anything.
+    judged = np.isfinite(measured.conditioning) & precision.bounds(measurement.problem) | bool(problem_with_it)
     # Written so that a NaN is within nothing; and a non-finite value needs no error bar.
-    off = ~(difference <= tolerance) & resolvable | ~np.isfinite(a) & np.isfinite(n)
+    off = (~(difference <= tolerance) & resolvable | ~np.isfinite(a) & np.isfinite(n)) & judged
     wrong = done & off
     unresolved = done & ~off & ~resolvable
     live = done & (size > 0)
@@ -124,7 +88,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
     verdict = Verdict.FAIL
     if not count:
         blunt = resolution if tolerance is own else _largest(alive(_over(own, size)))
-        reasons = _why_inconclusive(measured, measurement, checked, undecided, blunt)
+        reasons = _why_inconclusive(measured, measurement, checked, undecided, blunt, precision)
         verdict = Verdict.INCONCLUSIVE if reasons else Verdict.PASS
     of_tolerance = _over(difference, tolerance)
     absolute = np.abs(n)
@@ -159,6 +123,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
         resolution=resolution,
         value_resolution=None if measured.zero else _share(_largest(those(tolerance)), _largest(those(absolute))),
         zero=measured.zero,
+        usage=answer.usage,
         worst=next(iter(worst), None),
         next_worst=worst[1:],
         rows=_indices(wrong, axis=0) if count and wrong.ndim == 2 else (),
@@ -167,7 +132,7 @@ def _judge(answer: Answer, parameter: str, measurement: Measurement, method: Met
     )
 
 
-def _as_numbers(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, ...]) -> tuple[FloatArray, str]:
+def as_numbers(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, ...]) -> tuple[FloatArray, str]:
     """Return what a target gave as float64, or NaN everywhere and what is the matter with it."""
     if returned.shape == shape and returned.dtype.kind in "fiu":
         return returned.astype(np.float64, copy=False), ""
@@ -187,9 +152,11 @@ def _as_numbers(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, 
 
 
 def _why_inconclusive(
-    measured: NumericalGradient, whole: Measurement, checked: int, unresolved: int, blunt: float
+    measured: NumericalGradient, whole: Measurement, checked: int, unresolved: int, blunt: float, precision: Precision
 ) -> list[str]:
     """Say what the check could not have seen; nothing if it could have seen everything."""
+    if precision.is_16_bit:
+        return [f"the code computes in {precision.name}, and bncheck cannot judge 16-bit arithmetic yet"]
     reasons = []
     kinks = whole.kinks
     if checked < measured.asked:
@@ -207,11 +174,14 @@ def _why_inconclusive(
         if checked:
             reasons.append("all its terms are 0: there is nothing to check")
     elif not blunt <= BLUNT:
-        cause = measured.widest()
-        reasons.append(
-            f"too blunt (resolution above {BLUNT:.0e}): {cause.value} dominates; "
-            f"take {_way_out(cause, whole.automatic)}"
-        )
+        own = _own_tolerance(measured, FLOAT64)
+        live = measured.done & (measured.size > 0)
+        if precision != FLOAT64 and _largest(_over(own, measured.size)[live]) <= BLUNT:
+            cause, change = f"rounding in {precision.name}", "the same code in float64, or an --x-mean nearer to 0"
+        else:
+            widest = measured.widest()
+            cause, change = widest.value, _way_out(widest, whole.automatic)
+        reasons.append(f"too blunt (resolution above {BLUNT:.0e}): {cause} dominates; take {change}")
     return reasons
 
 
@@ -224,9 +194,9 @@ def _way_out(cause: Cause | None, automatic: bool) -> str:
     return f"a {'larger' if cause is Cause.ROUNDING else 'smaller'} --step, or leave it at auto"
 
 
-def _own_tolerance(measured: NumericalGradient, coarser: float) -> FloatArray:
+def _own_tolerance(measured: NumericalGradient, precision: Precision) -> FloatArray:
     """Return the error bar of the numerical value and the rounding of the analytic one."""
-    tolerance: FloatArray = measured.error_bar + coarser * measured.conditioning
+    tolerance: FloatArray = measured.error_bar + precision.roundoff_factor * measured.conditioning
     return tolerance
 
 

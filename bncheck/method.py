@@ -13,6 +13,8 @@ from bncheck.problem import USUAL, Problem
 ENGINES = ("local", "full")
 # The gradients, in the order in which they are shown.
 GRADIENTS = tuple(f"d{name}" for name in NETWORK.inputs)
+# The same by their names in lower case, as layer functions call them: dx, dw.
+CANONICAL = {name.lower(): name for name in GRADIENTS}
 # Below this a step times a weight may be one of float64's denormals, which have lost digits.
 LEAST_STEP = 1e-100
 
@@ -52,6 +54,11 @@ class Method:
         """Whether rtol or atol was asked for, the field's usual rule."""
         return self.rtol is not None or self.atol is not None
 
+    def wants(self, function: str | None, label: str) -> bool:
+        """Tell whether a gradient is asked for, by its name in the table: dx or batchnorm_backward.dx."""
+        name = CANONICAL.get(label.lower(), label)
+        return name in self.only or f"{function}.{name}" in self.only
+
     def command(self, problem: Problem, target: str | None) -> str | None:
         """Return the command that does the check again, or None where no command can."""
         if problem.seed is None or target is None:
@@ -75,6 +82,8 @@ class Method:
 def gradients_named(only: Iterable[str] | None) -> tuple[str, ...]:
     """Return the gradients that are asked for, in their usual order; all for None.
 
+    Each is named as a table shows it: dW, or dw of layer functions, or batchnorm_backward.dx of one of these.
+
     Raises
     ------
     InvalidInput
@@ -85,15 +94,19 @@ def gradients_named(only: Iterable[str] | None) -> tuple[str, ...]:
     asked = [only] if isinstance(only, str) else list(only)
     if not asked:
         raise InvalidInput(f"only is empty; choose from {', '.join(GRADIENTS)}")
-    for name in asked:
-        if name not in GRADIENTS:
-            same = [known for known in GRADIENTS if known.lower() == str(name).lower()]
-            from difflib import get_close_matches  # noqa: PLC0415 - few names are mistyped
+    known = list(map(_gradient_named, asked))
+    return (*(name for name in GRADIENTS if name in known), *dict.fromkeys(n for n in known if n not in GRADIENTS))
 
-            near = same or get_close_matches(str(name), GRADIENTS, 1, 0.5)
-            guess = f"did you mean {near[0]}? There" if near else "there"
-            raise InvalidInput(f"no gradient {name!r}; {guess} are {', '.join(GRADIENTS)}")
-    return tuple(name for name in GRADIENTS if name in asked)
+
+def _gradient_named(name: str) -> str:
+    function, dot, label = str(name).rpartition(".")
+    if label.lower() in CANONICAL:
+        return f"{function}{dot}{CANONICAL[label.lower()]}"
+    from difflib import get_close_matches  # noqa: PLC0415 - few names are mistyped
+
+    near = get_close_matches(label, GRADIENTS, 1, 0.5)
+    guess = f"did you mean {function}{dot}{near[0]}? There" if near else "there"
+    raise InvalidInput(f"no gradient {name!r}; {guess} are {', '.join(GRADIENTS)}, or function.dx of layer functions")
 
 
 def _require_step(step: float | str) -> None:

@@ -3,7 +3,7 @@
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bncheck.method import Method
 from bncheck.pieces import Forward, Piece
+from bncheck.precision import Precision
 from bncheck.problem import FloatArray, Problem
 
 if TYPE_CHECKING:  # what a pass has none of
@@ -66,10 +67,12 @@ class NumericalGradient:
     done: BoolArray  # where it was evaluated
     asked: int  # entries to be evaluated; fewer are done only where Ctrl-C came between
     error_bar: FloatArray  # bounds |value - exact derivative of the guarded problem|; inf: unresolved
-    conditioning: FloatArray  # its part from rounding at the base point, which an analytic value shares
+    # Rounding of an analytic value, in units of its roundoff over float64's; inf in entries that depend on a unit
+    # whose sigma cannot be computed in that arithmetic.
+    conditioning: FloatArray
     size: FloatArray  # S: the terms that the entry is made of before they cancel
     zero: bool  # the true gradient is exactly 0 whatever the numbers are
-    widest: Callable[[], Cause]  # what dominates the error bar where it is widest in terms of size
+    widest: Callable[[], Cause]  # what dominates the tolerance where it is widest in terms of size
 
 
 class Kinks(NamedTuple):
@@ -109,20 +112,12 @@ class Measurement:
     piece: Piece
     gradients: Mapping[str, NumericalGradient]  # by the name of the input: "X", ...
     output: FloatArray  # (N,H) the piece's own output
-    output_bar: FloatArray  # (N,H) how far from it another right forward pass may come out ...
-    one_pass_bar: Callable[[], FloatArray]  # ... and how far if its variance is E[x^2] - E[x]^2, which is noisier ...
-    one_pass_noise: float  # ... by this factor
+    output_bar: FloatArray  # (N,H) how far from it another right forward pass may come out; inf where sigma is lost
     kinks: Kinks
     automatic: bool  # the steps were the scale-aware ones
     audit: Audit | None  # None where the full engine did the work itself
     own: bool  # the target's own forward pass was differentiated, which is not batch norm's
     interrupted: bool
-
-    def one_pass(self) -> "Measurement":
-        """Return the same for code whose variance is E[x^2] - E[x]^2: right, but noisier."""
-        noise = self.one_pass_noise
-        gradients = {k: replace(g, conditioning=noise * g.conditioning) for k, g in self.gradients.items()}
-        return replace(self, output_bar=self.one_pass_bar(), gradients=gradients)
 
 
 class Source(NamedTuple):
@@ -143,17 +138,27 @@ class Answer:
     gradients: Mapping[str, npt.NDArray[Any]]  # by the name of the input: "X", ...
     labels: Mapping[str, str]  # what the target calls each: "dX", or "dx" of a course file
     forward: Forward  # the forward function, to be differentiated as a black box
+    dtypes: tuple[str, ...]  # the dtypes of the output and the gradients in the target's own library
+    unwritten: Mapping[str, str]  # functions and gradients that are not written yet: why
+    usage: str = ""  # which call gave it, of several in a row; empty: the first
     forward_source: Source | None = None  # None: not known, or bncheck's own
     backward_source: Source | None = None
 
 
 class FunctionNote(NamedTuple):
-    """A function that gave nothing to compare: why, and what that means for the verdict."""
+    """An optional function that raised, or returned something else than its interface says."""
 
     function: str
     text: str
-    verdict: Verdict | None  # None: counts for nothing, such as one that is not written yet
+    verdict: Verdict
     source: Source | None = None
+
+
+class NotChecked(NamedTuple):
+    """Something that the target has and the check did not look at."""
+
+    function: str  # a function or a gradient, or a part of the check
+    reason: str
 
 
 class ProbeResult(NamedTuple):
@@ -163,6 +168,8 @@ class ProbeResult(NamedTuple):
     verdict: Verdict
     failing: tuple[str, ...]  # the keys of what is not a pass
     reproduce: str | None
+    shape: tuple[int, int, int]  # its N, D and H
+    about: str  # what is special about it
 
 
 class TargetInfo(NamedTuple):
@@ -198,11 +205,13 @@ class ForwardResult:
     function: str | None  # of a course file; None for a whole network
     piece: str  # "network", "batchnorm", "affine" or "relu"
     name: str  # "a", or "out" of a course file
+    shape: tuple[int, ...]  # that it must have
     entries: int
     wrong: int
     verdict: Verdict
     max_relative_error: float
     note: str = ""  # what is wrong with it in words, such as its shape
+    usage: str = ""  # which call returned it, of several in a row; empty: the first
     source: Source | None = None  # of the forward function
 
 
@@ -235,12 +244,18 @@ class GradientResult:
     largest_relative: Entry | None  # where the relative error is largest
     rows: tuple[int, ...]  # along the first axis, where wrong entries are ...
     columns: tuple[int, ...]  # ... and along the last
+    usage: str = ""  # which call returned it, of several in a row; empty: the first
     source: Source | None = None  # of the backward function
 
     @property
     def key(self) -> str:
         """Its key in ``CheckResult.gradients``: "dX", or "function.dx" of a course file."""
         return self.name if self.function is None else f"{self.function}.{self.name}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that it must have."""
+        return self.numerical.shape
 
     @property
     def entries(self) -> int:
@@ -256,6 +271,12 @@ class Case:
     answer: Answer
     output: ForwardResult
     gradients: Mapping[str, GradientResult]  # by the name of the input: "X", ...
+    precision: Precision  # the arithmetic of the whole answer
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The verdicts on its output and on its gradients."""
+        return [self.output.verdict, *(g.verdict for g in self.gradients.values())]
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -272,7 +293,9 @@ class CheckResult:
     method: Method
     forward: tuple[ForwardResult, ...]  # the target's outputs against batch norm's own
     gradients: Mapping[str, GradientResult]  # by key ("dX"), in the order in which they are shown
-    notes: tuple[FunctionNote, ...]  # functions that gave nothing to compare
+    notes: tuple[FunctionNote, ...]  # optional functions that raised
+    not_checked: tuple[NotChecked, ...]  # what the target has and the check did not look at
+    incomplete: bool  # a function without which the target is not complete is missing, or not written yet
     kinks: Kinks
     audit: Audit | None  # None where the full engine did the work itself
     probes: tuple[ProbeResult, ...]  # the target on small problems on which some mistakes cannot hide
@@ -290,8 +313,8 @@ class CheckResult:
         verdicts = [part.verdict for part in self.forward]
         verdicts += [gradient.verdict for gradient in self.gradients.values()]
         verdicts += [probe.verdict for probe in self.probes]
-        verdicts += [note.verdict for note in self.notes if note.verdict is not None]
-        if not self.gradients or self.interrupted or not (self.audit is None or self.audit.agrees):
+        verdicts += [note.verdict for note in self.notes]
+        if not self.gradients or self.incomplete or self.interrupted or not (self.audit is None or self.audit.agrees):
             verdicts.append(Verdict.INCONCLUSIVE)
         return Verdict.worst(verdicts)
 
@@ -319,7 +342,7 @@ class CheckResult:
             "verdict": self.verdict.value,
             **as_json(self),
             "problem": {**sizes, "bn_eps": p.bn_eps, "x_mean": p.x_mean, "x_std": p.x_std},
-            "gradients": [{"shape": list(g.numerical.shape), **as_json(g)} for g in gradients],
+            "gradients": [{"shape": list(g.shape), **as_json(g)} for g in gradients],
         }
 
     def __str__(self) -> str:

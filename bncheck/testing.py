@@ -27,6 +27,7 @@ def assert_gradients(
     atol: float | None = None,
     probes: bool = True,
     timeout: float = 60.0,
+    strict: bool = False,
 ) -> None:
     """Assert that a target's backward pass is the derivative of its forward pass, and that one of batch norm.
 
@@ -38,12 +39,14 @@ def assert_gradients(
         The random problem, as ``random_problem`` takes them.
     scheme, step, engine, only, rtol, atol, probes, timeout
         How it is checked, as ``check`` takes them.
+    strict : bool, default False
+        Fail also if anything in the target was not checked.
 
     Raises
     ------
     AssertionError
-        Something is wrong, or the check was inconclusive: the message is the report, with the
-        diagnosis and the command that does it again.
+        Something is wrong, or the check was inconclusive, or with ``strict`` something was not checked: the
+        message is the report, with the diagnosis and the command that does it again.
     InvalidInput
         An argument has a value it cannot have.
     TargetError
@@ -59,9 +62,12 @@ def assert_gradients(
     except BncheckError as error:
         told = str(error) if not isinstance(target, str) or target in str(error) else f"{target}: {error}"
         raise type(error)(told) from error.__cause__
-    if result.verdict is not Verdict.PASS:
+    not_checked = f"Not checked: {', '.join(item.function for item in result.not_checked)}"
+    left_out = strict and bool(result.not_checked)
+    if result.verdict is not Verdict.PASS or left_out:
         # rich is imported only where there is something to show.
         from bncheck.render.check_report import CheckReport  # noqa: PLC0415 - see above
         from bncheck.render.pages import text  # noqa: PLC0415 - see above
 
-        raise AssertionError(f"{result.verdict.meaning}\n\n{text([CheckReport(result)])}")
+        meaning = result.verdict.meaning if result.verdict is not Verdict.PASS else not_checked
+        raise AssertionError(f"{meaning}\n\n{text([CheckReport(result)])}")

@@ -15,6 +15,17 @@ NO_SKIPS = "BNCHECK_NO_SKIPS"
 if sys.path and Path(sys.path[0] or ".").resolve() == Path(__file__).parent.parent:
     del sys.path[0]
 os.environ["PYTHONSAFEPATH"] = "1"
+# For arrays as small as those of the tests threads cost more time than they save, also in processes that tests start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def typical_edge_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the edge cases by which no mistake is named; tests of these are in test_verdicts."""
+    from bncheck.edge_cases import EDGE_CASES  # noqa: PLC0415 - numpy reads the environment when it is imported
+
+    typical = tuple(case for case in EDGE_CASES if case.typical)
+    monkeypatch.setattr("bncheck.target_check.EDGE_CASES", typical)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,7 +1,9 @@
 """Problems on which bncheck once was wrong: each right code that failed, each number that lied."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -92,6 +94,26 @@ def test_outputs_that_are_0_but_for_rounding_are_guarded() -> None:
             assert check(problem, target, scheme=scheme, probes=False).verdict is Verdict.INCONCLUSIVE
 
 
+@pytest.mark.parametrize("bn_eps", [0.0, 1e-300, 1e-150])
+def test_a_unit_whose_sigma_is_rounding_has_infinite_error_bounds(bn_eps: float) -> None:
+    """h is 0.1 in three rows: all of var is the rounding of the mean, in whatever order it is summed."""
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((3, 3))
+    W[:, 1], W[2, 0] = 0.0, 0.0
+    b, beta, dout = np.array([0.2, 0.1, -0.3]), np.array([0.3, 50.0, 0.3]), rng.standard_normal((3, 3))
+    problem = Problem(rng.standard_normal((3, 3)), W, b, np.ones(3), beta, dout, bn_eps)
+    for piece in (NETWORK, BATCHNORM):
+        found = measure(problem, piece, Method("complex"), piece.inputs).gradients
+        for name in {"h", "W", "b", "gamma"} & set(piece.inputs):
+            infinite = np.atleast_2d(np.isinf(found[name].error_bar))
+            assert infinite.all(axis=0).tolist() == infinite.any(axis=0).tolist() == [False, True, False], name
+        assert np.isfinite(found["beta"].error_bar).all()
+        if piece is NETWORK:  # no feature has a weight for the unit
+            assert np.isfinite(found["X"].error_bar).all()
+    for target in ("reference", "staged", OTHERWISE, ALL_OTHERWISE):
+        assert check(problem, target, scheme="complex", probes=False).verdict is Verdict.INCONCLUSIVE
+
+
 def test_a_far_mean_over_many_rows_is_no_false_alarm() -> None:
     for seed in range(3):
         problem = random_problem(4000, 3, 30, seed=seed, x_mean=1e12)
@@ -121,12 +143,91 @@ def test_dead_units_are_those_with_nothing_in_the_loss() -> None:
     assert result.verdict is Verdict.INCONCLUSIVE
 
 
-@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+def chain_rule(dout: Array, cache: network.Cache) -> dict[str, Array]:
+    """Return the correct gradients by way of dvar and dmu, with products formed in another order."""
+    X, W = cache.affine
+    xhat, gamma, sigma = cache.batchnorm
+    c, dy = xhat * sigma, np.where(cache.relu, dout, 0)
+    dxhat = dy * gamma
+    dvar = (dxhat * c * -0.5 * sigma**-3.0).sum(axis=0)
+    dmu = (dxhat * (-1 / sigma)).sum(axis=0) + dvar * (-2 * c).mean(axis=0)
+    dh = dxhat / sigma + dvar * 2 * c / len(dy) + dmu / len(dy)
+    dgamma, dbeta = (dy * xhat).sum(axis=0), dy.sum(axis=0)
+    return {"dX": dh @ W.T, "dW": X.T @ dh, "db": dh.sum(axis=0), "dgamma": dgamma, "dbeta": dbeta, "dh": dh}
+
+
+def ten_percent_off(dout: Array, cache: network.Cache) -> dict[str, Array]:
+    return {name: 1.1 * gradient for name, gradient in network.backward(dout, cache).items()}
+
+
+CHAIN_RULE = SimpleNamespace(forward=network.forward, backward=chain_rule)
+TEN_PERCENT_OFF = SimpleNamespace(forward=network.forward, backward=ten_percent_off)
+
+
+def with_dout(problem: Problem, scale: Array | float) -> Problem:
+    """Return the problem with its dout, cut to [-1, 1], times the scale."""
+    return replace(problem, dout=scale * np.clip(problem.dout, -1, 1))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e149])
 def test_the_scale_of_dout_changes_nothing(scale: float) -> None:
     p = random_problem(8, 5, 4)
-    problem = Problem(p.X, p.W, p.b, p.gamma, p.beta, scale * p.dout, p.bn_eps)
+    problem = replace(p, dout=scale * p.dout)
     assert check(problem).verdict is Verdict.PASS
     assert check(problem).resolution == pytest.approx(check(p).resolution, rel=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["local", "full"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_dout_of_any_magnitude_neither_fails_correct_code_nor_passes_wrong_code(scheme: str, engine: str) -> None:
+    settings: tuple[dict[str, float], ...] = ({"x_std": 1e-3}, {}, {"x_std": 1e3, "x_mean": 1e4})
+    for number, scale in enumerate((1e-323, 1e-320, 1e-316, 1e-310, 1e-300, 1e-290, 1e-280, 1e150)):
+        problem = with_dout(random_problem(1 + number % 6, 3, 4, seed=number, **settings[number % 3]), scale)
+        for target in ("reference", "staged", CHAIN_RULE):
+            result = check(problem, target, scheme=scheme, engine=engine, probes=False, explain=False)
+            assert result.verdict is not Verdict.FAIL, (scale, target, str(result))
+            assert result.audit is None or result.audit.agrees, (scale, target)
+        wrong = check(problem, TEN_PERCENT_OFF, scheme=scheme, engine=engine, probes=False, explain=False)
+        assert wrong.verdict is not Verdict.PASS, scale
+        assert wrong.verdict is Verdict.FAIL or scale < 1e-316, scale
+
+
+@pytest.mark.parametrize("engine", ["local", "full"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_unit_whose_dout_is_tiny_beside_the_others_fails_no_correct_code(scheme: str, engine: str) -> None:
+    for seed, scale in enumerate((1e-323, 1e-315, 1e-307, 1e-300, 1e-290, 1e-200)):
+        rows = np.r_[1e-200, np.ones(5)][:, None]  # and a sample beside the other samples
+        problem = with_dout(random_problem(6, 3, 4, seed=seed), rows * np.array([scale, 1.0, 1e-100, 1.0]))
+        for target in ("reference", "staged", CHAIN_RULE):
+            result = check(problem, target, scheme=scheme, engine=engine, probes=False, explain=False)
+            assert result.verdict is not Verdict.FAIL, (scale, target, str(result))
+            assert result.audit is None or result.audit.agrees, (scale, target)
+
+
+@pytest.mark.parametrize("exponent", [-900, -700, 400])
+def test_gradients_and_bounds_are_those_of_a_moderate_dout_times_a_power_of_two(exponent: int) -> None:
+    problem = random_problem(6, 5, 4, seed=2)
+    dout = np.ldexp(problem.dout, exponent)
+    for scheme in SCHEMES:
+        expected = measure(problem, NETWORK, Method(scheme), NETWORK.inputs)
+        found = measure(replace(problem, dout=dout), NETWORK, Method(scheme), NETWORK.inputs)
+        np.testing.assert_array_equal(found.problem.dout, np.where(expected.problem.dout == 0, 0, dout))
+        for name, gradient in found.gradients.items():
+            moderate = expected.gradients[name]
+            np.testing.assert_array_equal(gradient.value, np.ldexp(moderate.value, exponent))
+            np.testing.assert_array_equal(gradient.size, np.ldexp(moderate.size, exponent))
+            for bound in ("error_bar", "conditioning"):
+                scaled = np.ldexp(getattr(moderate, bound), exponent)
+                np.testing.assert_allclose(getattr(gradient, bound), scaled, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("bn_eps", [1e50, 1e200])
+def test_a_huge_eps_is_measured_without_a_warning(bn_eps: float) -> None:
+    for scheme, engine in itertools.product(SCHEMES, ("local", "full")):
+        for target in ("reference", "staged", CHAIN_RULE):
+            problem = random_problem(6, 3, 4, seed=1, bn_eps=bn_eps)
+            result = check(problem, target, scheme=scheme, engine=engine, probes=False, explain=False)
+            assert result.verdict is not Verdict.FAIL, (scheme, engine, target)
 
 
 def test_a_variance_of_0_without_eps_is_refused_by_hand_too() -> None:
@@ -243,7 +344,8 @@ def test_what_makes_float32_code_blunt_is_named_and_not_rounding_of_our_own() ->
 
     problem = random_problem(64, 20, 10, x_mean=300.0)
     reasons = check(problem, Single, scheme="complex", probes=False).gradients["dX"].reasons
-    assert any("cancellation in h - mu dominates" in reason for reason in reasons), reasons
+    assert any("rounding in float32 dominates" in reason for reason in reasons), reasons
+    assert not any("--scheme" in reason for reason in reasons), reasons
 
 
 def test_a_step_that_lands_where_the_variance_is_0_warns_of_nothing() -> None:
@@ -285,3 +387,65 @@ def test_a_cache_that_holds_nan_is_not_said_to_be_written_into() -> None:
     result = check(random_problem(8, 5, 4), code, probes=False)
     assert result.verdict is Verdict.PASS
     assert result.remarks == ()
+
+
+def integer_problem(seed: int, offset: float) -> Problem:
+    """Draw integer-valued data with a mean loss: every row of a unit rounds in the same way."""
+    rng = np.random.default_rng(seed)
+    N, D, H = (int(rng.integers(2, largest)) for largest in (41, 30, 41))
+    X, W = np.round(3 * rng.standard_normal((N, D))), np.round(2 * rng.standard_normal((D, H)))
+    b, beta = np.round(3 * rng.standard_normal(H)) + offset, np.full(H, 0.5 * rng.integers(0, 3))
+    return Problem(X, W, b, np.ones(H), beta, np.full((N, H), 1 / (N * H)), 1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["central", "five-point"])
+def test_integer_data_far_from_0_is_measured_within_its_bounds_by_both_engines(scheme: str) -> None:
+    for seed in range(40):
+        problem = integer_problem(seed, offset=1000.0)
+        local = check(problem, scheme=scheme)
+        assert local.audit is not None
+        assert local.audit.agrees, (seed, local.audit)
+        assert local.verdict is Verdict.PASS, seed
+        assert check(problem, scheme=scheme, engine="full", only=["db"]).verdict is Verdict.PASS, seed
+
+
+def fused(x: Array, y: Array, z: Array) -> Array:
+    """Return x y + z with a single rounding, up to the last bit of extended precision."""
+    exact: Array = x.astype(np.longdouble) * y.astype(np.longdouble) + z
+    return exact.astype(np.float64)
+
+
+def fused_forward(
+    X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: float
+) -> tuple[Array, network.Cache]:
+    """Compute the correct forward pass as kernels do: xhat = h rstd + (-mu rstd), by fused multiply-add."""
+    h = X @ W + b
+    mu = h.mean(axis=0)
+    rstd = 1 / np.sqrt(np.square(h - mu).mean(axis=0) + bn_eps)
+    xhat = fused(h, rstd, -(mu * rstd))
+    y = gamma * xhat + beta
+    return np.where(y > 0, y, 0), network.Cache(AffineCache(X, W), BatchNormCache(xhat, gamma, 1 / rstd), y > 0)
+
+
+@pytest.mark.parametrize("scheme", ["central", "complex"])
+def test_a_fused_kernel_that_does_not_cancel_exactly_in_a_batch_of_one_is_no_false_alarm(scheme: str) -> None:
+    target, residues = SimpleNamespace(forward=fused_forward, backward=network.backward), []
+    for seed in range(25):
+        p = random_problem(1, 5, 8, seed=seed, x_mean=[0.0, 1.0, 1e3, 1e5][seed % 4])
+        beta = p.beta.copy()
+        beta[:4] *= 10.0 ** -np.arange(10, 14)  # outputs that the residue of h - mu may carry across the kink
+        problem = Problem(p.X, p.W, p.b, p.gamma, beta, p.dout, p.bn_eps)
+        assert check(problem, target, scheme=scheme, probes=False, explain=False).verdict is not Verdict.FAIL, seed
+        _, cache = target.forward(p.X, p.W, p.b, p.gamma, beta, p.bn_eps)
+        residues.append(np.abs(cache.batchnorm.xhat).max())
+    assert max(residues) > 1e-9
+
+
+def test_an_error_in_a_batch_of_one_is_detected_beside_the_residue_of_a_fused_kernel() -> None:
+    def backward(dout: Array, cache: network.Cache) -> dict[str, Array]:
+        found = network.backward(dout, cache)
+        return {**found, "dgamma": found["dgamma"] + 1e-6 * np.abs(found["dbeta"])}
+
+    problem = random_problem(1, 5, 8)
+    result = check(problem, SimpleNamespace(forward=fused_forward, backward=backward), probes=False, explain=False)
+    assert result.gradients["dgamma"].verdict is Verdict.FAIL
