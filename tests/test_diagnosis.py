@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ from click.testing import CliRunner
 
 from bncheck import CheckResult, InterruptedCheck, Problem, Verdict, check, network, random_problem
 from bncheck.cli import main
-from bncheck.diagnosis.describing import ELSEWISE
+from bncheck.diagnosis import Sizes, discriminating_sizes, only_correct_at
+from bncheck.diagnosis.describing import ELSEWISE, Factor, common_name
 from bncheck.findings import Terms
 from bncheck.layers import Array
 from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake, mistake_named
@@ -22,6 +24,8 @@ from bncheck.shrink import shrunk
 
 from .test_check import Gradients
 from .test_mistakes import by_hand, code_of
+
+pytestmark = pytest.mark.usefixtures("typical_edge_cases")
 
 Terms3 = tuple[Array, Array, Array]
 
@@ -285,7 +289,7 @@ def test_the_coefficients_are_found_at_dw_where_there_is_no_dh_and_dx_follows() 
 def test_a_factor_that_one_problem_shows_is_not_called_n() -> None:
     spoil = _set("dbeta", lambda v, _: 8 * v)
     result = check(random_problem(8, 6, 5), Composed(spoil), probes=False, shrink=False)
-    assert "it is 8 times (as N would be) the right values" in sentences(result)
+    assert sentences(result).startswith("it is 8 times the right values")
     # With the probes it is seen that it is not.
     assert "it is 8 times the right values" in sentences(check(random_problem(8, 6, 5), Composed(spoil), shrink=False))
 
@@ -368,10 +372,10 @@ def test_a_file_s_mistake_reaches_the_table_and_the_smallest_command_fails_as_we
         "  BN204  variance-path-dropped: dx lacks the term through var: it is what is\n",
         "dx equals what that gives, to ",
         "           found            1           1               0\n",
-        "  departs    at the variance path\n",
-        "  holds      sum dx = 0; L = sum gamma dgamma + sum beta dbeta\n",
-        "  breaks     sum dx xhat = gamma dgamma eps / sigma^3\n",
-        "  why        bncheck explain BN204\n",
+        "  departs      at the variance path\n",
+        "  holds        sum dx = 0; L = sum gamma dgamma + sum beta dbeta\n",
+        "  breaks       sum dx xhat = gamma dgamma eps / sigma^3\n",
+        "  why          bncheck explain BN204\n",
     ):
         assert line in text
     (smallest,) = (line for line in text.splitlines() if line.startswith("  smallest "))
@@ -677,7 +681,7 @@ def test_ctrl_c_while_a_failure_is_explained_keeps_the_verdict_and_is_not_swallo
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bncheck.diagnosis.diagnose", interrupted)
+    monkeypatch.setattr("bncheck.explanation.diagnose", interrupted)
     with pytest.raises(InterruptedCheck) as caught:
         check(random_problem(9, 6, 5), Planted(mistake_named("BN204")))
     assert caught.value.result.gradients["dh"].verdict is Verdict.FAIL
@@ -744,3 +748,307 @@ def test_without_a_name_too_a_finite_failure_is_shrunk_to_a_finite_one() -> None
     assert result.diagnosis[0].code is None
     assert result.smallest is not None
     assert result.smallest.N >= 2
+
+
+@pytest.mark.parametrize("probes", [False, True])
+def test_a_factor_with_the_value_of_a_quotient_of_sizes_on_one_shape_is_a_number(probes: bool) -> None:
+    # (N - 1)/H is 1.5 here, as on four of the probes.
+    result = check(random_problem(7, 5, 4), Composed(_set("dX", lambda v, _: 1.5 * v)), probes=probes, shrink=False)
+    assert result.diagnosis[0].description[0] == "it is 1.5 times the right values"
+
+
+def test_a_quotient_of_sizes_is_named_only_if_it_differs_between_the_problems() -> None:
+    def factor_at(*shapes: tuple[int, int, int]) -> str:
+        passes = [Workings.of(random_problem(*shape)) for shape in shapes]
+        return common_name([Factor(np.array([(w.N - 1) / w.H]), np.array([1e-12])) for w in passes], passes)
+
+    assert factor_at((7, 5, 4)) == "1.5"
+    assert factor_at((7, 5, 4), (7, 9, 4), (4, 5, 2)) == "1.5"
+    assert factor_at((7, 5, 4), (4, 5, 9)) == "(N - 1)/H"
+
+
+@pytest.mark.parametrize("shape", [(64, 10, 8), (7, 5, 4)])
+@pytest.mark.parametrize("factor", [1e-7, 1e-10])
+@pytest.mark.parametrize("probes", [False, True])
+def test_a_uniform_factor_near_1_is_reported_as_one_and_not_as_rounding(
+    shape: tuple[int, int, int], factor: float, probes: bool
+) -> None:
+    target = Composed(_terms(1 + factor, 1 + factor, 1 + factor))
+    result = check(random_problem(*shape), target, scheme="complex", probes=probes, shrink=False)
+    assert result.diagnosis[0].description[0] == f"it is 1 + {factor:.0e} times the right values"
+    assert result.departure is not None
+    assert result.departure.stage == f"a factor on all three terms (1 + {factor:.0e})"
+
+
+def test_a_weight_near_1_is_not_reported_as_1() -> None:
+    result = check(random_problem(40, 8, 6), Composed(_terms(1, 1, 1 + 2e-8)), scheme="complex", shrink=False)
+    terms = result.diagnosis[0].terms
+    assert terms is not None
+    assert terms.told == ("1", "1", "1 + 2e-08")
+
+
+def test_a_few_errors_that_follow_no_pattern_are_not_called_rounding() -> None:
+    # Twelve entries cannot show that errors have no pattern.
+    result = check(random_problem(4, 4, 3), Composed(_set("dX", _noisy)), probes=False, shrink=False)
+    assert result.verdict is Verdict.FAIL
+    assert "rounding" not in sentences(result)
+
+
+def test_a_dead_unit_does_not_hide_weights_that_the_other_units_show() -> None:
+    problem = random_problem(40, 8, 6)
+    beta = problem.beta.copy()
+    beta[2] = -1e3
+    result = check(replace(problem, beta=beta), Composed(_terms(0.7, 1.2, 0.4)), probes=False, shrink=False)
+    terms = result.diagnosis[0].terms
+    assert terms is not None
+    assert (terms.exact, terms.told) == (True, ("0.7", "1.2", "0.4"))
+    assert "something else" not in sentences(result)
+
+
+def test_what_rounding_leaves_of_a_fit_is_not_called_something_else() -> None:
+    class Half(Composed):
+        def backward(self, dout: Array, cache: network.Cache) -> Gradients:
+            return {k: v.astype(np.float16) for k, v in super().backward(dout, cache).items()}
+
+    result = check(random_problem(40, 8, 6), Half(_terms(-3, 5, 7)), probes=False, shrink=False)
+    assert result.verdict is Verdict.FAIL
+    assert "something else" not in sentences(result)
+    # With three rows single units determine no weights, and a fit of all of them leaves nothing.
+    result = check(random_problem(3, 8, 6), Composed(_terms(0.7, 1.2, 0.4)), probes=False, shrink=False)
+    assert result.verdict is Verdict.FAIL
+    assert "something else" not in sentences(result)
+
+
+@pytest.mark.parametrize("option", [{"only": ["dW"]}, {"engine": "full", "sample": 3}])
+def test_a_backward_pass_that_was_judged_in_part_is_not_called_the_derivative(option: dict[str, Any]) -> None:
+    result = check(random_problem(9, 6, 5), Planted(mistake_named("BN107")), shrink=False, **option)
+    assert result.departure is not None
+    assert result.departure.stage == "the forward pass (forward)"
+
+
+def test_a_backward_pass_that_was_inconclusive_is_not_called_the_derivative() -> None:
+    # Every output of unit 2 is negative, so its gradients are not judged.
+    problem = random_problem(9, 6, 5)
+    gamma, beta = problem.gamma.copy(), problem.beta.copy()
+    gamma[2], beta[2] = 1e-3, -1e3
+    result = check(
+        replace(problem, gamma=gamma, beta=beta), Planted(mistake_named("BN107")), probes=False, shrink=False
+    )
+    assert Verdict.INCONCLUSIVE in {g.verdict for g in result.gradients.values()}
+    assert result.departure is not None
+    assert result.departure.stage == "the forward pass (forward)"
+
+
+@pytest.mark.parametrize("weight", [0, 1])
+def test_a_backward_pass_after_an_unusable_forward_pass_is_not_compared_with_its_derivative(weight: float) -> None:
+    def forward(*arrays: Any) -> tuple[Array, network.Cache]:
+        a, cache = network.forward(*arrays)
+        return np.full_like(a, np.nan), cache
+
+    target = SimpleNamespace(forward=forward, backward=Composed(_terms(1, 1, weight)).backward)
+    result = check(random_problem(9, 6, 5), target, shrink=False)
+    assert result.departure is not None
+    assert result.departure.stage == "the forward pass (forward)"
+
+
+# A gradient, how its shape or type becomes wrong, and the description.
+SHAPES: dict[str, tuple[str, Callable[[Array], Any], str]] = {
+    "no sum": (
+        "dgamma", lambda v: np.ones((9, len(v))),
+        "its shape is (9, 5), expected (5,): the sum over the batch is missing",
+    ),
+    "outer": ("dgamma", lambda v: np.outer(v, v), "its shape is (5, 5), expected (5,)"),
+    "flat": ("dX", np.ravel, "its shape is (54,), expected (9, 6): its entries, in this order, are correct"),
+    "transposed": ("dX", lambda v: 2 * v.T, "its shape is (6, 9), expected (9, 6)"),
+    "a scalar": ("dbeta", lambda v: v[0], "its shape is (), expected (5,)"),
+    "complex": ("dW", lambda v: v + 0j, "it is of type complex128, expected real numbers of shape (6, 5)"),
+    "empty": ("db", lambda v: v[:0], "its shape is (0,), expected (5,)"),
+    "a stack": ("dh", lambda v: np.stack([v, v]), "its shape is (2, 9, 5), expected (9, 5)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_wrong_shape_or_type_is_described(shape: str) -> None:
+    name, change, expected = SHAPES[shape]
+    result = check(random_problem(9, 6, 5), Composed(_set(name, lambda v, _: change(v))), probes=False, shrink=False)
+    assert (None, name) in told(result)
+    assert all(d.code or any(d.description) for d in result.diagnosis)
+    assert next(d.description[0] for d in result.diagnosis if d.gradient == name) == expected
+
+
+@pytest.mark.parametrize("name", ["a", *SHAPES])
+def test_no_diagnosis_is_without_code_and_description(name: str) -> None:
+    def forward(*arrays: Any) -> tuple[Any, network.Cache]:
+        a, cache = network.forward(*arrays)
+        return (a.T if name == "a" else a[:, :1]), cache
+
+    spoil = _terms(1, 1, 1) if name == "a" else _set(SHAPES[name][0], lambda v, _: SHAPES[name][1](v))
+    target = SimpleNamespace(forward=forward, backward=Composed(spoil).backward)
+    result = check(random_problem(9, 6, 5), target, probes=False, shrink=False)
+    assert result.diagnosis
+    assert all(d.code or any(d.description) for d in result.diagnosis)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("eps", [1e200, 1e-300])
+def test_a_failure_at_an_extreme_eps_is_explained_without_an_exception(eps: float) -> None:
+    result = check(random_problem(9, 6, 5, bn_eps=eps), Planted(mistake_named("BN301")), shrink=False)
+    assert told(result) == [("BN301", "dbeta")]
+
+
+# The lines of batch norm's forward pass as a student writes them, and the lines that each mistake replaces.
+FORWARD_LINES = {
+    "mu": "x.mean(axis=0)", "v": "x.var(axis=0)", "s": "np.sqrt(v + EPS)",
+    "xhat": "(x - mu) / s", "out": "gamma * xhat + beta",
+}  # fmt: skip
+FORWARD_MISTAKES: dict[str, dict[str, str]] = {
+    "BN101": {"v": "x.var(axis=0, ddof=1) if len(x) > 1 else np.full(x.shape[1], np.nan)"},
+    "BN102": {"s": "(v + EPS) ** 2"},
+    "BN103": {"s": "v + EPS"},
+    "BN104": {"s": "np.sqrt(x.std(axis=0) + EPS)"},
+    "BN105": {"xhat": "x / s"},
+    "BN106": {"v": "(x ** 2).mean(axis=0)"},
+    "BN108": {"mu": "x.mean(axis=1)[:, None]", "v": "x.var(axis=1)[:, None]"},
+    "BN109": {"mu": "x.mean()", "v": "x.var()"},
+    "BN111": {"out": "xhat + beta"},
+    "BN112": {"out": "gamma * xhat"},
+    "BN113": {"out": "beta * xhat + gamma"},
+    "BN115": {"v": "((x - mu) ** 2).sum(axis=0)"},
+    "BN116": {"xhat": "(x - mu) * s"},
+    "BN606": {"s": "np.sqrt(v) + EPS"},
+}
+
+
+def batchnorm_with(
+    lines: dict[str, str], eps: str, dx: str = "(g - g.mean(0) - xhat * (g * xhat).mean(0)) / s"
+) -> SimpleNamespace:
+    """Return layer functions with these lines in the forward pass and the usual backward pass."""
+    body = "".join(f"    {name} = {lines.get(name, line)}\n" for name, line in FORWARD_LINES.items())
+    source = f"""
+def batchnorm_forward(x, gamma, beta, bn_param):
+{body.replace("EPS", eps)}    return out, (xhat, gamma, s)
+def batchnorm_backward(dout, cache):
+    xhat, gamma, s = cache
+    g = dout * gamma
+    return {dx}, (dout * xhat).sum(axis=0), dout.sum(axis=0)
+"""
+    functions: dict[str, Any] = {"np": np}
+    exec(source, functions)
+    return SimpleNamespace(**functions)
+
+
+@pytest.mark.parametrize("code", FORWARD_MISTAKES)
+def test_a_forward_mistake_is_named_if_the_code_fixes_eps(code: str) -> None:
+    target = batchnorm_with(FORWARD_MISTAKES[code], "1e-8")
+    first, *_ = check(random_problem(16, 5, 4), target, shrink=False).diagnosis
+    assert (first.code, first.candidates, first.gradient) == (code, (), "out")
+    assert first.description == ("with eps = 1e-08, which the code fixes",)
+    with_bn_param = batchnorm_with(FORWARD_MISTAKES[code], "bn_param['eps']")
+    assert check(random_problem(16, 5, 4), with_bn_param, probes=False, shrink=False).diagnosis[0].also == first.also
+
+
+@pytest.mark.parametrize("eps", ["1e-12", "2.5e-4", "0.1", "0.5", "np.finfo(float).eps"])
+def test_the_constant_that_the_code_fixes_is_solved_for(eps: str) -> None:
+    target = batchnorm_with(FORWARD_MISTAKES["BN103"], eps)
+    first, *_ = check(random_problem(16, 5, 4), target, shrink=False).diagnosis
+    assert first.code == "BN103"
+    assert first.description == (f"with eps = {eval(eps):.3g}, which the code fixes",)
+
+
+def test_a_constant_that_one_problem_leaves_open_is_not_stated_as_one() -> None:
+    target = batchnorm_with(FORWARD_MISTAKES["BN115"], "1e-12")
+    first, *_ = check(random_problem(16, 5, 4), target, probes=False, shrink=False).diagnosis
+    assert first.description[0] == "with eps = 2.22e-16 or 1e-12 or 1e-15 or 1e-16, which the code fixes"
+
+
+def test_batch_norm_with_a_constant_eps_is_described_as_that() -> None:
+    (diagnosis,) = check(random_problem(16, 5, 4), batchnorm_with({}, "0.5"), shrink=False).diagnosis
+    assert (diagnosis.code, diagnosis.description) == (None, ("it is batch norm with eps = 0.5, which the code fixes",))
+
+
+def test_a_mistake_of_the_backward_pass_is_named_after_a_forward_mistake_with_a_fixed_eps() -> None:
+    target = batchnorm_with(FORWARD_MISTAKES["BN101"], "1e-8", dx="(g - g.mean(0)) / s")
+    result = check(random_problem(16, 5, 4), target, shrink=False)
+    assert told(result) == [("BN101", "out"), ("BN204", "dx")]
+
+
+def test_a_forward_pass_that_no_constant_eps_explains_gets_no_name() -> None:
+    target = batchnorm_with({"s": "np.sqrt(v + 1e-8) ** 1.01"}, "1e-8")
+    first, *_ = check(random_problem(16, 5, 4), target, shrink=False).diagnosis
+    assert (first.code, first.gradient) == (None, "out")
+    assert "eps" not in "; ".join(first.description)
+
+
+# The shapes of edge cases, of which none shares a size with (64, 100, 50).
+EDGE_SHAPES = [(7, 5, 4), (2, 5, 4), (4, 5, 9), (131, 107, 67), (5, 5, 5)]
+
+
+def outcomes_if(correct: Callable[[Sizes], bool], shapes: list[tuple[int, int, int]]) -> list[tuple[Sizes, bool]]:
+    return [(Sizes(*shape), not correct(Sizes(*shape))) for shape in shapes]
+
+
+@pytest.mark.parametrize("name", ["N", "D", "H"])
+def test_code_that_is_correct_for_one_size_is_reported_in_one_sentence(name: str) -> None:
+    main = Sizes(64, 100, 50)
+    shapes = [*EDGE_SHAPES, *discriminating_sizes(main)]
+    sentence = only_correct_at(main, outcomes_if(lambda sizes: getattr(sizes, name) == getattr(main, name), shapes))
+    assert sentence == f"correct only for {name} = {getattr(main, name)}: every edge case with another {name} fails"
+
+
+def test_an_edge_case_that_shares_the_size_decides_which_size_it_is() -> None:
+    main = Sizes(7, 100, 50)
+    assert only_correct_at(main, outcomes_if(lambda sizes: sizes.N == 7, EDGE_SHAPES)).startswith(
+        "correct only for N = 7:"
+    )
+
+
+def test_sizes_that_no_edge_case_distinguishes_are_all_listed() -> None:
+    expected = "correct only for N = 64, D = 100 or H = 50: every edge case has other sizes and fails"
+    assert only_correct_at(Sizes(64, 100, 50), outcomes_if(lambda _: False, EDGE_SHAPES)) == expected
+
+
+@pytest.mark.parametrize(
+    ("main", "correct"),
+    [
+        (Sizes(64, 100, 50), lambda _: True),
+        (Sizes(64, 100, 50), lambda sizes: sizes.N > 4),  # a mistake that small batches show
+        (Sizes(7, 5, 4), lambda _: False),  # it fails at these sizes, on other data
+        (Sizes(64, 100, 50), lambda sizes: sizes.N == 131),
+    ],
+)
+def test_failures_that_no_size_explains_are_not_attributed_to_one(
+    main: Sizes, correct: Callable[[Sizes], bool]
+) -> None:
+    assert only_correct_at(main, outcomes_if(correct, EDGE_SHAPES)) == ""
+
+
+def test_one_failing_size_alone_is_not_taken_for_the_cause() -> None:
+    assert only_correct_at(Sizes(64, 100, 50), [(Sizes(7, 5, 4), True), (Sizes(7, 5, 4), True)]) == ""
+    assert only_correct_at(Sizes(64, 100, 50), []) == ""
+
+
+@pytest.mark.parametrize("main", [Sizes(64, 100, 50), Sizes(7, 5, 4), Sizes(1, 1, 1), Sizes(11, 9, 8)])
+def test_each_discriminating_problem_shares_one_size_with_the_main_problem(main: Sizes) -> None:
+    shared = [[a == b for a, b in zip(main, sizes, strict=True)] for sizes in discriminating_sizes(main)]
+    assert shared == [[True, False, False], [False, True, False], [False, False, True]]
+
+
+def test_a_batch_size_that_the_code_fixes_is_reported_as_the_only_correct_one() -> None:
+    target = batchnorm_with({}, "bn_param['eps']", dx="(64 * g - g.sum(0) - xhat * (g * xhat).sum(0)) / (64 * s)")
+    main = Sizes(64, 10, 6)
+    result = check(random_problem(*main), target, probes=False)
+    assert {g.verdict for g in result.gradients.values()} == {Verdict.PASS}
+    outcomes = []
+    for sizes in (*map(Sizes._make, EDGE_SHAPES), *discriminating_sizes(main)):
+        small = check(random_problem(*sizes), target, probes=False, explain=False)
+        outcomes.append((sizes, small.verdict is Verdict.FAIL))
+    assert only_correct_at(main, outcomes) == "correct only for N = 64: every edge case with another N fails"
+
+
+def test_a_size_that_the_code_fixes_is_named_only_if_the_factor_differs_between_the_problems() -> None:
+    def factor_at(*shapes: tuple[int, int, int]) -> str:
+        passes = [Workings.of(random_problem(*shape)) for shape in shapes]
+        return common_name([Factor(np.array([w.N / 64]), np.array([1e-12])) for w in passes], passes)
+
+    assert factor_at((7, 5, 4), (31, 17, 6)) == "N/64"
+    assert factor_at((7, 5, 4), (7, 17, 6)) == "0.1094"

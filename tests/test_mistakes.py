@@ -221,3 +221,16 @@ def test_a_planted_network_without_a_mistake_is_the_right_one() -> None:
     np.testing.assert_allclose(a, expected, rtol=1e-12)
     for name, value in network.backward(p.dout, right).items():
         np.testing.assert_allclose(planted.backward(p.dout, cache)[name], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("mistake", FORMULA_MISTAKES, ids=lambda m: m.code)
+@pytest.mark.parametrize(
+    ("shape", "eps"), [((7, 5, 4), 1e200), ((7, 5, 4), 1e-300), ((1, 5, 4), 1e-5), ((1, 5, 4), 1e200)]
+)
+def test_a_formula_raises_and_warns_at_no_eps_and_batch_size(
+    mistake: Mistake, shape: tuple[int, int, int], eps: float
+) -> None:
+    made = mistake.applied(Workings.of(random_problem(*shape, bn_eps=eps)))
+    for name in FORMULAS:
+        getattr(made, name)

@@ -6,14 +6,15 @@ from copy import copy
 import numpy as np
 
 from bncheck.diagnosis.departure import departure_of
-from bncheck.diagnosis.describing import described, said_of, terms_of, weights_of
+from bncheck.diagnosis.describing import described, said_of, terms_of, weights_of, with_fixed
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
 from bncheck.diagnosis.naming import Named, named
+from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
 from bncheck.findings import Diagnosis
 from bncheck.mistakes import CATALOGUE, CONDUCT
 from bncheck.results import Case, Remark
 
-__all__ = ["departure_of", "diagnose", "diagnose_conduct"]
+__all__ = ["Sizes", "departure_of", "diagnose", "diagnose_conduct", "discriminating_sizes", "only_correct_at"]
 
 
 def diagnose(cases: Sequence[Case]) -> list[Diagnosis]:
@@ -49,9 +50,10 @@ def _diagnosed(evidence: Evidence) -> list[Diagnosis]:
             told.sort(key=lambda one: not _leads_on(evidence, name, one))
         found.append(_diagnosis(evidence, name, told))
         if told:
-            evidence.accept(name, told[0].mistake, told[0].explains)
+            evidence.accept(name, told[0].mistake, told[0].explains, eps=next(iter(told[0].eps), None))
         else:
-            evidence.accept(name, None, weights=weights_of(evidence, name))
+            weights = {number: fit.values for number, fit in weights_of(evidence, name).items()}
+            evidence.accept(name, None, weights=weights)
     return found
 
 
@@ -68,7 +70,7 @@ def _of_order(evidence: Evidence, order: dict[str, str]) -> Diagnosis:
 def _leads_on(evidence: Evidence, name: str, one: Named) -> bool:
     """Tell whether the next wrong gradient can be explained, if this is the mistake before it."""
     supposed = copy(evidence)
-    supposed.accept(name, one.mistake, one.explains)
+    supposed.accept(name, one.mistake, one.explains, eps=next(iter(one.eps), None))
     behind = next((other for other in evidence.failing if other not in supposed.explained), None)
     return behind is None or supposed.follows(behind) or bool(named(supposed, behind))
 
@@ -86,6 +88,8 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosi
     whole = next(m for m in CATALOGUE if m.code == first.mistake.code)
     alone = f" Here in {label} alone." if len(first.mistake.formulas) < len(whole.formulas) else ""
     also = [case.gradients[other].name for other in first.explains if other not in (name, OUTPUT)]
+    fixed = (with_fixed(first.eps),) if first.eps else ()
+    tried = () if len(evidence.cases) > 1 else ("one problem was tried: on others it may differ",)
     return Diagnosis(
         code=first.mistake.code,
         name=first.mistake.text.name,
@@ -96,7 +100,7 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosi
         also=tuple(also),
         candidates=tuple(dict.fromkeys(n.mistake.code for n in told[1:] if n.mistake.code != first.mistake.code)),
         terms=terms if terms is not None and terms.exact else None,
-        description=() if len(evidence.cases) > 1 else ("one problem was tried: on others it may differ",),
+        description=(*fixed, *tried),
     )
 
 

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from bncheck.comparison import coarseness
-from bncheck.diagnosis.describing import EXACT, like_rounding, terms_of, where_of
-from bncheck.diagnosis.evidence import Evidence
+from bncheck.diagnosis.describing import factor_of, like_rounding, terms_of, where_of
+from bncheck.diagnosis.evidence import Evidence, is_misshapen
 from bncheck.findings import Departure, Identity
 from bncheck.mistakes.workings import Workings
 from bncheck.numerical.basepoint import U
 from bncheck.problem import FloatArray
-from bncheck.results import Case
+from bncheck.results import Case, Verdict
 
 # The steps at which the Taylor remainder is taken: below, rounding is all of it.
 TAYLOR_STEPS = tuple(2.0**-k for k in range(12, 21))
@@ -42,9 +41,8 @@ def _departure(case: Case, code: str | None) -> Departure:
 def _stage(case: Case, code: str | None) -> str:
     piece, wrong, there = case.answer.piece.name, set(case.failing), set(case.gradients)
     if case.output.wrong:
-        also = ", and the backward pass is not its derivative" if wrong else ", whose derivative the backward pass is"
-        return f"the forward pass ({case.answer.forward_name or 'forward'}){also}"
-    shapeless = [case.gradients[n].name for n in case.failing if case.gradients[n].reasons]
+        return f"the forward pass ({case.answer.forward_name or 'forward'}){_derivative(case)}"
+    shapeless = [case.gradients[n].name for n in case.failing if is_misshapen(case, n)]
     if shapeless:
         return f"the shape or kind of {' and '.join(shapeless)}"
     if piece in STAGES:
@@ -67,6 +65,17 @@ def _stage(case: Case, code: str | None) -> str:
     return " and ".join(found)
 
 
+def _derivative(case: Case) -> str:
+    """State whether the backward pass is the derivative of the wrong forward pass, if that was established."""
+    if not case.measured.own:  # the gradients were compared with batch norm's
+        return ""
+    if case.failing:
+        return ", and the backward pass is not its derivative"
+    gradients = case.gradients.values()
+    passed = all(g.verdict is Verdict.PASS and g.checked == g.entries for g in gradients)
+    return ", whose derivative the backward pass is" if passed and _complete(case) else ""
+
+
 def _path(case: Case) -> str:
     """Name the path of dx that departs, if the three weights give it."""
     evidence = Evidence([case])
@@ -74,6 +83,9 @@ def _path(case: Case) -> str:
     part = where_of(evidence, name)
     if part:
         return f"{case.gradients[name].name}, {part}"
+    factor = factor_of(evidence, name)
+    if factor:
+        return f"a factor on all three terms ({factor})"
     if like_rounding(evidence, name):
         return "nothing but rounding, it seems"
     terms = terms_of(evidence, name)
@@ -83,9 +95,7 @@ def _path(case: Case) -> str:
             if name == "h" or {"W", "X"} <= case.gradients.keys()
             else "batch norm's backward or the affine layer"
         )
-    values = [value for value in (terms.direct, terms.mean_path, terms.variance_path) if value is not None]
-    alike = len(values) == 3 and max(values) - min(values) <= EXACT * abs(values[0])
-    if alike or len(set(terms.told)) == 1:
+    if len(set(terms.told)) == 1:
         return f"a factor on all three terms ({terms.told[0]})"
     paths = zip(("the direct path", "the mean path", "the variance path"), terms.told, strict=True)
     return " and ".join(path for path, told in paths if told != "1")
@@ -143,8 +153,7 @@ def _identities(case: Case) -> Iterator[Identity]:
 def _rounding(case: Case, name: str) -> FloatArray:
     """Return the rounding that an analytic gradient may have, entry by entry."""
     measured = case.measured.gradients[name]
-    coarser = coarseness(case.answer.gradients[name], measured.zero)
-    return np.broadcast_to(coarser * measured.conditioning, measured.value.shape)
+    return np.broadcast_to(case.precision.roundoff_factor * measured.conditioning, measured.value.shape)
 
 
 def _complete(case: Case) -> bool:

@@ -1,6 +1,7 @@
 """What a pair of functions returned on several problems, beside what they should have."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.comparison import coarseness
 from bncheck.layers import Array
 from bncheck.mistakes import Mistake
 from bncheck.mistakes.workings import Workings
@@ -28,6 +28,13 @@ def norm(array: npt.NDArray[Any]) -> float:
     """Return the root of the sum of squares, also where float64 cannot hold a square."""
     largest = float(np.abs(array).max(initial=0.0))
     return largest * float(np.linalg.norm(array / largest)) if 0 < largest < np.inf else largest
+
+
+def is_misshapen(case: Case, name: str) -> bool:
+    """Return whether an array does not consist of real numbers, or has another shape than the correct one."""
+    value = case.answer.output if name == OUTPUT else case.answer.gradients[name]
+    expected = case.measured.output if name == OUTPUT else case.measured.gradients[name].value
+    return value.dtype.kind not in "fiu" or value.shape != expected.shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +101,17 @@ class Evidence:
     @staticmethod
     def _observe(case: Case) -> Mapping[str, Observed]:
         measured, answer = case.measured, case.answer
-        bar = measured.output_bar.max(axis=0) * coarseness(answer.output)
+        bar = measured.output_bar.max(axis=0) * case.precision.roundoff_factor
         found = {OUTPUT: Observed(answer.output, bar, np.abs(measured.output).max(axis=0), bool(case.output.wrong))}
         for name, g in case.gradients.items():
-            numerical, returned = measured.gradients[name], answer.gradients[name]
+            numerical = measured.gradients[name]
             over = 0 if name in ("W", "h", "y") else None if name == "X" else ()
             conditioning, size = (
                 np.atleast_1d(np.broadcast_to(part, numerical.value.shape).max(axis=over))
                 for part in (numerical.conditioning, numerical.size)
             )
-            rounding = coarseness(returned, numerical.zero) * conditioning
-            found[name] = Observed(returned, rounding, size, g.verdict is Verdict.FAIL)
+            rounding = case.precision.roundoff_factor * conditioning
+            found[name] = Observed(answer.gradients[name], rounding, size, g.verdict is Verdict.FAIL)
         return found
 
     @cached_property
@@ -125,6 +132,12 @@ class Evidence:
     def number(self, case: Case) -> int:
         """Return where a case stands among the cases."""
         return next(i for i, other in enumerate(self.cases) if other is case)
+
+    def with_eps(self, eps: float) -> "Evidence":
+        """Return the evidence that compares with passes whose eps is a constant in place of bn_eps."""
+        other = copy(self)
+        other.base = [w.with_eps(eps) for w in self.right]
+        return other
 
     def value(self, w: Workings, name: str) -> Array:
         """Return what a pass gives under a name.
@@ -153,13 +166,6 @@ class Evidence:
             return False
         return all(self.agreement(i, name, w) is not None for i, w in enumerate(self.base))
 
-    def shapeless(self, case: Case, name: str) -> bool:
-        """Tell whether an array is no real numbers, or of another shape than the right one."""
-        if name != OUTPUT:
-            return bool(case.gradients[name].reasons)
-        output = case.answer.output
-        return output.dtype.kind not in "fiu" or output.shape != case.measured.output.shape
-
     def permuted(self) -> dict[str, str]:
         """Return which right gradient stands in the place of each wrong one, if they are in another order."""
         names = [n for n in self.failing if n != OUTPUT]
@@ -178,9 +184,15 @@ class Evidence:
         mistake: Mistake | None,
         explains: Sequence[str] = (),
         weights: Mapping[int, FloatArray] | None = None,
+        eps: float | None = None,
     ) -> None:
-        """Go on from what was found: a named mistake, three terms of other weights, or the wrong dh itself."""
+        """Go on from what was found: a named mistake, three terms of other weights, or the wrong dh itself.
+
+        ``eps`` is the constant that the code uses in place of bn_eps, if it does.
+        """
         self.explained = self.explained | {name, *explains}
+        if eps is not None:
+            self.base = self.with_eps(eps).base
         if self.base is None:
             return
         if mistake is not None:
@@ -194,7 +206,7 @@ class Evidence:
                     w.but(part, weights[i][:, term] * getattr(w, part))
                     for i, w in zip(sorted(weights), self.base, strict=True)
                 ]
-        elif name == "h" and not any(self.shapeless(case, name) for case in self.cases):
+        elif name == "h" and not any(is_misshapen(case, name) for case in self.cases):
             self.base = [w.but("dh", o["h"].value) for o, w in zip(self.observed, self.base, strict=True)]
 
     def _keep(self, numbers: Sequence[int]) -> None:

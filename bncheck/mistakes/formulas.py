@@ -157,7 +157,7 @@ EPS: Mapping[str, Formulas] = {
     "BN606": {"sigma": lambda w: np.sqrt(w.var) + w.eps},
     "BN607": {"sigma": lambda w: np.sqrt(np.maximum(w.var, w.eps))},
     "BN608": {"rstd": lambda w: 1 / np.sqrt(w.var + 2 * w.eps), "variance_path": lambda w: _path(w, w.rstd)},
-    "BN609": {"sigma": lambda w: np.sqrt(w.var + w.eps**2)},
+    "BN609": {"sigma": lambda w: np.sqrt(w.var + w.eps * w.eps)},
     "BN610": {"rstd": lambda w: 1 / np.sqrt(w.var)},
     "BN611": {"rstd": lambda w: 1 / np.sqrt(w.var + 1e-8), "variance_path": lambda w: _path(w, w.rstd)},
     "BN612": {"rstd": lambda w: 1 / np.sqrt(w.var + 1e-5), "variance_path": lambda w: _path(w, w.rstd)},

@@ -73,6 +73,11 @@ class Workings:
         except KeyError:
             raise AttributeError(name) from None
 
+    def with_eps(self, eps: float) -> "Workings":
+        """Return the correct values for another eps; those that do not depend on it are not computed again."""
+        before = ORDER[: ORDER.index("sigma")]
+        return Workings({**self._given, "eps": eps}, {k: v for k, v in self._computed.items() if k in before})
+
     def but(self, name: str, value: Any) -> "Workings":
         """Return them with one value replaced; what stands after it follows from that."""
         before = ORDER[: ORDER.index(name)]
