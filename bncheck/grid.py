@@ -20,6 +20,7 @@ from bncheck.method import Method, gradients_named
 from bncheck.numerical.schemes import scheme_named
 from bncheck.problem import USUAL, Problem, random_problem, require_settings
 from bncheck.results import CheckResult, GradientResult, Verdict
+from bncheck.target_check import NOT_ASKED_FOR
 from bncheck.targets.sources import Unpacked
 from bncheck.workers import Processes, Workers, hand_out
 
@@ -57,6 +58,14 @@ class Point:
         settings = {"bn_eps": self.bn_eps, "x_mean": self.x_mean, "x_std": self.x_std}
         return random_problem(self.N, self.D, self.H, seed=self.seed, **settings)
 
+    def can_be_drawn(self) -> bool:
+        """Tell whether there is a problem with these settings."""
+        try:
+            self.draw()
+        except InvalidInput:
+            return False
+        return True
+
     @property
     def key(self) -> int:
         """A number that stands for it, small to keep."""
@@ -81,6 +90,8 @@ class Found:
         return digits_of(self.norm_relative_error)
 
 
+# Points that are tried for one that can be drawn.
+MAX_FIRST_POINTS = 64
 # A norm relative error under this is none: float64 holds no 17 digits.
 LEAST_ERROR = 1e-17
 
@@ -105,6 +116,7 @@ class Row:
     seconds: float
     reproduce: str
     said: str  # why it is no pass, or did not run
+    notes: tuple[str, ...] = ()  # what was remarked, and what of the target was not checked
 
     @classmethod
     def of(cls, point: Point, result: CheckResult) -> "Row":
@@ -114,11 +126,16 @@ class Row:
             for key, g in result.gradients.items()
         }
         reasons = [reason for g in result.gradients.values() for reason in g.reasons]
+        reasons += [f"{n.function} {n.text}".split("\n", maxsplit=1)[0] for n in result.notes]
         wrong = sum(f.wrong for f in result.forward) + sum(g.wrong for g in result.gradients.values())
+        unlike = [probe for probe in result.probes if probe.verdict is not Verdict.PASS]
+        on_edge_cases = [f"edge case {probe.name}: {', '.join(probe.failing)}" for probe in unlike]
+        if not wrong:  # the edge cases first, if they alone make it a failure
+            reasons = [*on_edge_cases, *reasons] if result.verdict is Verdict.FAIL else [*reasons, *on_edge_cases]
         said = (*[f.note for f in result.forward if f.note], *reasons, "")[0]
         return cls(
             point, result.verdict, gradients, result.checked, wrong, result.kinks.guarded, result.seconds,
-            result.method.command(result.problem, point.target) or "", said,
+            result.method.command(result.problem, point.target) or "", said, _notes(result),
         )  # fmt: skip
 
     def line(self, sweep: str) -> str:
@@ -135,7 +152,7 @@ class Row:
         content = {"schema": SCHEMA, **asdict(self.point)}
         content |= {"verdict": self.verdict and self.verdict.value, "gradients": gradients, "checked": self.checked}
         content |= {"wrong": self.wrong, "guarded": self.guarded, "seconds": _short(self.seconds)}
-        return content | {"reproduce": self.reproduce, "said": self.said[:200]}
+        return content | {"reproduce": self.reproduce, "said": self.said[:200], "notes": list(self.notes)}
 
     @property
     def kept(self) -> "Row":
@@ -151,8 +168,18 @@ class Row:
             key: Found(None if error is None else float(error), *map(float, (*rest, "nan")[:3]))
             for key, (error, *rest) in content["gradients"].items()
         }
-        kept = (content[name] for name in ("checked", "wrong", "guarded", "seconds", "reproduce", "said"))
-        return cls(point, verdict, gradients, *kept)
+        kept = {name: content[name] for name in ("checked", "wrong", "guarded", "seconds", "reproduce", "said")}
+        notes = tuple(content.get("notes", ()))  # older files have none
+        return cls(point, verdict, gradients, **kept, notes=notes)
+
+
+def _notes(result: CheckResult) -> tuple[str, ...]:
+    """Return what was remarked of a check, and what was not checked, a line each."""
+    remarks = [remark.text for remark in result.remarks if remark.code != "coarse-value"]
+    left_out = [  # the edge cases are a part of another row
+        f"not checked: {item.function}: {item.reason}" for item in result.not_checked if item.reason != NOT_ASKED_FOR
+    ]
+    return (*remarks, *left_out)
 
 
 def _bar(gradient: GradientResult) -> float:
@@ -175,7 +202,6 @@ class Grid:
 
     axes: Mapping[str, Sequence[Any]]  # by the field of Point; what is not named has its default
     method: Method  # engine, sample, only, rtol and atol; scheme and step are the points'
-    probes: bool = False
     timeout: float = 60.0
 
     def __post_init__(self) -> None:
@@ -203,10 +229,16 @@ class Grid:
             yield Point(**dict(zip(self.axes, values, strict=True)))
 
     @property
+    def first(self) -> Point:
+        """The first check that can be done; that of each target, which includes the edge cases, has its settings."""
+        some = itertools.islice(self.points(), MAX_FIRST_POINTS)
+        return next(filter(Point.can_be_drawn, some), next(self.points()))
+
+    @property
     def name(self) -> str:
         """What a row of this sweep is known by: the same axes and method, the same name."""
         axes = {axis: list(self.axes.get(axis, [Point.__dataclass_fields__[axis].default])) for axis in AXES}
-        told = json.dumps([axes, asdict(self.method), self.probes], sort_keys=True)
+        told = json.dumps([axes, asdict(self.method)], sort_keys=True)
         return hashlib.blake2b(told.encode(), digest_size=6).hexdigest()
 
 
@@ -224,17 +256,19 @@ def _require(axis: str, value: Any) -> None:
         require_settings(**settings)
 
 
-def run_point(grid: Grid, point: Point, unpacked: Unpacked | None = None) -> Row:
+def run_point(method: Method, timeout: float, first: Point, point: Point, unpacked: Unpacked | None = None) -> Row:
     """Do one check; one that fails to run is a row that says so.
 
+    The edge cases do not depend on the point, and so they are a part of the ``first`` check of each target alone.
     ``unpacked`` is where the target is on this machine, if that is not what the row is to call it.
     """
     started = time.perf_counter()
-    p, m = point, grid.method
+    p, m = point, method
     try:
         result = check(
             p.draw(), unpacked.target if unpacked else p.target, scheme=p.scheme, step=p.step, engine=m.engine,
-            sample=m.sample, only=m.only, rtol=m.rtol, atol=m.atol, probes=grid.probes, timeout=grid.timeout,
+            sample=m.sample, only=m.only, rtol=m.rtol, atol=m.atol,
+            probes=p == replace(first, target=p.target), timeout=timeout,
             explain=False, audit=0 if p.key % AUDITED else AUDIT,
         )  # fmt: skip
         return Row.of(point, result)
@@ -259,7 +293,7 @@ def run_grid(grid: Grid, workers: Workers | None = None, *, done: Collection[int
     In this process, in order; or by ``workers``, in whatever order they are done.
     """
     points = (point for point in grid.points() if point.key not in done)
-    work = partial(run_point, replace(grid, axes={}))  # a worker needs no axes, which may be long
+    work = partial(run_point, grid.method, grid.timeout, grid.first)
     return map(work, points) if workers is None else hand_out(work, points, workers, not_run)
 
 

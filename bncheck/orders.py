@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bncheck import network
+from bncheck.errors import InvalidInput
 from bncheck.grid import Grid
 from bncheck.method import Method
 from bncheck.numerical.measure import prepare
@@ -28,7 +29,10 @@ def observed_orders(grid: Grid) -> dict[str, dict[str, float]]:
     point = next(grid.points())
     if len(steps) < 2 or point.target not in BUILT_IN:
         return {}
-    problem = point.draw()
+    try:
+        problem = point.draw()
+    except InvalidInput:  # the rows of this point report why
+        return {}
     orders = {}
     for scheme in dict.fromkeys(grid.axes.get("scheme", ("central",))):
         usable = [s for s in steps if prepare(problem, NETWORK, Method(scheme, step=s), ()).kinks.dead_units == 0]

@@ -120,6 +120,7 @@ class Tally:
         self.values: dict[str, dict[Any, Cell]] = {axis: {} for axis in AXES}
         self.many: set[str] = set()  # axes of more values than are told
         self.bad: list[Row] = []
+        self.notes: dict[str, list[str]] = {}  # the targets that each note is about
         self._pairs: dict[tuple[str, str], dict[tuple[Any, Any], Cell]] = {}
         self._passed: set[int] = set()
         self._problems: set[int] = set()
@@ -139,6 +140,10 @@ class Tally:
                 self._pairs = {pair: cells for pair, cells in self._pairs.items() if axis not in pair}
         for (first, second), together in self._pairs.items():
             together.setdefault((getattr(row.point, first), getattr(row.point, second)), Cell()).add(row)
+        for note in row.notes:
+            if note in self.notes or len(self.notes) < MOST_VALUES:
+                targets = self.notes.setdefault(note, [])
+                targets += [row.point.target] if row.point.target not in targets else []
         if row.verdict in (Verdict.FAIL, None):
             self.bad = sorted([*self.bad, row], key=lambda bad: repr(bad.point))[:KEPT]
         problem = row.point.problem.key

@@ -322,7 +322,7 @@ from bncheck.grid import Grid, Row, run_grid
 from bncheck.method import Method
 import bncheck.grid
 
-def run_point(grid, point, at=None):
+def run_point(method, timeout, first, point, at=None):
     if point.seed == 3:
         os._exit(1)
     return Row(point, Verdict.PASS, {}, 0, 0, 0, 0.0, "", "")

@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
@@ -28,12 +29,15 @@ from bncheck.cli import main
 from bncheck.cli.parameters import SIZE, STEP, Values
 from bncheck.grid import Found, Grid, Point, Row, run_grid
 from bncheck.method import Method
-from bncheck.orders import observed_orders
+from bncheck.numerical.measure import prepare
+from bncheck.orders import _order, observed_orders
+from bncheck.pieces import NETWORK
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweep_file import SweepFile, rows_of
 from bncheck.tally import Cell, Tally
 from bncheck.workers import Processes, born_deaf, pool
 
+from .oracles import exact_gradients, loop_piece
 from .test_targets import COMPOSITE, COURSE, DX, changed
 
 SMALL = {"N": (8,), "D": (5,), "H": (4,)}
@@ -92,7 +96,7 @@ def test_real_numbers_go_by_decades(words: str, values: tuple[object, ...]) -> N
         (["--resume"], "--resume needs --out"),
         (["--jobs", "0"], "--jobs is 0"),
         (["--out", "/nowhere/rows.jsonl"], "cannot write /nowhere/rows.jsonl: No such file or directory"),
-        (["nothing.py"], "there is no file 'nothing.py'"),
+        (["nothing.py"], "no such file: 'nothing.py'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(arguments: list[str], said: str) -> None:
@@ -178,7 +182,7 @@ def test_a_check_that_fails_to_run_is_a_row_that_says_so(tmp_path: Path) -> None
     path.write_text("import nothing_there\n", encoding="utf-8")
     rows = list(bncheck.sweep(target=["reference", str(path)], N=8, D=5, H=4))
     assert [row.verdict for row in rows] == [Verdict.PASS, None]
-    assert "it needs the module 'nothing_there'" in rows[1].said
+    assert "it imports 'nothing_there'" in rows[1].said
     result = invoke("sweep", "reference", str(path), *OPTIONS)
     assert result.exit_code == 1
     assert "not run" in result.stdout
@@ -257,7 +261,7 @@ import os, time
 from bncheck import Verdict
 from bncheck.grid import Row
 
-def run_point(grid, point):
+def run_point(method, timeout, first, point):
     if point.seed in (3, 17):
         os._exit(1)
     time.sleep(0.02)
@@ -401,6 +405,64 @@ def test_steps_show_the_observed_order_of_theory() -> None:
             assert observed == pytest.approx(order, abs=0.02)
     text = invoke("sweep", "--N", "32", "--D", "20", "--H", "10", "--step", "1e-1..1e-8").stdout
     assert "central: the error falls as the step to the power" in text
+
+
+@pytest.mark.parametrize(
+    ("errors", "order"),
+    [
+        # From the third step on the rounding error is above the truncation error.
+        ({1e-1: (8e-2, 1e-9), 1e-2: (1e-4, 1e-8), 1e-3: (1e-6, 1e-7), 1e-4: (9e-7, 1e-6), 1e-5: (8e-6, 1e-5)}, 2.0),
+        # The order is 3 at the largest steps, 1 at the smallest, and 2 at those that decide.
+        ({1e-1: (1e-1, 1e-9), 1e-2: (1e-4, 1e-8), 1e-3: (1e-6, 1e-7), 1e-4: (1e-7, 1e-6)}, 2.0),
+        ({1e-1: (1e-2, 1e-9), 1e-3: (1e-8, 1e-9)}, 3.0),
+        ({1e-1: (1e-2, 1e-9), 1e-2: (1e-9, 1e-8)}, None),
+        ({1e-1: (1e-2, 0.0), 1e-2: (1e-4, 0.0)}, None),
+    ],
+)
+def test_the_order_is_read_at_the_smallest_two_steps_at_which_truncation_is_above_rounding(
+    errors: dict[float, tuple[float, float]], order: float | None
+) -> None:
+    found = _order(list(errors), list(errors.values()))
+    assert found == (order if order is None else pytest.approx(order, rel=1e-12))
+
+
+@pytest.mark.parametrize(("shape", "seed", "largest"), [((12, 4, 3), 0, 0.1), ((24, 4, 3), 1, 0.05)])
+def test_observed_orders_belong_to_one_loss_whose_exclusions_are_those_of_the_largest_usable_step(
+    shape: tuple[int, int, int], seed: int, largest: float
+) -> None:
+    """Central differences of a plain loop, their errors against 50 digits, at the steps that must decide."""
+    # At 0.1 the second problem has a dead unit; at 1e-8 and 1e-9 rounding dominates.
+    steps = (0.1, 0.05, 0.03, 0.01, 1e-8, 1e-9)
+    axes: dict[str, tuple[Any, ...]] = {**{n: (v,) for n, v in zip("NDH", shape, strict=True)}, "seed": (seed,)}
+    problem = random_problem(*shape, seed=seed)
+    excluded = {s: prepare(problem, NETWORK, Method(step=s), ()).problem.dout == 0 for s in steps}
+    assert excluded[largest].sum() > excluded[0.03].sum()
+    dout = np.where(excluded[largest], 0.0, problem.dout)
+    values = {name: getattr(problem, name).copy() for name in ("X", "W", "b", "gamma", "beta")}
+    exact = exact_gradients("network", values, dout, problem.bn_eps)
+
+    def error(name: str, step: float) -> float:
+        numerical = np.zeros_like(values[name])
+        for index in np.ndindex(numerical.shape):
+            losses = []
+            for move in (step, -step):
+                moved = {**values, name: values[name].copy()}
+                moved[name][index] += move
+                losses.append(float(np.sum(dout * np.array(loop_piece("network", moved, problem.bn_eps, math.sqrt)))))
+            numerical[index] = (losses[0] - losses[1]) / (2 * step)
+        return float(np.linalg.norm(numerical - exact[name]))
+
+    orders = observed_orders(Grid({**axes, "step": steps}, Method()))["central"]
+    assert set(orders) == {"dX", "dW", "dh"}
+    for name in ("X", "W"):
+        expected = math.log(error(name, 0.03) / error(name, 0.01)) / math.log(0.03 / 0.01)
+        assert orders[f"d{name}"] == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_first_problem_that_cannot_be_drawn_has_no_observed_order_and_loses_no_rows() -> None:
+    result = invoke("sweep", "--N", "1,8", "--D", "5", "--H", "4", "--bn-eps", "0", "--step", "1e-3,1e-4")
+    assert result.exit_code == 1
+    assert "2 not run" in result.stdout
 
 
 def test_digits_show_the_v_of_theory_and_the_flat_floor_of_the_complex_step() -> None:

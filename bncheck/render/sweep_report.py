@@ -12,9 +12,8 @@ from rich.text import Text
 
 from bncheck.comparison import BLUNT
 from bncheck.grid import AXES, SCHEMA, Point, Row
-from bncheck.render.page import STYLES, WORDS, Page, two_columns
+from bncheck.render.page import STYLES, WORDS, Command, Page, two_columns
 from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.render.words import broken
 from bncheck.results import Source, Verdict
 from bncheck.tally import MOST_VALUES, Cell, Tally
 
@@ -22,6 +21,8 @@ from bncheck.tally import MOST_VALUES, Cell, Tally
 LONGEST = 16
 # A table of two axes with more cells is not read.
 MOST_CELLS = 400
+# Notes that are shown.
+MOST_NOTES = 8
 # Behind a number, for what its checks came to.
 SIGNS = {Verdict.PASS: "", Verdict.INCONCLUSIVE: "?", Verdict.FAIL: "!", None: "x"}
 SHORT = {"bn_eps": "eps", "x_mean": "x-mean", "x_std": "x-std"}
@@ -177,7 +178,13 @@ class _Page(Page):
                 self.text(f"{row.said or f'{row.wrong:,} entries are wrong'}"),
             )
             if row.reproduce:
-                grid.add_row("", self.text("\n".join(broken(row.reproduce, self.width - 11))))
+                grid.add_row("", Command(row.reproduce))
+        several = len(tally.values["target"]) > 1
+        notes = sorted(tally.notes.items())
+        for note, targets in notes[:MOST_NOTES]:
+            grid.add_row("note", self.text(f"{', '.join(targets)}: {note}" if several else note))
+        if len(notes) > MOST_NOTES:
+            grid.add_row("", self.text(f"and {len(notes) - MOST_NOTES} more notes, in --format json"))
         zeros = [name for name in tally.whole.digits if self.zero(name)]
         if zeros:
             grid.add_row("zero", self.text(f"{', '.join(zeros)}: exactly 0 everywhere, as it must be"))
@@ -187,7 +194,7 @@ class _Page(Page):
         seconds = "" if report.seconds is None else f"   {report.seconds:.1f} s"
         grid.add_row("checks", self.text(f"{tally.count:,}: {report.counts}{seconds}"))
         if report.reproduce:
-            grid.add_row("again", self.text("\n".join(broken(report.reproduce, self.width - 11))), style="dim")
+            grid.add_row("again", Command(report.reproduce), style="dim")
         return grid
 
 
