@@ -28,6 +28,8 @@ from bncheck.results import CheckResult
 GRACE = 15.0
 # How long an interrupted child may take to hand over what it has.
 LAST_WORDS = 10.0
+# Once the child is killed its pipes close at once, unless a process that it started still holds them.
+CLOSE_SECONDS = 1.0
 
 
 class Interrupted(Exception):
@@ -46,7 +48,8 @@ def check_apart(
     Raises
     ------
     TargetError
-        What the child raised; or it ended without a word, or a call did not return in time.
+        What the child raised; or it exited or closed the pipe before it had a result, or a call did not return in
+        time. At the latest this is raised when the child has sent nothing for ``timeout + GRACE`` seconds.
     Interrupted
         Ctrl-C.
     """
@@ -84,7 +87,7 @@ def check_apart(
     finally:
         _end(child)
         for thread in threads:
-            thread.join(LAST_WORDS)
+            thread.join(CLOSE_SECONDS)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -108,8 +111,10 @@ def _listen(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, 
         with child.stdout:
             while True:
                 said.put(pickle.load(child.stdout))
-    except (EOFError, pickle.UnpicklingError, OSError, ValueError):
+    except EOFError:
         said.put(("gone", None))
+    except Exception:  # noqa: BLE001 - bytes that are not a pickle can raise anything
+        said.put(("garbled", None))
 
 
 def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResult:
@@ -119,7 +124,12 @@ def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResu
         raise TargetError(f"bncheck failed on it, which is a bug in bncheck:\n{value}")
     if kind == "error":
         raise TargetError(value)
-    code = child.wait()
+    if kind == "garbled":
+        raise TargetError("it wrote to a file descriptor that it did not open, through which bncheck gets its results")
+    try:
+        code = child.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        raise TargetError("it closed a file descriptor that it did not open, and did not exit") from None
     if code < 0:
         name = signal.Signals(-code).name
         meaning = {"SIGSEGV": "a segmentation fault", "SIGABRT": "it aborted"}.get(name, name)

@@ -67,19 +67,19 @@ class Line:
         raise KeyboardInterrupt
 
     def _watch(self) -> None:
+        """End the process when a call exceeds its time limit, or when the parent has closed the pipe."""
         last = 0.0
-        while True:
-            time.sleep(LOOK)
-            now, call = time.monotonic(), self._call
-            if call is not None and now - call[1] > self._timeout:
-                self.say("error", f"{call[0]} did not return within {self._timeout:g} s")
-                self.end()
-            if now - last > ALIVE:
-                try:
+        with suppress(OSError):  # the pipe is closed: no result can be sent any more
+            while True:
+                time.sleep(LOOK)
+                now, call = time.monotonic(), self._call
+                if call is not None and now - call[1] > self._timeout:
+                    self.say("error", f"{call[0]} did not return within {self._timeout:g} s")
+                    self.end()
+                if now - last > ALIVE:
                     self.say("alive")
-                except OSError:  # nobody listens any more
-                    os._exit(1)
-                last = now
+                    last = now
+        os._exit(1)
 
 
 def main() -> None:

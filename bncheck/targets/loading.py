@@ -4,13 +4,19 @@ import glob
 import importlib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
 from bncheck.errors import InvalidInput, TargetError
+from bncheck.targets import BUILT_IN
 from bncheck.targets.calling import raised
+
+# The functions of a notebook are in the namespace of its kernel, not in a file that can be imported.
+IN_NOTEBOOK = "bncheck.check(bncheck.random_problem(8, 5, 4), globals())"
 
 PYTHON_2 = re.compile(
     r"Missing parentheses in call to|multiple exception types must be parenthesized|leading zeros in decimal integer"
@@ -26,24 +32,70 @@ def expanded(target: str) -> list[str]:
     Raises
     ------
     InvalidInput
-        The pattern matches nothing, or a file or folder is not there.
+        The pattern matches nothing, or the target is neither a Python file, a module nor built in.
     """
     path, name = split(target)
+    if target in BUILT_IN:  # even if a file or folder has the same name
+        return [target]
     if glob.has_magic(path) and not os.path.exists(path):
-        found = [file for file in sorted(glob.glob(path, recursive=True)) if os.path.isfile(file)]
-        if not found:
+        files = [file for file in sorted(glob.glob(path, recursive=True)) if os.path.isfile(file)]
+        if not files:
             raise InvalidInput(f"no file matches {target!r}")
-        return [f"{file}:{name}" if name else file for file in found]
-    if is_path(path):
-        if os.path.isdir(path):
-            raise InvalidInput(f"{path!r} is a folder; name a file in it, or '{os.path.join(path, '*.py')}'")
-        if not os.path.isfile(path):
-            raise InvalidInput(f"there is no file {path!r}")
-        if not path.endswith(".py"):
-            raise InvalidInput(f"{path!r} is no Python file: its name does not end in .py")
-    elif not all(map(str.isidentifier, path.split("."))):
-        raise InvalidInput(f"{target!r} is neither a file ending in .py, a module, reference nor staged")
+        for file in files:
+            _require_python_file(file)
+        return [f"{file}:{name}" if name else file for file in files]
+    if is_path(path) or (os.path.exists(path) and not _is_module(path)):
+        _require_python_file(path)
+    elif not _is_dotted_name(path):
+        raise InvalidInput(
+            f"unknown target {target!r}: expected a .py file, a module, reference or staged{_suggestion(path + '.py')}"
+        )
     return [target]
+
+
+def _require_python_file(path: str) -> None:
+    """Refuse a path that cannot be loaded as a Python file: the message states what the path is."""
+    if os.path.isdir(path):
+        pattern = shlex.quote(os.path.join(path, "*.py"))
+        raise InvalidInput(f"{path!r} is a directory; name a file in it, such as {pattern}")
+    if not os.path.exists(path):
+        raise InvalidInput(f"no such file: {path!r}{_suggestion(path + '.py')}")
+    if not os.path.isfile(path):
+        raise InvalidInput(f"{path!r} is not a regular file; name a .py file")
+    if path.endswith(".ipynb"):
+        raise InvalidInput(
+            f"{path!r} is a notebook, which bncheck does not load; in one of its cells, run {IN_NOTEBOOK}"
+        )
+    if not path.endswith(".py"):
+        renamed = f"{os.path.splitext(path)[0]}.py"
+        suggestion = _suggestion(renamed) or f"; if it contains Python code, rename it to {renamed!r}"
+        raise InvalidInput(f"{path!r} is not a .py file{suggestion}")
+
+
+def _suggestion(path: str) -> str:
+    """Return a question to append to a message if that file exists."""
+    return f"; did you mean {path!r}?" if os.path.isfile(path) else ""
+
+
+def _is_dotted_name(target: str) -> bool:
+    return all(map(str.isidentifier, target.split(".")))
+
+
+def _is_module(target: str) -> bool:
+    """Tell whether a dotted name can be imported from the working directory; nothing is run to find out.
+
+    A folder without ``__init__.py`` is a namespace to Python, but contains nothing to check.
+    """
+    if not _is_dotted_name(target):
+        return False
+    folders: list[str] = [os.getcwd(), *sys.path]
+    spec = None
+    for name in target.split("."):
+        spec = PathFinder.find_spec(name, folders)
+        if spec is None:
+            return False
+        folders = list(spec.submodule_search_locations or ())
+    return spec is not None and spec.loader is not None
 
 
 def is_path(target: str) -> bool:
@@ -142,11 +194,12 @@ def _import(error: ImportError, path: str) -> str:
         top = error.name.split(".")[0]
         if top in PYTHON_2_MODULES:
             return f"it is written for Python 2 (it needs the module {error.name!r})"
-        if top == path.split(".", maxsplit=1)[0] or top in os.path.realpath(path).split(os.sep):
-            return (
-                f"there is no module {error.name!r}; a file is named with its .py, and bncheck's own: reference, staged"
-            )
-        return f"it needs the module {error.name!r}, which is not installed here (pip install {top}?) nor beside it"
+        if not is_path(path) and f"{path}.".startswith(f"{error.name}."):
+            return f"no module named {error.name!r}; to check a file, include its .py suffix"
+        place = path if is_path(path) else path.replace(".", os.sep)
+        if top in os.path.realpath(place).split(os.sep):  # a part of its own package, as far as the names tell
+            return f"it imports {error.name!r}, which is neither installed nor in its package"
+        return f"it imports {error.name!r}, which is neither installed (pip install {top}?) nor in the same folder"
     if "relative import" in str(error):
         module = ".".join(os.path.splitext(path)[0].split(os.sep)[-2:])
         return f"it imports from its package ({error}); name it as a module: bncheck run {module}"
