@@ -22,7 +22,7 @@ from bncheck import Verdict, check, random_problem
 from bncheck.cli import main
 from bncheck.grid import Found, Point, Row
 from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.schemes import SCHEMES
+from bncheck.numerical.schemes import SCHEMES, Quotient, Scheme
 from bncheck.numerical.steps import automatic_steps
 from bncheck.render.panels import heat_of, names_of, notes_of, panels_of
 from bncheck.render.sweep_report import SweepReport
@@ -153,6 +153,24 @@ def test_the_slopes_of_theory_are_drawn_where_the_errors_have_them(scheme: str, 
         for guide in (above, below):
             if error is not None and guide.steps[0] * 2 < step < guide.steps[1] / 2:
                 assert 1.5 < guide.error(step) / error < 8
+
+
+@pytest.mark.parametrize(
+    ("quotient", "multiples", "label"),
+    [
+        (Quotient.FORWARD, (1.0, 2.0, 3.0), "step³"),
+        (Quotient.CENTRAL, (1.0, 2.0, 3.0, 4.0), "step⁸"),
+        (Quotient.CENTRAL, (1.0, 2.0, 3.0, 4.0, 5.0), "step¹⁰"),
+    ],
+)
+def test_a_scheme_of_any_order_is_drawn_with_its_slope(
+    quotient: Quotient, multiples: tuple[float, ...], label: str, plots: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SCHEMES, "new", Scheme("new", quotient, multiples))
+    rows = steps_like("new", SCHEMES["new"].order, rounding=1e-300)
+    (axes,) = drawn(plots, rows).axes
+    assert len(lines(axes, label)) == 1
+    assert label in [text.get_text() for text in axes.texts]
 
 
 def test_a_slope_that_the_errors_do_not_have_is_not_drawn() -> None:

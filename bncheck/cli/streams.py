@@ -49,7 +49,7 @@ def write(content: RenderableType | str) -> None:
     if not isinstance(content, str):
         console = console_on(sys.stdout)
         with console.capture() as captured:
-            console.print(content)
+            console.print(content, crop=False)
         content = "\n".join(line.rstrip() for line in captured.get().split("\n"))
     if sys.stdout is None:  # closed before we came
         return

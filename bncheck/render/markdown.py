@@ -32,7 +32,7 @@ def plain(blocks: Iterable[RenderableType]) -> str:
     """Return blocks as text without colours."""
     stream = io.StringIO()
     console = Console(file=stream, width=WIDTH, color_system=None, highlight=False, markup=False, emoji=False)
-    console.print(*blocks, sep="")
+    console.print(*blocks, sep="", crop=False)
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 

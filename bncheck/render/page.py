@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.box import Box
-from rich.console import ConsoleOptions, RenderableType
-from rich.constrain import Constrain
-from rich.padding import Padding
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from bncheck.render.spelling import spell
+from bncheck.render.words import broken
 from bncheck.results import Verdict
 
 # Everything stands in the columns 3 to 78 of at least 80.
@@ -40,7 +41,7 @@ class Page:
     def laid_out(self, blocks: Iterable[RenderableType]) -> Iterator[RenderableType]:
         """Yield the blocks, each with an empty line after it."""
         for block in blocks:
-            yield Padding(Constrain(block, self.width), (0, 0, 0, INDENT), expand=False)
+            yield _Indented(block, self.width)
             yield Text()
 
     def text(self, sentence: str, style: str = "") -> Text:
@@ -66,9 +67,52 @@ class Page:
         return table
 
 
+@dataclass(frozen=True, slots=True)
+class _Indented:
+    """A block between the page's margins; what must not be wrapped runs over the right one."""
+
+    block: RenderableType
+    width: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        margin = Segment(" " * INDENT)
+        for line in Segment.split_lines(console.render(self.block, options.update(width=self.width))):
+            yield from (margin, *line, Segment.line())
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command to copy: it runs as it stands when it is pasted, so a long word runs over the right edge."""
+
+    command: str
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        lines = broken(self.command, options.max_width, ascii_only=options.ascii_only)
+        yield Text("\n".join(lines), no_wrap=True, overflow="ignore")
+
+
+class LabelGrid(Table):
+    """Labels with text next to them.
+
+    A cell of rich's own table is cut at its column's width; here a ``Command`` keeps its long words.
+    """
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        labels, texts = ([Text(c) if isinstance(c, str) else c for c in column.cells] for column in self.columns)
+        width = self.columns[0].width or max((cell_len(str(label)) for label in labels), default=0)
+        beside = options.update(width=max(1, options.max_width - width - GAP), overflow="fold")
+        alone = options.update(width=width, no_wrap=True)
+        for label, text, row in zip(labels, texts, self.rows, strict=True):
+            style = console.get_style(row.style or "")
+            left = console.render_lines(label, alone, style=style)[0]
+            for line in Segment.split_lines(Segment.apply_style(console.render(text, beside), style)):
+                yield from (*left, Segment(" " * GAP), *line, Segment.line())
+                left = [Segment(" " * width)]
+
+
 def two_columns(width: int | None = None) -> Table:
     """Return labels and sentences side by side."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid = LabelGrid.grid(padding=(0, GAP, 0, 0))
     grid.add_column(no_wrap=True, width=width)
     grid.add_column(overflow="fold")
     return grid

@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 
 from bncheck.render.page import INDENT, WIDTH
@@ -38,8 +39,10 @@ def html(reports: Sequence[Report]) -> str:
 
 
 def svg(reports: Sequence[Report]) -> str:
-    """Return them as a picture of a terminal."""
-    return speakable(FONTS.sub("", _printed(reports).export_svg(title="bncheck", unique_id="bncheck")))
+    """Return them as a picture of a terminal, as wide as its longest line: a picture cuts what is longer."""
+    console = _printed(reports)
+    console.width = max(console.width, *map(cell_len, console.export_text(clear=False).split("\n")))
+    return speakable(FONTS.sub("", console.export_svg(title="bncheck", unique_id="bncheck")))
 
 
 def _printed(reports: Sequence[Report], *, colours: bool = True) -> Console:
@@ -48,5 +51,5 @@ def _printed(reports: Sequence[Report], *, colours: bool = True) -> Console:
         color_system="truecolor" if colours else None, force_terminal=colours, no_color=not colours,
         legacy_windows=False,
     )  # fmt: skip
-    console.print(*reports, sep="")
+    console.print(*reports, sep="", crop=False)
     return console

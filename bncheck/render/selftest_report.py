@@ -8,10 +8,9 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from bncheck.mistakes import CATALOGUE
-from bncheck.render.page import STYLES, Page, two_columns
+from bncheck.render.page import STYLES, Command, Page, two_columns
 from bncheck.render.report import Finding, Report, Suite
 from bncheck.render.report import Outcome as Ended
-from bncheck.render.words import broken
 from bncheck.results import Verdict
 from bncheck.selftest import PLACES, SIZES, Outcome, RightCode, SelftestResult, SmallError
 
@@ -80,7 +79,7 @@ def _blocks(page: Page, r: SelftestResult) -> Iterator[RenderableType]:
     yield page.text("Right code on random problems over hard scales, means, eps and N from 1", "bold")
     yield _right(page, r)
     for command in (command for code in r.right for command in code.false_alarms):
-        yield page.text("\n".join(broken(command, page.width)))
+        yield Command(command)
     if r.small:
         head = f"Small errors in right gradients, in terms of the resolution claimed (median {r.resolution:.0e})"
         yield page.text(head, "bold")

@@ -23,7 +23,7 @@ ABOVE = 4.0
 # Of problems with larger arrays the automatic step is not computed for a picture.
 MOST_ENTRIES = 1_000_000
 
-POWERS = {1: "", 2: "²", 4: "⁴", 6: "⁶"}
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 PROBLEM = ("N", "D", "H", "bn_eps", "x_mean", "x_std", "seed")
 
 
@@ -56,9 +56,14 @@ def guides(cells: Mapping[Any, Cell], scheme: Scheme) -> Iterator[Guide]:
     if not points:
         return
     best = min(range(len(points)), key=lambda i: points[i][1])
-    above = _guide(points[best:], scheme.order, f"step{POWERS[scheme.order]}")
+    above = _guide(points[best:], scheme.order, f"step{_exponent(scheme.order)}")
     below = _guide(points[: best + 1], -1, "u/step") if scheme.rounding else None
     yield from filter(None, (above, below))
+
+
+def _exponent(power: int) -> str:
+    """Write a positive power as a superscript; nothing for the power 1."""
+    return str(power).translate(SUPERSCRIPTS) if power > 1 else ""
 
 
 def _worst(cell: Cell) -> float:
