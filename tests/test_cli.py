@@ -7,13 +7,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+import bncheck
 from bncheck.cli import interruptions, main
 from bncheck.cli.exits import ExitCode
 from bncheck.cli.run import run
+from bncheck.targets.loading import IN_NOTEBOOK, expanded
+
+from .test_targets import COURSE
 
 SMALL = ("run", "--N", "6", "--D", "5", "--H", "4")
 COMMAND = (sys.executable, "-m", "bncheck")
@@ -52,21 +57,21 @@ def test_the_main_job_exits_0_and_checks_14750_numbers() -> None:
         (["run", "--step", "inf"], "step is inf"),
         (["run", "--step", "-1e-5"], "step is -1e-05"),
         (["run", "--step", "small"], "'small' is not a number above 0, such as 1e-5, or auto"),
-        (["run", "--bn-eps", "-1"], "--bn-eps is -1.0; it must be a finite number, 0 or larger"),
+        (["run", "--bn-eps", "-1"], "--bn-eps is -1.0; it must be a number from 0 to 1e+200"),
         (["run", "--bn-eps", "0", "--N", "1"], "take a larger --bn-eps, such as 1e-5"),
         (["run", "--x-std", "0"], "--x-std is 0.0; it must be a finite number above 0"),
         (["run", "--x-mean", "nan"], "--x-mean is nan"),
-        (["run", "layers.py"], "there is no file 'layers.py'"),
-        (["run", "tests/"], "'tests/' is a folder; name a file in it, or 'tests/*.py'"),
+        (["run", "layers.py"], "no such file: 'layers.py'"),
+        (["run", "tests/"], "'tests/' is a directory; name a file in it, such as 'tests/*.py'"),
         (["run", "nothing*.py"], "no file matches 'nothing*.py'"),
-        (["run", "no_such_module"], "there is no module 'no_such_module'; a file is named with its .py"),
-        (["run", "layers.ipynb"], "there is no module"),
-        (["run", "not-a-module"], "'not-a-module' is neither a file ending in .py, a module, reference nor staged"),
+        (["run", "no_such_module"], "no module named 'no_such_module'; to check a file, include its .py suffix"),
+        (["run", "layers.ipynb"], "no module named 'layers'"),
+        (["run", "not-a-module"], "unknown target 'not-a-module': expected a .py file, a module, reference or staged"),
         (["run", "--timeout", "0", "tests/oracles.py"], "timeout is 0"),
         (["run", "--scheme", "midpoint"], "'midpoint' is not one of 'forward', 'central'"),
         (["run", "--engine", "gpu"], "'gpu' is not one of 'local', 'full'"),
         (["run", "--format", "pdf"], "'pdf' is not one of 'table', 'json'"),
-        (["run", "--only", "dx"], "no gradient 'dx'; did you mean dX"),
+        (["run", "--only", "dgama"], "no gradient 'dgama'; did you mean dgamma?"),
         (["run", "--sample", "5"], "--sample 5 needs --engine full"),
         (["run", "--sample", "0", "--engine", "full"], "sample is 0"),
         (["run", "--rtol", "-1"], "rtol is -1.0"),
@@ -84,6 +89,66 @@ def test_bad_input_is_one_sentence_on_stderr_and_exit_2(arguments: list[str], sa
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
     assert said in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "sweep", "smoke"])
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("notes.txt", "'notes.txt' is not a .py file; if it contains Python code, rename it to 'notes.py'"),
+        ("./notes.txt", "'./notes.txt' is not a .py file; if it contains Python code, rename it to './notes.py'"),
+        ("notes.txt:solution", "'notes.txt' is not a .py file; if it contains Python code, rename it to 'notes.py'"),
+        ("notes*", "'notes.txt' is not a .py file; if it contains Python code, rename it to 'notes.py'"),
+        ("layers", "'layers' is not a .py file; if it contains Python code, rename it to 'layers.py'"),
+        ("week 1", "'week 1' is not a .py file; if it contains Python code, rename it to 'week 1.py'"),
+        ("old.bak", "'old.bak' is not a .py file; did you mean 'old.py'?"),
+        ("old/net.py", "no such file: 'old/net.py'"),
+        ("./old", "no such file: './old'; did you mean './old.py'?"),
+        ("my-layers", "unknown target 'my-layers': expected a .py file, a module, reference or staged; did you mean"),
+        (
+            "lesson.ipynb",
+            "'lesson.ipynb' is a notebook, which bncheck does not load; in one of its cells, run bncheck.",
+        ),
+        ("folder", "'folder' is a directory; name a file in it, such as 'folder/*.py'"),
+        ("folder.py", "'folder.py' is a directory; name a file in it, such as 'folder.py/*.py'"),
+        (".", "'.' is a directory; name a file in it, such as './*.py'"),
+        ("it's", "\"it's\" is a directory; name a file in it, such as 'it'\"'\"'s/*.py'"),
+        ("/dev/null", "'/dev/null' is not a regular file; name a .py file"),
+    ],
+)
+def test_a_path_that_exists_is_refused_as_what_it_is_with_a_suggestion(
+    command: str, target: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("notes.txt", "layers", "week 1", "old.bak", "old.py", "lesson.ipynb", "my-layers.py"):
+        Path(name).touch()
+    for name in ("folder", "folder.py", "it's"):
+        Path(name).mkdir()
+    result = invoke(command, target)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"Error: {said}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_name_that_can_be_imported_is_a_module_even_if_a_file_or_folder_has_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("layers", "layers.py", "pkg/__init__.py", "pkg/part.py", "pkg.part"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    for name in ("reference", "staged"):
+        Path(name).mkdir()
+    for target in ("layers", "pkg", "pkg.part", "reference", "staged"):
+        assert expanded(target) == [target]
+
+
+def test_the_call_that_is_suggested_for_a_notebook_checks_the_functions_of_its_namespace() -> None:
+    namespace: dict[str, object] = {"bncheck": bncheck}
+    exec(COURSE, namespace)
+    result = eval(IN_NOTEBOOK, namespace)
+    assert result.verdict is bncheck.Verdict.PASS
+    assert "batchnorm_backward.dx" in result.gradients
 
 
 def test_no_command_shows_the_help_and_exits_2() -> None:

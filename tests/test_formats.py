@@ -17,6 +17,7 @@ from rich.text import Text
 
 from bncheck import CheckResult, Problem, check
 from bncheck.cli import main
+from bncheck.edge_cases import EDGE_CASES
 from bncheck.render import FORMATS, markdown
 from bncheck.render.github import MOST, github
 from bncheck.render.junit import junit
@@ -145,18 +146,20 @@ def test_junit_has_a_case_for_each_gradient_and_problem() -> None:
     root = parsed(invoke("run", *SMALL, "wrong.py", "--format", "junit").stdout)
     suites = [suite.get("name") for suite in root]
     assert suites[0] == "wrong.py, N 6, D 5, H 4, eps 1e-05, seed 0"
-    assert suites[1] == "wrong.py, probe small-variance"
-    assert len(suites) == 7  # the problem, and six probes
+    assert suites[1] == "wrong.py, edge case small-variance"
+    assert len(suites) == 1 + len(EDGE_CASES)  # the problem first
     gradients = {
         ("wrong.affine_backward", "dx"), ("wrong.affine_backward", "dw"), ("wrong.affine_backward", "db"),
         ("wrong.batchnorm_backward", "dx"), ("wrong.batchnorm_backward", "dgamma"),
         ("wrong.batchnorm_backward", "dbeta"), ("wrong.relu_backward", "dx"),
     }  # fmt: skip
+    typical = {f"wrong.py, edge case {case.name}" for case in EDGE_CASES if case.typical}
     for suite in root:
         found = outcomes(suite)
         assert gradients <= {(function, name) for function, name, _ in found}
         failing = [(function, name) for function, name, outcome in found if outcome != "pass"]
-        assert failing == [("wrong.batchnorm_backward", "dx")]
+        if suite is root[0] or suite.get("name") in typical:
+            assert failing == [("wrong.batchnorm_backward", "dx")]
     failure = root[0].find(".//failure")
     assert failure is not None
     assert "all 24 entries of dx are wrong" in failure.get("message", "")
@@ -182,7 +185,7 @@ def test_a_blunt_check_of_a_sweep_is_skipped_where_another_step_passes() -> None
 
 def test_what_is_not_written_yet_is_a_skipped_case() -> None:
     root = parsed(invoke("run", *SMALL, "unfinished.py", "--format", "junit").stdout)
-    assert ("unfinished.batchnorm_backward_alt", "answer", "skipped") in outcomes(root)
+    assert ("unfinished.batchnorm_backward_alt", "not checked", "skipped") in outcomes(root)
 
 
 def test_what_xml_cannot_hold_is_written_out() -> None:
@@ -268,7 +271,7 @@ def test_the_summary_of_a_job_is_markdown_and_is_added_to_what_is_there() -> Non
     written = page.read_text(encoding="utf-8")
     assert written.startswith("before\n## PASS right.py: ")
     assert "\n## FAIL wrong.py: " in written
-    assert "| batchnorm_backward | dx | 24 | 24 |" in written
+    assert "| batchnorm_backward | dx (6, 4) | 24 | 24 |" in written
     assert "BN204  variance-path-dropped" in written
     invoke("run", *SMALL, GITHUB_STEP_SUMMARY=str(page))  # another format leaves it alone
     assert page.read_text(encoding="utf-8") == written
@@ -367,13 +370,13 @@ def test_smoke_of_a_target_is_one_line_and_of_a_failure_the_full_story() -> None
     right = invoke("smoke", "right.py")
     assert right.exit_code == 0
     assert re.fullmatch(
-        r"PASS  right\.py: 424 of 424 entries checked at N 16, D 6, H 8 and on 6 small problems, \d\.\d\d s\n",
+        r"PASS  right\.py: 424 of 424 entries checked at N 16, D 6, H 8 and on 17 edge cases, \d\.\d\d s\n",
         right.stdout,
     )
     both = invoke("smoke", "wrong.py", "right.py")
     assert both.exit_code == 1
     assert "BN204  variance-path-dropped" in both.stdout
-    assert "again      bncheck run wrong.py --N 16 --D 6 --H 8 --seed 0" in both.stdout
+    assert "again        bncheck run wrong.py --N 16 --D 6 --H 8 --seed 0" in both.stdout
     assert both.stdout.splitlines()[-1].startswith("PASS  right.py: ")
     assert invoke("smoke", "raises.py").exit_code == 2
 

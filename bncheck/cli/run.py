@@ -20,15 +20,20 @@ from bncheck.method import ENGINES, GRADIENTS
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.problem import Problem, random_problem
 from bncheck.progress import Progress, silent
-from bncheck.render.check_report import CheckReport
+from bncheck.render import words
+from bncheck.render.check_report import INCOMPLETE, CheckReport
 from bncheck.render.summary import Line, NoAnswer, Summary
-from bncheck.results import Verdict
+from bncheck.results import CheckResult, Verdict
 from bncheck.targets.loading import expanded
 
 problem_option = partial(click.option, cls=SectionOption, section="Problem")
 scheme_option = partial(click.option, cls=SectionOption, section="Scheme")
 target_option = partial(click.option, cls=SectionOption, section="Target")
 judgement_option = partial(click.option, cls=SectionOption, section="Judgement")
+
+strict_option = judgement_option(
+    "--strict", is_flag=True, help="Exit with 1 also if anything in the target was not checked.  [default: off]"
+)
 
 # Seconds after which a progress bar appears; before, it would only flicker.
 PATIENCE = 0.5
@@ -43,6 +48,8 @@ PATIENCE = 0.5
         "bncheck run --scheme five-point --step 1e-3 --only dW,dgamma",
         "bncheck run --engine full --sample 20 --rtol 1e-5 --atol 1e-8",
         "bncheck run layers.py wrong.py --no-probes --timeout 10",
+        "bncheck run layers.py --strict",
+        "bncheck run layers.py --only batchnorm_backward.dx",
         "bncheck run layers.py --format junit --save report.html",
     ),
 )
@@ -71,7 +78,7 @@ PATIENCE = 0.5
     metavar="dW,dgamma,...",
     help=f"Gradients to check, of {', '.join(GRADIENTS)}.  [default: all]",
 )
-@target_option("--no-probes", is_flag=True, help="Do not try it on small problems too.  [default: tried]")
+@target_option("--no-probes", is_flag=True, help="Do not check the edge cases.  [default: they are checked]")
 @target_option("--timeout", type=REAL, default=60, help="Seconds that one call of its functions may take.")
 @judgement_option(
     "--rtol",
@@ -80,6 +87,7 @@ PATIENCE = 0.5
     "that is exactly 0 keeps them.  [default: error bars]",
 )
 @judgement_option("--atol", type=REAL, help="The absolute part of it.  [default: error bars]")
+@strict_option
 @output_options(*JUDGED)
 def run(
     targets: tuple[str, ...],
@@ -91,6 +99,7 @@ def run(
     x_mean: float,
     x_std: float,
     no_probes: bool,
+    strict: bool,
     format_: str,
     save: tuple[str, ...],
     **method: Any,
@@ -111,14 +120,17 @@ def run(
     with Output(format_, save, several=len(names) > 1) as output:
         lines: list[Line] = []
         try:
-            return check_each(names, problem, output, lines, probes=not no_probes, **method)
+            return check_each(names, problem, output, lines, strict=strict, probes=not no_probes, **method)
         finally:
             if len(names) > 1:
                 output.show(Summary(lines))
 
 
-def check_each(names: Sequence[str], problem: Problem, output: Output, lines: list[Line], **options: Any) -> ExitCode:
+def check_each(
+    names: Sequence[str], problem: Problem, output: Output, lines: list[Line], *, strict: bool = False, **options: Any
+) -> ExitCode:
     """Check one target after the other, add a line for each, and return the exit code of all of them."""
+    codes: list[ExitCode] = []
     for number, name in enumerate(names):
         try:
             with _progress() as progress:
@@ -130,15 +142,28 @@ def check_each(names: Sequence[str], problem: Problem, output: Output, lines: li
             answer = NoAnswer(name, str(error))
             click.echo(f"Error: {answer.told}", err=True)
             output.show(answer, told=True)
-            lines.append(Line(name, 0, 0, None))
+            lines.append(Line.unanswered(name))
+            codes.append(ExitCode.NO_ANSWER)
         else:
             output.show(CheckReport(result))
             lines.append(Line.of(name, result))
-    verdicts = [line.verdict for line in lines if line.verdict is not None]
-    if not verdicts:
+            codes.append(_exit_code(name, result, strict))
+    # If some were not judged, the passes of the others are not all that was asked for.
+    return codes[0] if len(set(codes)) == 1 else ExitCode.WRONG
+
+
+def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
+    """Return the exit code of a check; why a pass does not exit with 0 is printed."""
+    if result.verdict is Verdict.FAIL:
+        return ExitCode.WRONG
+    if result.incomplete:
+        click.echo(f"{INCOMPLETE}: {name}: {words.missing(result)}", err=True)
         return ExitCode.NO_ANSWER
-    # Where some gave no answer, the others' passes are not all that was asked for.
-    return ExitCode.of(Verdict.worst(verdicts)) or ExitCode(len(verdicts) < len(lines))
+    if strict and result.not_checked:
+        names = dict.fromkeys(item.function for item in result.not_checked)
+        click.echo(f"Not checked, which --strict does not allow: {name}: {', '.join(names)}", err=True)
+        return ExitCode.WRONG
+    return ExitCode.of(result.verdict)
 
 
 def _interrupted(interrupted: KeyboardInterrupt, left: Sequence[str], output: Output, lines: list[Line]) -> None:
@@ -152,7 +177,7 @@ def _interrupted(interrupted: KeyboardInterrupt, left: Sequence[str], output: Ou
         rest = f"; not checked: {', '.join(left)}"
     for name in left:
         output.show(NoAnswer(name, "interrupted before it was checked"), told=True)
-        lines.append(Line(name, 0, 0, None))
+        lines.append(Line.unanswered(name))
     click.echo(f"{told}{rest}.", err=True)
 
 

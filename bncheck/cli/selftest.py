@@ -10,7 +10,7 @@ from bncheck.cli import streams
 from bncheck.cli.exits import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options
 from bncheck.cli.parameters import SIZE
-from bncheck.cli.run import check_each
+from bncheck.cli.run import check_each, strict_option
 from bncheck.cli.sections import SectionedCommand
 from bncheck.problem import random_problem
 from bncheck.render.selftest_report import SelftestReport
@@ -23,11 +23,16 @@ SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
 @click.command(
     cls=SectionedCommand,
     short_help="Check your code in CI, in seconds.",
-    examples=("bncheck smoke", "bncheck smoke layers.py", "bncheck smoke layers.py --format github --save smoke.xml"),
+    examples=(
+        "bncheck smoke",
+        "bncheck smoke layers.py",
+        "bncheck smoke layers.py --strict --format github --save smoke.xml",
+    ),
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
+@strict_option
 @output_options(*JUDGED)
-def smoke(targets: tuple[str, ...], format_: str, save: tuple[str, ...]) -> ExitCode:
+def smoke(targets: tuple[str, ...], strict: bool, format_: str, save: tuple[str, ...]) -> ExitCode:
     """Check your code in CI, in seconds: one line on success, the full story otherwise.
 
     Each TARGET, as for run, is checked on small problems. Without any, bncheck itself is: the
@@ -37,7 +42,7 @@ def smoke(targets: tuple[str, ...], format_: str, save: tuple[str, ...]) -> Exit
     names = [name for target in targets for name in expanded(target)]
     with Output(format_, save, several=len(names) > 1, brief=True) as output:
         if names:
-            return check_each(names, random_problem(**SMOKE_SHAPE), output, [])
+            return check_each(names, random_problem(**SMOKE_SHAPE), output, [], strict=strict)
         result = proof.smoke()
         output.show(SelftestReport(result))
         return ExitCode.PASS if result.passed else ExitCode.WRONG

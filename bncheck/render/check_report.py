@@ -11,7 +11,7 @@ from rich.text import Text
 from bncheck.problem import USUAL
 from bncheck.render import words
 from bncheck.render.diagnosis_report import departure, diagnosis, remarked
-from bncheck.render.page import GAP, STYLES, Page, two_columns
+from bncheck.render.page import GAP, STYLES, Command, Page, two_columns
 from bncheck.render.report import Finding, Outcome, Report, Suite
 from bncheck.results import CheckResult, ForwardResult, GradientResult, ProbeResult, Verdict
 from bncheck.targets import BUILT_IN
@@ -21,7 +21,11 @@ FROM_THE_LOSS = ("dbeta", "dgamma", "dh", "db", "dW", "dX")
 
 
 # What answers the reader's question, among the lines of machinery.
-ANSWERS = ("departs", "why", "smallest")
+ANSWERS = ("not checked", "departs", "why", "smallest")
+# Why a check in which nothing is wrong is no pass.
+INCOMPLETE = "Nothing is wrong, but not everything is there"
+# Columns of the labels next to these lines.
+LABEL_WIDTH = 11
 
 
 def _zero(g: GradientResult) -> bool:
@@ -62,7 +66,7 @@ class CheckReport(Report):
     def headline(self) -> str:
         """The verdict, on what, how many entries, and what was remarked."""
         r, p = self.result, self.result.problem
-        probes = f" and on {len(r.probes)} small problems" if r.probes else ""
+        probes = f" and on {len(r.probes)} edge cases" if r.probes else ""
         remarks = "".join(f"; {remark.code}" for remark in r.remarks)
         return (
             f"{r.verdict.value.upper()}  {r.target.name}: {r.checked:,} of {r.entries:,} entries checked "
@@ -85,7 +89,7 @@ class CheckReport(Report):
         name = f"{r.target.name}, N {p.N}, D {p.D}, H {p.H}, eps {p.bn_eps:g}{seed}"
         yield Suite(name, tuple(_findings(r)), r.seconds, r.reproduce)
         for probe in r.probes:
-            yield Suite(f"{r.target.name}, probe {probe.name}", tuple(_probed(r, probe)), reproduce=probe.reproduce)
+            yield Suite(f"{r.target.name}, edge case {probe.name}", tuple(_probed(r, probe)), reproduce=probe.reproduce)
 
 
 def _subject(r: CheckResult, function: str | None) -> str:
@@ -94,7 +98,7 @@ def _subject(r: CheckResult, function: str | None) -> str:
 
 def _probed(r: CheckResult, probe: ProbeResult) -> Iterator[Finding]:
     """Yield a finding for each gradient of a probe, and for whatever else fails there."""
-    told, again = f"{probe.verdict.value} on the probe {probe.name}", probe.reproduce or ""
+    told, again = f"{probe.verdict.value} on the edge case {probe.name}", probe.reproduce or ""
     for key, g in r.gradients.items():
         fine = Finding(_subject(r, g.function), g.name, Outcome.PASS, source=g.source)
         wrong = fine._replace(outcome=Outcome.of(probe.verdict), message=told, detail=again)
@@ -111,12 +115,16 @@ def _findings(r: CheckResult) -> Iterator[Finding]:
         if isinstance(item, ForwardResult):
             yield Finding(whose, item.name, Outcome.of(item.verdict), item.note, r.reproduce or "", item.source)
         else:
-            message = " ".join(words.failures([item]) if item.wrong else item.reasons)
+            message = " ".join([*words.failures([item])] if item.wrong else item.reasons)
             detail = "" if item.verdict is Verdict.PASS else "\n".join(_evidence(r, item))
             yield Finding(whose, item.name, Outcome.of(item.verdict), message, detail, item.source)
     for note in r.notes:
-        outcome = Outcome.SKIPPED if note.verdict is None else Outcome.of(note.verdict)
-        yield Finding(_subject(r, note.function), "answer", outcome, note.text.split("\n")[0], note.text, note.source)
+        text, outcome = note.text.split("\n", maxsplit=1)[0], Outcome.of(note.verdict)
+        yield Finding(_subject(r, note.function), "answer", outcome, text, note.text, note.source)
+    if r.incomplete:
+        yield Finding(r.target.name, "complete", Outcome.ERROR, f"{INCOMPLETE}: {words.missing(r)}")
+    for left_out in r.not_checked:
+        yield Finding(_subject(r, left_out.function), "not checked", Outcome.SKIPPED, left_out.reason)
     if r.audit is not None and not r.audit.agrees:
         yield Finding(r.target.name, "audit", Outcome.INCONCLUSIVE, words.audit(r))
     if r.interrupted:
@@ -151,7 +159,9 @@ class _Page(Page):
 
     def header(self) -> Table:
         r, p = self.result, self.result.problem
-        settings = [f"N {p.N}", f"D {p.D}", f"H {p.H}", f"eps {p.bn_eps:g}"]
+        features = [f"D {p.D}"] if _uses_features(r) else []
+        eps = [f"eps {p.bn_eps:g}"] if _normalizes(r) else []
+        settings = [f"N {p.N}", *features, f"H {p.H}", *eps]
         if p.seed is not None:
             settings.append(f"seed {p.seed}")
         title = Table.grid(expand=True)
@@ -235,7 +245,8 @@ class _Page(Page):
         r, named = self.result, ""
         for item in _items(r):
             function = item.function or ""
-            names = [item.name] if not course else [function if function != named else "", item.name]
+            name = f"{item.name} {words.shape(item.shape)}"
+            names = [name] if not course else [function if function != named else "", name]
             named = function
             yield [*map(self.text, [*names, *_cells(item, shown)]), self.verdict(item.verdict)]
 
@@ -275,7 +286,7 @@ class _Page(Page):
                 "the others are not known."
             )
             return
-        yield self.text(Verdict.INCONCLUSIVE.meaning)
+        yield self.text(f"{INCOMPLETE}: {words.missing(r)}." if r.incomplete else Verdict.INCONCLUSIVE.meaning)
         if r.audit is not None and not r.audit.agrees:
             yield self.text(
                 "The local engine and whole forward passes disagree, so its numbers cannot be "
@@ -285,32 +296,37 @@ class _Page(Page):
         for g in r.gradients.values():
             for reason in g.reasons:
                 by_reason.setdefault(reason, []).append(_whose(g))
-        for probe in r.probes:
-            if probe.verdict is not Verdict.PASS:
-                by_reason[f"on the probe {probe.name}: {', '.join(probe.failing)}"] = []
+        by_reason |= {sentence: [] for sentence in words.failing_edge_cases(r)}
         for reason, names in by_reason.items():
             if not names or len(names) == len(r.gradients):
                 yield self.text(f"{reason[0].upper()}{reason[1:]}.")
             else:
                 yield self.text(f"{', '.join(names)}: {reason}.")
 
-    def on_fail(self) -> Iterable[Text | Table]:
+    def on_fail(self) -> Iterable[RenderableType]:
         r = self.result
         for part in r.forward:
             if part.note:
-                yield self.text(f"{part.function or 'forward'}: {part.note}.")
+                when = f" {part.usage}" if part.usage else ""
+                yield self.text(f"{part.function or 'forward'}: {part.note}{when}.")
         failing = [g for g in r.gradients.values() if g.wrong]
         for sentence in words.failures(failing):
             yield self.text(sentence)
         if r.interrupted:
             yield self.text(f"Interrupted after {r.checked:,} of {r.entries:,} entries.")
         for note in r.notes:
-            if note.verdict is Verdict.FAIL:
-                yield self.text(f"{note.function} {note.text}")
-        if not failing:
-            for probe in (probe for probe in r.probes if probe.verdict is not Verdict.PASS):
-                yield self.text(f"On the small problem {probe.name}: {', '.join(probe.failing)}.")
-                yield self.text(f"See it with: {probe.reproduce}" if probe.reproduce else "")
+            yield self.text(f"{note.function} {note.text}")
+        if not failing and not any(f.wrong for f in r.forward):
+            yield from self.on_failing_edge_cases()
+
+    def on_failing_edge_cases(self) -> Iterable[RenderableType]:
+        r = self.result
+        if not any(d.gradient is None and d.function is None and d.code is None for d in r.diagnosis):
+            for sentence in words.failing_edge_cases(r):
+                yield self.text(f"{sentence[0].upper()}{sentence[1:]}.")
+        command = next((p.reproduce for p in r.probes if p.verdict is not Verdict.PASS and p.reproduce), None)
+        if command:
+            yield Command(command)
 
     def entries(self, g: GradientResult) -> Table:
         grid = Table.grid(padding=(0, 3, 0, 0))
@@ -327,29 +343,40 @@ class _Page(Page):
 
     def machinery(self) -> Table:
         r = self.result
-        grid = two_columns(width=9)
+        grid = two_columns(width=LABEL_WIDTH)
         for label, sentence in (
+            ("not checked", words.not_checked(r)),
             ("max rel.", words.max_relative(r)),
             ("kinks", words.kinks(r)),
             ("audit", words.audit(r)),
-            *(("skipped", f"{n.function} {n.text}") for n in r.notes if n.verdict is None),
             *(("remark", remarked(r, remark)) for remark in r.remarks),
-            *(("probes", told) for told in words.probes(r)),
+            ("edge cases", words.edge_cases(r)),
             *departure(r),
         ):
             if sentence:
-                grid.add_row(label, self.text(sentence), style="" if label in ANSWERS else "dim")
+                shown = sentence if isinstance(sentence, Command) else self.text(sentence)
+                grid.add_row(label, shown, style="" if label in ANSWERS else "dim")
         seconds = f"{r.seconds:.2f} s"
         if r.reproduce:
-            lines = words.broken(r.reproduce, self.width - 11)
+            lines = words.broken(r.reproduce, self.width - LABEL_WIDTH - GAP, ascii_only=self.ascii_only)
             # The time stands at the end of the command's line where there is room.
-            if len(lines) == 1 and len(lines[0]) + len(seconds) + 13 <= self.width:
-                lines[0] += seconds.rjust(self.width - 11 - len(lines[0]))
-                seconds = ""
-            grid.add_row("again", self.text("\n".join(lines)), style="dim")
-        if seconds:
-            grid.add_row("time", seconds, style="dim")
+            room = self.width - LABEL_WIDTH - GAP - len(lines[0])
+            if len(lines) == 1 and room >= len(seconds) + GAP:
+                grid.add_row("again", self.text(lines[0] + seconds.rjust(room)), style="dim")
+                return grid
+            grid.add_row("again", Command(r.reproduce), style="dim")
+        grid.add_row("time", seconds, style="dim")
         return grid
+
+
+def _normalizes(r: CheckResult) -> bool:
+    """Tell whether a function takes eps."""
+    return any(part.piece in ("network", "batchnorm") for part in r.forward) or not r.forward
+
+
+def _uses_features(r: CheckResult) -> bool:
+    """Tell whether a function got X, whose D columns are the features."""
+    return any(part.piece in ("network", "affine") for part in r.forward) or not r.forward
 
 
 def _whose(g: GradientResult) -> str:

@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.render.page import Page
+from bncheck.render.page import Command, Page
 from bncheck.results import CheckResult, Remark, Verdict
 
 if TYPE_CHECKING:  # what a pass has none of
@@ -31,7 +31,11 @@ def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, Renderable
 def _sentences(d: "Diagnosis", whose: str) -> Iterator[tuple[str, str]]:
     if d.code is None:
         if d.description:
-            yield "", f"{d.gradient}{whose}: {'; '.join(d.description)}."
+            subject = f"{d.gradient}{whose}" if d.gradient else d.function
+            yield (
+                "",
+                f"{subject}: {'; '.join(d.description)}." if subject else f"{'; '.join(d.description)}.".capitalize(),
+            )
         return
     yield d.code, f"{d.name}: {d.message}"
     if d.gradient is None:
@@ -66,7 +70,7 @@ def _terms(page: Page, gradient: str, terms: "Terms") -> Table:
     return grid
 
 
-def departure(result: CheckResult) -> Iterator[tuple[str, str]]:
+def departure(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
     """Yield where it departs, which identities hold and break, and how to go on."""
     d = result.departure
     if d is not None:
@@ -80,7 +84,7 @@ def departure(result: CheckResult) -> Iterator[tuple[str, str]]:
         yield "why", f"bncheck explain {' '.join(codes)}"
     s = result.smallest
     if s is not None:
-        yield "smallest", s.reproduce or f"N {s.N}, D {s.D}, H {s.H}, seed {s.seed}"
+        yield "smallest", Command(s.reproduce) if s.reproduce else f"N {s.N}, D {s.D}, H {s.H}, seed {s.seed}"
 
 
 def remarked(result: CheckResult, remark: Remark) -> str:

@@ -22,13 +22,19 @@ class Line:
     entries: int
     wrong: int
     verdict: Verdict | None  # None: it gave no answer
+    not_checked: int  # functions and parts of the check that are listed as that
+
+    @classmethod
+    def unanswered(cls, target: str) -> "Line":
+        """Return the line of a target that did not load or run."""
+        return cls(target, 0, 0, None, 0)
 
     @classmethod
     def of(cls, target: str, result: CheckResult) -> "Line":
         """Return the line of a result."""
         wrong = sum(g.wrong for g in result.gradients.values())
         wrong += sum(f.wrong for f in result.forward)
-        return cls(target, result.checked, wrong, result.verdict)
+        return cls(target, result.checked, wrong, result.verdict, len(result.not_checked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,11 @@ class Summary(Report):
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:
         """Return the table."""
-        table = page.table("target", "entries", "wrong", "verdict")
+        table = page.table("target", "entries", "wrong", "not checked", "verdict")
         table.columns[0].overflow, table.columns[0].no_wrap, table.columns[-1].justify = "fold", False, "left"
         for line in self.lines:
-            counts = ("", "") if line.verdict is None else (f"{line.entries:,}", f"{line.wrong:,}")
+            counts = [f"{count:,}" for count in (line.entries, line.wrong, line.not_checked)]
+            counts = counts if line.verdict is not None else ["", "", ""]
             verdict = "no answer" if line.verdict is None else page.verdict(line.verdict)
             table.add_row(Text(line.target), *counts, verdict)
         return (table,)

@@ -1,16 +1,26 @@
 """How numbers, indices and commands are written."""
 
 import math
+import shlex
+import string
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from rich.cells import cell_len
 
 from bncheck.results import CheckResult, Entry, GradientResult, Verdict
 
+# Edge cases that are named, of those that end in the same way, and ways to end.
+MAX_NAMES, MAX_GROUPS = 4, 2
 # The relative error that people have learnt to stay below ...
 FAMILIAR = 1e-7
 # ... and the share of a gradient's largest entry under which one is called nearly 0.
 NEARLY_ZERO = 1e-2
+
+# What ends a line of a command that goes on, and what the next one begins with.
+CONTINUED, CONTINUATION = " \\", "  "
+# Characters that mean themselves in a shell's $'...'.
+PLAIN = frozenset(string.ascii_letters + string.digits + ' !#%&()*+,-./:;<=>?@[]^_`{|}~"$')
 
 
 def measured(scheme: str) -> str:
@@ -55,12 +65,13 @@ def failures(failing: Sequence[GradientResult]) -> Iterator[str]:
             whole.setdefault(g.function, []).append(g.name)
     for g in failing:
         together = whole.get(g.function, [])
+        when = f" {g.usage}" if g.usage else ""
         if g.reasons:
             yield from (f"{g.function or g.name}: {r.rstrip('.')}{'' if r.endswith('?') else '.'}" for r in g.reasons)
         elif len(together) < 2 or g.name not in together:
-            yield f"{g.function or g.name}: {census(g)}."
+            yield f"{g.function or g.name}: {census(g)}{when}."
         elif g.name == together[0]:
-            yield f"{g.function}: all entries of {', '.join(together[:-1])} and {together[-1]} are wrong."
+            yield f"{g.function}: all entries of {', '.join(together[:-1])} and {together[-1]} are wrong{when}."
 
 
 def census(g: GradientResult) -> str:
@@ -126,23 +137,97 @@ def audit(r: CheckResult) -> str:
     return f"{r.audit.entries} entries by whole forward passes agree {within}"
 
 
-def probes(r: CheckResult) -> Iterator[str]:
-    """Say how the small problems ended, those that ended alike together."""
+def edge_cases(r: CheckResult) -> str:
+    """Say on how many edge cases the code passes, and of which shapes they are."""
+    if not r.probes:
+        return ""
+    passed = sum(probe.verdict is Verdict.PASS for probe in r.probes)
+    sizes = zip("NDH", zip(*(probe.shape for probe in r.probes), strict=True), strict=True)
+    shapes = ", ".join(f"{name} {min(values)} to {max(values)}" for name, values in sizes)
+    return f"{passed} of {len(r.probes)} pass ({shapes})"
+
+
+def failing_edge_cases(r: CheckResult) -> Iterator[str]:
+    """Say what fails on which edge cases, those that end alike together."""
     alike: dict[tuple[Verdict, tuple[str, ...]], list[str]] = {}
     for probe in r.probes:
-        alike.setdefault((probe.verdict, probe.failing), []).append(probe.name)
-    for (verdict, failing), names in alike.items():
-        yield f"{', '.join(names)}: {verdict.value}{' at ' if failing else ''}{', '.join(failing)}"
+        if probe.verdict is not Verdict.PASS:
+            alike.setdefault((probe.verdict, probe.failing), []).append(probe.name)
+    about = {probe.name: probe.about for probe in r.probes}
+    for (verdict, failing), names in [*alike.items()][:MAX_GROUPS]:
+        shown = names if len(names) <= MAX_NAMES else [*names[: MAX_NAMES - 1], f"{len(names) - MAX_NAMES + 1} more"]
+        cases = f"edge case{'s' * (len(names) > 1)} {', '.join(shown[:-1])}{' and ' * (len(names) > 1)}{shown[-1]}"
+        what = f" ({about[names[0]]})" if len(names) == 1 else ""
+        yield f"{verdict.value} on the {cases}{what}: {', '.join(failing)}"
+    if len(alike) > MAX_GROUPS:
+        others = sum(map(len, [*alike.values()][MAX_GROUPS:]))
+        yield f"fail on {others} more edge case{'s' * (others > 1)} in other ways"
 
 
-def broken(command: str, width: int) -> list[str]:
-    r"""Break a command between options so that it can still be pasted: lines end in a ``\``."""
-    lines = [""]
-    for word in command.split(" --"):
-        piece = word if not lines[0] else f"--{word}"
-        if lines[-1] and len(lines[-1]) + len(piece) + 3 > width:
-            lines[-1] += " \\"
-            lines.append(f"  {piece}")
+def not_checked(r: CheckResult) -> str:
+    """Name what was not checked, with the reason, those of one reason together."""
+    alike: dict[str, list[str]] = {}
+    for item in r.not_checked:
+        alike.setdefault(item.reason, []).append(item.function)
+    return "; ".join(f"{', '.join(functions)}: {reason}" for reason, functions in alike.items())
+
+
+def missing(r: CheckResult) -> str:
+    """Name the functions and gradients that are missing or not written yet."""
+    absent = [item for item in r.not_checked if item.reason.endswith(("not written yet", "missing"))]
+    return ", ".join(f"{item.function} ({item.reason})" for item in absent)
+
+
+def shape(sizes: Sequence[int]) -> str:
+    """Write the shape of an array: (64, 50) or (50,)."""
+    return str(tuple(sizes))
+
+
+def broken(command: str, width: int, *, ascii_only: bool = False) -> list[str]:
+    r"""Break a shell command into lines that run as they stand when they are pasted.
+
+    Parameters
+    ----------
+    command : str
+        A command line for a POSIX shell.
+    width : int
+        Columns that a line may take. A word that is wider has a line of its own and is not broken.
+    ascii_only : bool, default False
+        Whether words are written in ASCII.
+
+    Returns
+    -------
+    list of str
+        The lines; each but the last ends in ``\``, and each but the first is indented by two spaces.
+        An option and its value stay on one line if that is wide enough for both.
+    """
+    *first, last = _unbreakable(command, width, ascii_only)
+    lines: list[str] = []
+    for piece, end in (*((piece, CONTINUED) for piece in first), (last, "")):
+        if lines and cell_len(f"{lines[-1]} {piece}{end}") <= width:
+            lines[-1] += f" {piece}"
         else:
-            lines[-1] += f" {piece}" if lines[-1] else piece
-    return lines
+            lines.append(f"{CONTINUATION}{piece}" if lines else piece)
+    return [*(f"{line}{CONTINUED}" for line in lines[:-1]), lines[-1]]
+
+
+def _unbreakable(command: str, width: int, ascii_only: bool) -> list[str]:
+    """Return the pieces of a command that stay on one line: an option with its value, or a word alone."""
+    pieces: list[str] = []
+    expects_value = False
+    for word in shlex.split(command):
+        quoted, is_option = _quoted(word, ascii_only), word.startswith("--")
+        if expects_value and not is_option and cell_len(f"{CONTINUATION}{pieces[-1]} {quoted}{CONTINUED}") <= width:
+            pieces[-1] += f" {quoted}"
+        else:
+            pieces.append(quoted)
+        expects_value = is_option
+    return pieces
+
+
+def _quoted(word: str, ascii_only: bool) -> str:
+    """Quote a word for a shell; one that a page cannot show goes as the octal codes of its bytes."""
+    if word.isprintable() and (word.isascii() or not ascii_only):
+        return shlex.quote(word)
+    codes = (chr(b) if chr(b) in PLAIN else f"\\{b:03o}" for b in word.encode("utf-8", "surrogateescape"))
+    return f"$'{''.join(codes)}'"
