@@ -286,7 +286,7 @@ class _Page(Page):
                 "the others are not known."
             )
             return
-        yield self.text(f"{INCOMPLETE}: {words.missing(r)}." if r.incomplete else Verdict.INCONCLUSIVE.meaning)
+        yield self.text(f"{INCOMPLETE}: see not checked." if r.incomplete else Verdict.INCONCLUSIVE.meaning)
         if r.audit is not None and not r.audit.agrees:
             yield self.text(
                 "The local engine and whole forward passes disagree, so its numbers cannot be "
