@@ -53,17 +53,17 @@ def precision_of(answer: Answer, problem: Problem, base: BasePoint) -> Precision
     -------
     Precision
     """
-    found = [Precision(name) for name in answer.dtypes if name in SIGNIFICANT_BITS]
+    precisions = [Precision(name) for name in answer.dtypes if name in SIGNIFICANT_BITS]
     with np.errstate(all="ignore"):  # a wrong value may be anything
         if answer.piece in (AFFINE, RELU):
             given = [*answer.piece.arrays(problem).values(), problem.dout]
             if not any(FLOAT32.holds(array.ravel()) for array in given):
-                found += map(_by_bits, _numbers({"": answer.output, **answer.gradients}).values())
+                precisions += map(_by_bits, _numbers({"": answer.output, **answer.gradients}).values())
         else:
-            found.append(_of_output(answer, base))
+            precisions.append(_of_output(answer, base))
             if problem.N > 1:
-                found += map(_by_bits, _beyond_cancellation(answer, base))
-    return Precision.least(found)
+                precisions += map(_by_bits, _beyond_cancellation(answer, base))
+    return Precision.least(precisions)
 
 
 def _numbers(arrays: Mapping[str, np.ndarray]) -> dict[str, FloatArray]:

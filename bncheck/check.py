@@ -14,13 +14,13 @@ from bncheck.numerical.schemes import scheme_named
 from bncheck.problem import Problem
 from bncheck.progress import Progress, silent
 from bncheck.results import CheckResult, GradientResult, Kinks, ProbeResult, Remark, Verdict
-from bncheck.target_check import EDGE_CASES_LABEL, NOT_ASKED_FOR, Seen, TargetCheck
+from bncheck.target_check import EDGE_CASES_LABEL, NOT_ASKED_FOR, ProblemResult, TargetCheck
 from bncheck.targets import BUILT_IN, Target, resolve
 from bncheck.targets.loading import expanded
 
 # Seconds; a week.
 LONGEST_TIMEOUT = 604_800.0
-# A factor on a whole gradient that would have to be off by more than this to be seen is told.
+# If a wrong factor on a whole gradient must exceed this to be detected, a remark says so.
 COARSE_VALUE = 1e-2
 
 
@@ -136,21 +136,23 @@ def check_code(
     """Check a target in this process; ``command`` is what ``run`` would call it."""
     started = time.perf_counter()
     checked = TargetCheck(code, method)
-    seen = checked.examine(problem, progress)
-    nothing = not seen.cases or (method.only != GRADIENTS and not seen.gradients and seen.verdict is not Verdict.FAIL)
-    if nothing and not checked.notes and not seen.interrupted:
+    outcome = checked.examine(problem, progress)
+    nothing = not outcome.cases or (
+        method.only != GRADIENTS and not outcome.gradients and outcome.verdict is not Verdict.FAIL
+    )
+    if nothing and not checked.notes and not outcome.interrupted:
         raise _nothing_judged(checked)
-    edge_cases: list[tuple[EdgeCase, ProbeResult, Seen]] = []
-    interrupted = seen.interrupted
+    edge_cases: list[tuple[EdgeCase, ProbeResult, ProblemResult]] = []
+    interrupted = outcome.interrupted
     try:
         if extras.probes and not interrupted:
-            for edge_case in checked.edge_cases(seen, command):
+            for edge_case in checked.edge_cases(outcome, command):
                 edge_cases.append(edge_case)  # noqa: PERF402 - what was tried before Ctrl-C is kept
         elif code.info.name not in BUILT_IN:
             checked.known.leave_out(EDGE_CASES_LABEL, NOT_ASKED_FOR)
     except KeyboardInterrupt:  # what the problem itself showed is not lost
         interrupted = True
-    result = _result(seen, problem, checked, command)
+    result = _result(outcome, problem, checked, command)
     if result.reproduce and not extras.probes and code.info.name not in BUILT_IN:
         result = replace(result, reproduce=f"{result.reproduce} --no-probes")
     seconds = time.perf_counter() - started
@@ -163,7 +165,7 @@ def check_code(
 
     try:
         tried = [(case, other) for case, _, other in edge_cases]
-        return explained(result, seen, tried, problem, checked, command, extras.shrink)
+        return explained(result, outcome, tried, problem, checked, command, extras.shrink)
     except KeyboardInterrupt:  # the verdict stands, without it
         raise InterruptedCheck(result) from None
 
@@ -183,27 +185,27 @@ def _nothing_judged(checked: TargetCheck) -> BncheckError:
     return InvalidInput(f"only {asked} leaves nothing to check; the functions return {', '.join(labels)}")
 
 
-def _result(seen: Seen, problem: Problem, checked: TargetCheck, command: str | None) -> CheckResult:
-    kinked = [m for m in seen.measurements if m.piece.output == "a"] or seen.measurements
+def _result(outcome: ProblemResult, problem: Problem, checked: TargetCheck, command: str | None) -> CheckResult:
+    kinked = [m for m in outcome.measurements if m.piece.output == "a"] or outcome.measurements
     code, method = checked.code, checked.method
-    written = [case.answer for case in seen.cases if case.answer.gradients and not case.answer.unwritten]
+    written = [case.answer for case in outcome.cases if case.answer.gradients and not case.answer.unwritten]
     complete = {(answer.forward_name, answer.backward_name) for answer in written}
     required = [pair for pair in code.pairs if not pair.optional and method.only == GRADIENTS]
     unwritten = [pair for pair in required if (pair.forward, pair.backward) not in complete]
     return CheckResult(
         problem=kinked[-1].problem if kinked else problem,
-        target=code.info._replace(dtype=seen.precision.name),
+        target=code.info._replace(dtype=outcome.precision.name),
         method=method,
-        forward=tuple({(c.output.function, c.output.piece): c.output for c in seen.cases}.values()),
-        gradients=seen.gradients,
+        forward=tuple({(c.output.function, c.output.piece): c.output for c in outcome.cases}.values()),
+        gradients=outcome.gradients,
         notes=tuple(checked.notes),
         not_checked=tuple(checked.known.not_checked),
-        incomplete=bool(code.required or unwritten) and not seen.interrupted,
+        incomplete=bool(code.required or unwritten) and not outcome.interrupted,
         kinks=kinked[-1].kinks if kinked else Kinks(0, problem.dout.size, 0),
-        audit=seen.audit,
+        audit=outcome.audit,
         probes=(),
-        remarks=(*checked.remarks, *_coarse(seen.gradients.values())),
-        interrupted=seen.interrupted,
+        remarks=(*checked.remarks, *_coarse(outcome.gradients.values())),
+        interrupted=outcome.interrupted,
         seconds=0.0,
         reproduce=method.command(problem, command),
     )

@@ -17,7 +17,7 @@ from bncheck.pieces import NETWORK
 from bncheck.problem import Problem, random_problem
 from bncheck.results import Case, CheckResult, Verdict
 from bncheck.shrink import shrunk
-from bncheck.target_check import Seen, TargetCheck
+from bncheck.target_check import ProblemResult, TargetCheck
 from bncheck.targets.usage import Usage
 
 Function: TypeAlias = tuple[str | None, str]  # the name of a backward function, and of its piece
@@ -25,8 +25,8 @@ Function: TypeAlias = tuple[str | None, str]  # the name of a backward function,
 
 def explained(
     result: CheckResult,
-    main: Seen,
-    edge_cases: Sequence[tuple[EdgeCase, Seen]],
+    main: ProblemResult,
+    edge_cases: Sequence[tuple[EdgeCase, ProblemResult]],
     problem: Problem,
     checked: TargetCheck,
     command: str | None,
@@ -38,14 +38,18 @@ def explained(
     """
     conduct = diagnose_conduct(result.remarks)
     sizes = _only_correct_at(result, edge_cases, checked)
-    told = [] if sizes else _once([(d, cases) for cases in _evidence(main, edge_cases) for d in diagnose(cases)])
+    diagnoses = (
+        []
+        if sizes
+        else _merge_diagnoses([(d, cases) for cases in _evidence(main, edge_cases) for d in diagnose(cases)])
+    )
     usages = _wrong_usages(main, edge_cases)
     if any(d.name in ("another-answer", "parameter-step") for d in conduct):
-        told, usages = [(d, cases) for d, cases in told if d.code], []  # what changes cannot be described
-    result = replace(result, diagnosis=(*conduct, *sizes, *(d for d, _ in told), *usages))
-    if not told:
+        diagnoses, usages = [(d, cases) for d, cases in diagnoses if d.code], []  # what changes cannot be described
+    result = replace(result, diagnosis=(*conduct, *sizes, *(d for d, _ in diagnoses), *usages))
+    if not diagnoses:
         return result
-    first, failing = told[0][0], next(c for c in told[0][1] if c.failing or c.output.wrong)
+    first, failing = diagnoses[0][0], next(c for c in diagnoses[0][1] if c.failing or c.output.wrong)
     result = replace(result, departure=departure_of(failing, first.code))
     if not shrink:
         return result
@@ -61,15 +65,15 @@ def explained(
     return replace(result, smallest=Smallest(small.N, small.D, small.H, small.seed, again))
 
 
-def _evidence(main: Seen, edge_cases: Sequence[tuple[EdgeCase, Seen]]) -> Iterator[list[Case]]:
+def _evidence(main: ProblemResult, edge_cases: Sequence[tuple[EdgeCase, ProblemResult]]) -> Iterator[list[Case]]:
     """Yield for each pair of functions the answers that a diagnosis must agree with, that on the problem first.
 
-    These are the answers on typical edge cases, and if nothing is wrong there those on the others that fail.
+    These are the answers on typical edge cases, and if nothing is wrong there the answers on the others that fail.
     """
     others: dict[Function, list[Case]] = {}
     pairs: dict[Function, list[Case]] = {_function_of(case): [case] for case in main.plain}
-    for edge_case, seen in edge_cases:
-        for case in seen.plain:
+    for edge_case, outcome in edge_cases:
+        for case in outcome.plain:
             where = pairs if edge_case.typical else others
             where.setdefault(_function_of(case), []).append(case)
     for function in dict.fromkeys((*pairs, *others)):
@@ -81,7 +85,7 @@ def _evidence(main: Seen, edge_cases: Sequence[tuple[EdgeCase, Seen]]) -> Iterat
 
 
 def _only_correct_at(
-    result: CheckResult, edge_cases: Sequence[tuple[EdgeCase, Seen]], checked: TargetCheck
+    result: CheckResult, edge_cases: Sequence[tuple[EdgeCase, ProblemResult]], checked: TargetCheck
 ) -> list[Diagnosis]:
     """Say so if code is correct for one N, D or H only: it passes on the problem, and on no edge case with another."""
     if Verdict.FAIL in [*(f.verdict for f in result.forward), *(g.verdict for g in result.gradients.values())]:
@@ -106,12 +110,12 @@ def _fails_at(sizes: Sizes, method: Method, checked: TargetCheck) -> bool:
         return True
 
 
-def _wrong_usages(main: Seen, edge_cases: Sequence[tuple[EdgeCase, Seen]]) -> list[Diagnosis]:
+def _wrong_usages(main: ProblemResult, edge_cases: Sequence[tuple[EdgeCase, ProblemResult]]) -> list[Diagnosis]:
     """Say of functions that are right in single calls in which other calls they are wrong."""
-    tried = [main, *(seen for _, seen in edge_cases)]
-    wrong = {_function_of(case) for seen in tried for case in seen.plain if Verdict.FAIL in case.verdicts}
+    tried = [main, *(outcome for _, outcome in edge_cases)]
+    wrong = {_function_of(case) for outcome in tried for case in outcome.plain if Verdict.FAIL in case.verdicts}
     usages: dict[Function, dict[str, None]] = {}
-    for case in (case for seen in tried for case in seen.cases if case.answer.usage):
+    for case in (case for outcome in tried for case in outcome.cases if case.answer.usage):
         if _function_of(case) not in wrong and Verdict.FAIL in case.verdicts:
             usages.setdefault(_function_of(case), {})[case.answer.usage] = None
     repeated = Usage.REPEATED.value  # then any later call may be wrong, however it is made
@@ -122,22 +126,24 @@ def _wrong_usages(main: Seen, edge_cases: Sequence[tuple[EdgeCase, Seen]]) -> li
     ]
 
 
-def _once(told: list[tuple[Diagnosis, list[Case]]]) -> list[tuple[Diagnosis, list[Case]]]:
-    """Tell what several functions share once, and of what is made of wrong functions no more than that."""
-    once: list[tuple[Diagnosis, list[Case]]] = []
-    for d, cases in told:
-        place = next((i for i, (other, _) in enumerate(once) if d.code and other.code == d.code), None)
+def _merge_diagnoses(diagnoses: list[tuple[Diagnosis, list[Case]]]) -> list[tuple[Diagnosis, list[Case]]]:
+    """Merge what several functions share; of a composite of wrong functions say only that."""
+    merged: list[tuple[Diagnosis, list[Case]]] = []
+    for d, cases in diagnoses:
+        place = next((i for i, (other, _) in enumerate(merged) if d.code and other.code == d.code), None)
         if place is not None:
-            first, those = once[place]
+            first, its_cases = merged[place]
             also = (f"{name} of {d.function}" for name in (d.gradient, *d.also))
-            once[place] = replace(first, also=(*first.also, *also)), those
-        elif d.code is None and d.function and cases[0].answer.piece is NETWORK and once:
-            inside = ", ".join(dict.fromkeys(str(other.function) for other, _ in once if other.function != d.function))
+            merged[place] = replace(first, also=(*first.also, *also)), its_cases
+        elif d.code is None and d.function and cases[0].answer.piece is NETWORK and merged:
+            inside = ", ".join(
+                dict.fromkeys(str(other.function) for other, _ in merged if other.function != d.function)
+            )
             text = (f"it may follow from what is wrong in {inside}",) if inside else d.description
-            once.append((replace(d, terms=None if inside else d.terms, description=text), cases))
+            merged.append((replace(d, terms=None if inside else d.terms, description=text), cases))
         else:
-            once.append((d, cases))
-    return once
+            merged.append((d, cases))
+    return merged
 
 
 def _smallest(start: Problem, failing: Case, first: Diagnosis, checked: TargetCheck, method: Method) -> Problem | None:

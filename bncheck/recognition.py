@@ -65,7 +65,7 @@ class EpsKnowledge:
 class _Output:
     """An output of a forward function, to be compared with batch norm's for several eps."""
 
-    found: FloatArray
+    values: FloatArray
     problem: Problem
     piece: Piece
     precision: Precision
@@ -86,7 +86,7 @@ class _Output:
         expected = np.maximum(base.y, 0.0) if self.piece is NETWORK else base.y
         factor = self.precision.roundoff_factor
         bound = factor * rounding_of_output(base, factor)
-        return bool((np.abs(self.found - expected) <= bound).all())
+        return bool((np.abs(self.values - expected) <= bound).all())
 
     def _sigma(self, base: BasePoint) -> tuple[FloatArray | None, FloatArray | None]:
         """Fit sigma by least squares of out - beta on gamma xhat, unit by unit; return it, and its relative error.
@@ -96,12 +96,12 @@ class _Output:
         explains. The error is None if the conditioning covers it in every unit.
         """
         p = self.problem
-        used = np.ones(self.found.shape, bool) if self.piece is not NETWORK else (self.found > 0) & (base.y > 0)
+        used = np.ones(self.values.shape, bool) if self.piece is not NETWORK else (self.values > 0) & (base.y > 0)
         slope = np.where(used, p.gamma * base.xhat, 0.0)
         squares = np.einsum("nh,nh->h", slope, slope)
         known = squares > 0
         squares = np.where(known, squares, 1.0)
-        ratio = np.einsum("nh,nh->h", slope, np.where(used, self.found - p.beta, 0.0)) / squares
+        ratio = np.einsum("nh,nh->h", slope, np.where(used, self.values - p.beta, 0.0)) / squares
         deviation = np.where(known, np.abs(ratio - 1), 0.0)
         u, kappa = self.precision.roundoff_factor * U, base.kappa
         noise = np.abs(p.gamma) * (kappa + base.abs_xhat) + np.abs(p.beta)
@@ -154,11 +154,11 @@ def recognize(
     Recognized
     """
     problem = base.problem
-    found, unusable = as_numbers("out", answer.output, problem.dout.shape)
-    if unusable or not np.isfinite(found).all():
+    values, unusable = as_numbers("out", answer.output, problem.dout.shape)
+    if unusable or not np.isfinite(values).all():
         return Recognized(Kind.REFERENCE)  # judged as it is
     with np.errstate(all="ignore"):
-        output = _Output(found, problem, answer.piece, precision, base)
+        output = _Output(values, problem, answer.piece, precision, base)
         if known.fixed is None:
             recognized = output.recognized(problem.bn_eps)
             if recognized is not None:
@@ -183,11 +183,11 @@ def _holds_elsewhere(eps: float, output: _Output, known: EpsKnowledge, run: Call
         answer = run(decisive)
     except TargetError:  # such as a problem that its code refuses
         return False
-    found, unusable = as_numbers("out", answer.output, decisive.dout.shape)
-    if unusable or not np.isfinite(found).all():
+    values, unusable = as_numbers("out", answer.output, decisive.dout.shape)
+    if unusable or not np.isfinite(values).all():
         return False
     base = BasePoint.of(decisive, output.piece)
-    return _Output(found, decisive, output.piece, output.precision, base).recognized(eps) is not None
+    return _Output(values, decisive, output.piece, output.precision, base).recognized(eps) is not None
 
 
 def _solved(output: _Output) -> list[float]:
@@ -199,8 +199,8 @@ def _solved(output: _Output) -> list[float]:
     if p.N == 1:
         return []
     var: npt.NDArray[np.float64] = (base.c * base.c).mean(axis=0)
-    sigma = p.gamma * base.c / (output.found - p.beta)
-    eps = np.where(output.found != 0, sigma * sigma - var, np.nan)
+    sigma = p.gamma * base.c / (output.values - p.beta)
+    eps = np.where(output.values != 0, sigma * sigma - var, np.nan)
     # Where var is smallest and |c| largest, eps is seen best.
     blur = np.where(np.isfinite(eps), var * (1 + np.abs(p.beta / (p.gamma * base.c))), np.inf)
     guess = float(eps.flat[int(np.argmin(blur))])

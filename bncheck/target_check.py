@@ -39,7 +39,7 @@ EDGE_CASES_LABEL = "edge cases"
 NOT_ASKED_FOR = "left out by --no-probes"
 
 
-class Seen(NamedTuple):
+class ProblemResult(NamedTuple):
     """What came of one problem."""
 
     cases: Sequence[Case]  # of each pair the answer that is worst
@@ -75,7 +75,7 @@ class Seen(NamedTuple):
 
 
 @dataclass(slots=True)
-class Known:
+class TargetKnowledge:
     """What is known of a target's functions, carried from one problem to the next."""
 
     not_checked: list[NotChecked] = field(default_factory=list)
@@ -106,14 +106,14 @@ class TargetCheck:
         self,
         code: Target,
         method: Method,
-        known: Known | None = None,
+        known: TargetKnowledge | None = None,
         ended: Sequence[Pair] = (),
         *,
         black_box: bool = True,
     ) -> None:
         self.code, self.method = code, method
         self.black_box = black_box  # differentiate a forward function that is wrong; else its output alone is judged
-        self.known = known if known is not None else Known(list(code.not_checked))
+        self.known = known if known is not None else TargetKnowledge(list(code.not_checked))
         self.notes: list[FunctionNote] = []
         self.ended = set(ended)  # pairs that gave no answer, and are not run again
 
@@ -124,7 +124,7 @@ class TargetCheck:
 
     def examine(
         self, problem: Problem, progress: Progress = silent, usages: Sequence[Usage] = (Usage.REPEATED,)
-    ) -> Seen:
+    ) -> ProblemResult:
         """Run every pair of functions on a problem, a single time and in the given ways, and judge what it returns.
 
         Raises
@@ -165,7 +165,7 @@ class TargetCheck:
             cases.append(max(judged, key=lambda case: list(Verdict).index(Verdict.worst(case.verdicts))))
             if any(m.interrupted for m in measurements.values()):
                 break
-        return Seen(cases, plain, tuple(measurements.values()))
+        return ProblemResult(cases, plain, tuple(measurements.values()))
 
     def _not_written(self, pair: Pair, error: TargetError) -> None:
         """List the functions of a pair whose forward function is not written yet."""
@@ -187,7 +187,9 @@ class TargetCheck:
             self.known.leave_out(pair.backward or "backward", f"{', '.join(others)}: left out by --only")
         return wanted
 
-    def edge_cases(self, main: Seen, command: str | None) -> Iterator[tuple[EdgeCase, ProbeResult, Seen]]:
+    def edge_cases(
+        self, main: ProblemResult, command: str | None
+    ) -> Iterator[tuple[EdgeCase, ProbeResult, ProblemResult]]:
         """Try the code on every edge case, as far as its arithmetic allows."""
         if main.precision.is_16_bit:
             self.known.leave_out(EDGE_CASES_LABEL, f"the code computes in {main.precision.name}")
@@ -206,31 +208,33 @@ class TargetCheck:
             if tried is not None:
                 yield case, *tried
 
-    def _edge_case(self, case: EdgeCase, method: Method, command: str | None) -> tuple[ProbeResult, Seen] | None:
+    def _edge_case(
+        self, case: EdgeCase, method: Method, command: str | None
+    ) -> tuple[ProbeResult, ProblemResult] | None:
         """Check an edge case; None if the code may refuse it and does, or its arithmetic is not precise enough."""
         problem = case.draw()
         # One pass of a forward function for each entry: on the other edge cases a wrong output says enough.
         other = TargetCheck(self.code, method, self.known, tuple(self.ended), black_box=case.typical)
         again = method.command(problem, command) if case.is_a_problem else None
         try:
-            seen = other.examine(problem, usages=case.usages)
+            outcome = other.examine(problem, usages=case.usages)
         except TargetError as error:
             other.notes.append(FunctionNote(*_function_and_text(error), Verdict.FAIL))
-            seen = Seen((), (), ())
+            outcome = ProblemResult((), (), ())
         raised = [(note.function, note.text.split("\n", maxsplit=1)[0]) for note in other.notes]
         if case.may_raise:
             for function, text in raised:
                 self.known.leave_out(function, f"edge case {case.name}: it {text}")
             raised = []
-        verdict = Verdict.FAIL if raised else seen.verdict
-        if verdict is Verdict.INCONCLUSIVE and (not seen.cases or seen.precision != FLOAT64):
-            if seen.cases:
-                self.known.leave_out(f"edge case {case.name}", f"{seen.precision.name} is not precise enough for it")
+        verdict = Verdict.FAIL if raised else outcome.verdict
+        if verdict is Verdict.INCONCLUSIVE and (not outcome.cases or outcome.precision != FLOAT64):
+            if outcome.cases:
+                self.known.leave_out(f"edge case {case.name}", f"{outcome.precision.name} is not precise enough for it")
             return None
-        wrong = [f"{c.output.name} of {c.output.function or 'forward'}" for c in seen.cases if c.output.wrong]
-        wrong += [key for key, g in seen.gradients.items() if g.verdict is not Verdict.PASS]
+        wrong = [f"{c.output.name} of {c.output.function or 'forward'}" for c in outcome.cases if c.output.wrong]
+        wrong += [key for key, g in outcome.gradients.items() if g.verdict is not Verdict.PASS]
         wrong += [f"{function} {text}" for function, text in raised]
-        return ProbeResult(case.name, verdict, tuple(wrong), again, case.sizes, case.about), seen
+        return ProbeResult(case.name, verdict, tuple(wrong), again, case.sizes, case.about), outcome
 
 
 def _function_and_text(error: TargetError) -> tuple[str, str]:
