@@ -77,14 +77,15 @@ def check(
     sample : int, optional
         Check that many random entries of each gradient (full engine only).
     only : iterable of str, optional
-        Gradients to check; all by default.
+        Gradients to check, by their names in the table: "dW"; of layer functions also "dx", or
+        "batchnorm_backward.dx" of one function alone. All by default.
     rtol, atol : float, optional
         Judge by atol + rtol max(|a|, |n|) instead of the error bars. Without ``atol`` a gradient
         that is exactly 0 (db) keeps its error bars.
     audit : int, default 64
         Entries that the local engine is audited on by whole forward passes, at most; 0 for none.
     probes : bool, default True
-        Try code that is not bncheck's own on a few small problems as well.
+        Check code that is not bncheck's own on the edge cases as well.
     timeout : float, default 60
         Seconds that one call of a file's or module's functions may take.
     explain : bool, default True

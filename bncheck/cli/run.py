@@ -76,7 +76,8 @@ PATIENCE = 0.5
     "--only",
     type=NAMES,
     metavar="dW,dgamma,...",
-    help=f"Gradients to check, of {', '.join(GRADIENTS)}.  [default: all]",
+    help=f"Gradients to check, of {', '.join(GRADIENTS)}, or by their names in the table of a file: dx, "
+    "batchnorm_backward.dx.  [default: all]",
 )
 @target_option("--no-probes", is_flag=True, help="Do not check the edge cases.  [default: they are checked]")
 @target_option("--timeout", type=REAL, default=60, help="Seconds that one call of its functions may take.")
