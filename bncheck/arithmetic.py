@@ -53,7 +53,10 @@ def precision_of(answer: Answer, problem: Problem, base: BasePoint) -> Precision
     -------
     Precision
     """
-    precisions = [Precision(name) for name in answer.dtypes if name in SIGNIFICANT_BITS]
+    arrays = zip((answer.output, *answer.gradients.values()), answer.dtypes, strict=True)
+    # An array of zeros, such as a db that is not computed, shows no arithmetic.
+    dtypes = [name for array, name in arrays if name in SIGNIFICANT_BITS and array.any()]
+    precisions = [Precision(name) for name in dtypes]
     with np.errstate(all="ignore"):  # a wrong value may be anything
         if answer.piece in (AFFINE, RELU):
             given = [*answer.piece.arrays(problem).values(), problem.dout]

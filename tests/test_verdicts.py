@@ -589,6 +589,14 @@ def test_a_single_pass_variance_whose_sigma_the_output_hides_is_no_failure(schem
         assert check(problem, single_pass, scheme=scheme, probes=False).verdict is not Verdict.FAIL
 
 
+def test_a_db_of_float32_zeros_does_not_make_the_others_float32() -> None:
+    zeros = functions(NETWORK, ("dh.sum(0), dgamma", "np.zeros(len(gamma), np.float32), dgamma"))
+    wrong = functions(NETWORK, ("dh @ W.T, X.T @ dh, dh.sum(0)", "1.00001 * dh @ W.T, X.T @ dh, np.float32(0 * gamma)"))
+    problem = random_problem(16, 6, 8)
+    assert (check(problem, zeros).verdict, check(problem, zeros).target.dtype) == (Verdict.PASS, "float64")
+    assert verdicts(check(problem, wrong, probes=False, explain=False))["dX"] is Verdict.FAIL
+
+
 def test_relu_in_float32_passes() -> None:
     source = (
         "import numpy as np\n"
