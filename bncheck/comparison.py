@@ -42,12 +42,18 @@ def compare_forward(answer: Answer, measured: Measurement, precision: Precision 
         difference = np.abs(found - expected)
         bound = measured.output_bar * precision.roundoff_factor
         # Where rounding alone makes sigma, a right output may be anything.
-        wrong = ~(difference <= bound) & ~np.isinf(bound) & precision.bounds(measured.problem)
+        unknown = np.isinf(bound)
+        wrong = ~(difference <= bound) & ~unknown & precision.bounds(measured.problem)
         if note:
             wrong = np.ones_like(wrong)
         relative = _over(difference, np.maximum(np.abs(found), np.abs(expected)))
     what = {"network": "batch norm's", "batchnorm": "batch norm's"}.get(answer.piece.name)
-    told = f"{wrong.sum():,} of {wrong.size:,} entries of {name} are not {what or 'right'}"
+    if not note and wrong.any():
+        note = f"{wrong.sum():,} of {wrong.size:,} entries of {name} are not {what or 'right'}"
+    elif not note and unknown.any():
+        many = f"{unknown.sum():,} of {unknown.size:,} entries of {name}"
+        note = f"{many} cannot be judged: rounding alone makes their sigma"
+    unsure = precision.is_16_bit or bool(unknown.any())
     return ForwardResult(
         function=answer.forward_name,
         piece=answer.piece.name,
@@ -55,9 +61,9 @@ def compare_forward(answer: Answer, measured: Measurement, precision: Precision 
         shape=expected.shape,
         entries=wrong.size,
         wrong=int(wrong.sum()),
-        verdict=Verdict.FAIL if wrong.any() else Verdict.INCONCLUSIVE if precision.is_16_bit else Verdict.PASS,
+        verdict=Verdict.FAIL if wrong.any() else Verdict.INCONCLUSIVE if unsure else Verdict.PASS,
         max_relative_error=float(relative.max()),
-        note=note or (told if wrong.any() else ""),
+        note=note,
         usage=answer.usage,
         source=answer.forward_source,
     )

@@ -116,7 +116,8 @@ def test_a_float32_dx_wrong_by_two_in_ten_thousand_fails() -> None:
                                      "np.sqrt(np.maximum(h.var(0), bn_eps))", "np.sqrt(h.var(0))"])  # fmt: skip
 def test_no_other_formula_of_sigma_is_taken_for_rounding_or_for_another_eps(forward: str) -> None:
     wrong = functions(NETWORK, ("np.sqrt(h.var(0) + bn_eps)", forward))
-    assert check(random_problem(16, 6, 8), wrong, explain=False).verdict is Verdict.FAIL
+    for probes in (True, False):
+        assert check(random_problem(16, 6, 8), wrong, explain=False, probes=probes).verdict is Verdict.FAIL
 
 
 # Precision
@@ -617,6 +618,29 @@ def test_a_backward_that_takes_the_eps_that_its_forward_ignores_fails() -> None:
     result = check(random_problem(16, 6, 8, bn_eps=0.5), split, probes=False)
     assert verdicts(result)["batchnorm_backward.dx"] is Verdict.FAIL
     assert check(random_problem(16, 6, 8), split).verdict is Verdict.FAIL
+
+
+def test_code_that_ignores_eps_is_judged_on_what_it_returns_for_the_eps_that_it_is_given() -> None:
+    """Outputs are excluded, so that the code is run again for the loss that is left."""
+    split = functions(
+        NETWORK,
+        ("np.sqrt(h.var(0) + bn_eps)", "np.sqrt(h.var(0) + 1e-5)"),
+        ("gamma, sigma, xhat, y)\n\ndef", "gamma, np.sqrt(h.var(0) + bn_eps), xhat, y)\n\ndef"),
+    )
+    result = check(random_problem(16, 6, 8, bn_eps=0.5), split, step=1e-2, probes=False, explain=False)
+    assert result.kinks.guarded > 0
+    assert verdicts(result)["dX"] is Verdict.FAIL
+
+
+def test_an_output_that_rounding_alone_makes_is_not_called_right() -> None:
+    p = random_problem(13, 5, 5)
+    W, b = p.W.copy(), p.b.copy()
+    W[:, 0], b[0] = 0, 1.3
+    problem = replace(p, W=W, b=b, bn_eps=0.0, seed=None)
+    result = check(problem, functions(LAYER), only=["dbeta"], probes=False)
+    assert [f.verdict for f in result.forward] == [Verdict.INCONCLUSIVE]
+    assert result.forward[0].note == "13 of 65 entries of out cannot be judged: rounding alone makes their sigma"
+    assert result.verdict is Verdict.INCONCLUSIVE
 
 
 def test_an_eps_of_its_own_is_not_guessed_from_a_batch_of_one() -> None:

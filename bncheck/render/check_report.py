@@ -296,6 +296,7 @@ class _Page(Page):
         for g in r.gradients.values():
             for reason in g.reasons:
                 by_reason.setdefault(reason, []).append(_whose(g))
+        by_reason |= {part.note: [] for part in r.forward if part.note}
         by_reason |= {sentence: [] for sentence in words.failing_edge_cases(r)}
         for reason, names in by_reason.items():
             if not names or len(names) == len(r.gradients):
