@@ -7,13 +7,13 @@ checked, ReLU's kink is guarded, and a verdict says pass, fail or inconclusive.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bncheck.check import InterruptedCheck, check
+from bncheck.checking.check import InterruptedCheck, check
 from bncheck.errors import BncheckError, InvalidInput, TargetError
-from bncheck.problem import Problem, random_problem
-from bncheck.results import CheckResult, GradientResult, Verdict
+from bncheck.model.problem import Problem, random_problem
+from bncheck.model.results import CheckResult, GradientResult, Verdict
 
 if TYPE_CHECKING:
-    from bncheck.grid import sweep
+    from bncheck.sweeps.sweep import sweep
     from bncheck.testing import assert_gradients
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 # Imported where they are first used: a single check needs neither.
-_LATER = {"sweep": "bncheck.grid", "assert_gradients": "bncheck.testing"}
+_LATER = {"sweep": "bncheck.sweeps.sweep", "assert_gradients": "bncheck.testing"}
 
 
 def __getattr__(name: str) -> Any:

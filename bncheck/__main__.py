@@ -1,5 +1,5 @@
 """``python -m bncheck`` is the console script."""
 
-from bncheck.cli import main
+from bncheck.cli.main import main
 
 main(prog_name="bncheck")

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from bncheck.check import check
+from bncheck.checking.check import check
 from bncheck.errors import BncheckError
-from bncheck.problem import random_problem
-from bncheck.results import Verdict
+from bncheck.model.problem import random_problem
+from bncheck.model.results import Verdict
 
 
 def assert_gradients(
@@ -67,7 +67,7 @@ def assert_gradients(
     if result.verdict is not Verdict.PASS or left_out:
         # rich is imported only where there is something to show.
         from bncheck.render.check_report import CheckReport  # noqa: PLC0415 - see above
-        from bncheck.render.pages import text  # noqa: PLC0415 - see above
+        from bncheck.render.export import text  # noqa: PLC0415 - see above
 
         meaning = result.verdict.meaning if result.verdict is not Verdict.PASS else not_checked
         raise AssertionError(f"{meaning}\n\n{text([CheckReport(result)])}")

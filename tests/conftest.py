@@ -22,10 +22,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 @pytest.fixture
 def typical_edge_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the edge cases by which no mistake is named; tests of these are in test_verdicts."""
-    from bncheck.edge_cases import EDGE_CASES  # noqa: PLC0415 - numpy reads the environment when it is imported
+    from bncheck.checking.edge_cases import EDGE_CASES  # noqa: PLC0415 - numpy reads the environment when it is imported
 
     typical = tuple(case for case in EDGE_CASES if case.typical)
-    monkeypatch.setattr("bncheck.target_check.EDGE_CASES", typical)
+    monkeypatch.setattr("bncheck.checking.target_check.EDGE_CASES", typical)
 
 
 @pytest.hookimpl(wrapper=True)

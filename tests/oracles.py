@@ -6,7 +6,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from bncheck.problem import FloatArray
+from bncheck.model.problem import FloatArray
 
 DIGITS = 50
 # At 50 digits a central difference of this step is exact to 1e-28 of the terms or better.

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import bncheck
-from bncheck.cli import main
+from bncheck.cli.main import main
 
 from .test_formats import WRONG
 from .test_readme import blocks

@@ -1,5 +1,1 @@
-"""The command line: the only place that prints or exits."""
-
-from bncheck.cli.door import main
-
-__all__ = ["main"]
+"""The command line: one module per command, options, output, progress, signals and exit codes."""

@@ -4,12 +4,12 @@ from functools import partial
 
 import click
 
-from bncheck.cli.exits import ExitCode
+from bncheck.cli.exit_codes import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options
 from bncheck.cli.parameters import REAL, SEED, SIZE
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.derivation import derive as derive_at
-from bncheck.problem import random_problem
+from bncheck.model.problem import random_problem
 from bncheck.render.derivation_report import DerivationReport
 
 problem_option = partial(click.option, cls=SectionOption, section="Problem")

@@ -13,7 +13,7 @@ from bncheck.cli.sections import SectionOption
 from bncheck.errors import InvalidInput
 from bncheck.render import FORMATS, PICTURES, Format, Picture
 from bncheck.render.report import Report
-from bncheck.render.spelling import speakable
+from bncheck.render.encoding import speakable
 
 if TYPE_CHECKING:
     PathType = click.ParamType[Any]
@@ -55,7 +55,7 @@ class PictureFile(SaveFile):
         """Return the path, or refuse it where nothing can be drawn."""
         path = super().convert(value, param, ctx)
         try:
-            import_module("bncheck.render.plots")
+            import_module("bncheck.render.plots.figure")
         except Exception as error:  # a matplotlib that is broken, by another numpy say, raises anything
             raise click.UsageError("--plot needs matplotlib: pip install 'bncheck[plot]'") from error
         return path

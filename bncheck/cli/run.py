@@ -9,21 +9,21 @@ from typing import Any
 
 import click
 
-from bncheck.check import InterruptedCheck, check
+from bncheck.checking.check import InterruptedCheck, check
 from bncheck.cli import streams
-from bncheck.cli.exits import ExitCode
+from bncheck.cli.exit_codes import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.errors import TargetError
-from bncheck.method import ENGINES, GRADIENTS
+from bncheck.model.options import ENGINES, GRADIENTS
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.problem import Problem, random_problem
-from bncheck.progress import Progress, silent
+from bncheck.model.problem import Problem, random_problem
+from bncheck.model.progress import Progress, silent
 from bncheck.render import words
 from bncheck.render.check_report import INCOMPLETE, CheckReport
 from bncheck.render.summary import Line, NoAnswer, Summary
-from bncheck.results import CheckResult, Verdict
+from bncheck.model.results import CheckResult, Verdict
 from bncheck.targets.loading import expanded
 
 problem_option = partial(click.option, cls=SectionOption, section="Problem")

@@ -7,12 +7,12 @@ import click
 
 from bncheck import selftest as proof
 from bncheck.cli import streams
-from bncheck.cli.exits import ExitCode
+from bncheck.cli.exit_codes import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options
 from bncheck.cli.parameters import SIZE
 from bncheck.cli.run import check_each, strict_option
 from bncheck.cli.sections import SectionedCommand
-from bncheck.problem import random_problem
+from bncheck.model.problem import random_problem
 from bncheck.render.selftest_report import SelftestReport
 from bncheck.targets.loading import expanded
 

@@ -12,19 +12,19 @@ from typing import Any
 import click
 
 from bncheck.cli import interruptions, streams
-from bncheck.cli.exits import ExitCode
+from bncheck.cli.exit_codes import ExitCode
 from bncheck.cli.output import JUDGED, Output, output_options, plot_option, refuse_same
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.errors import BncheckError, InvalidInput
-from bncheck.grid import Grid, Point, Row, run_grid, workers_for
-from bncheck.method import ENGINES, GRADIENTS, Method, gradients_named
+from bncheck.sweeps.sweep import Grid, Point, Row, run_grid, workers_for
+from bncheck.model.options import ENGINES, GRADIENTS, Method, gradients_named
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.orders import observed_orders
+from bncheck.sweeps.convergence import observed_orders
 from bncheck.render.sweep_report import SweepReport
-from bncheck.results import Verdict
-from bncheck.sweep_file import SweepFile, rows_of
-from bncheck.tally import Tally
+from bncheck.model.results import Verdict
+from bncheck.sweeps.sweep_file import SweepFile, rows_of
+from bncheck.sweeps.aggregate import Tally
 from bncheck.targets.loading import expanded
 
 axis_option = partial(click.option, cls=SectionOption, section="Axes (a value, a list 8,64,256, or a range)")

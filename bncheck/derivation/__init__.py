@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from bncheck.derivation.checking import Checked, check_equation, check_graph, point_of
 from bncheck.derivation.equations import EQUATIONS, Equation
 from bncheck.errors import InvalidInput
-from bncheck.problem import Problem
-from bncheck.results import Verdict
-from bncheck.targets.staged import NODES, Values
+from bncheck.model.problem import Problem
+from bncheck.model.results import Verdict
+from bncheck.model.graph import NODES, Values
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.comparison import BLUNT
+from bncheck.checking.judge import BLUNT
 from bncheck.derivation.equations import Equation
 from bncheck.errors import InvalidInput
-from bncheck.layers import Array
+from bncheck.model.layers import Array
 from bncheck.numerical.basepoint import U
-from bncheck.problem import FloatArray, Problem
-from bncheck.results import Verdict
-from bncheck.targets.staged import NODES, Values, flowing_back, run
+from bncheck.model.problem import FloatArray, Problem
+from bncheck.model.results import Verdict
+from bncheck.model.graph import NODES, Values, flowing_back, run
 
 # Moves the node by this share of its scale: the cube root of the unit roundoff balances truncation and rounding.
 SHARE = U ** (1 / 3)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bncheck.layers import Array
-from bncheck.targets.staged import Values
+from bncheck.model.layers import Array
+from bncheck.model.graph import Values
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from copy import copy
 
 import numpy as np
 
-from bncheck.diagnosis.departure import departure_of
-from bncheck.diagnosis.describing import described, said_of, terms_of, weights_of, with_fixed
+from bncheck.diagnosis.wrong_part import departure_of
+from bncheck.diagnosis.describe import described, said_of, terms_of, weights_of, with_fixed
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
-from bncheck.diagnosis.naming import Named, named
+from bncheck.diagnosis.match import Named, named
 from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
-from bncheck.findings import Diagnosis
+from bncheck.model.diagnosis_records import Diagnosis
 from bncheck.mistakes import CATALOGUE, CONDUCT
-from bncheck.results import Case, Remark
+from bncheck.model.results import Case, Remark
 
 __all__ = ["Sizes", "departure_of", "diagnose", "diagnose_conduct", "discriminating_sizes", "only_correct_at"]
 

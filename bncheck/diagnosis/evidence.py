@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.layers import Array
+from bncheck.model.layers import Array
 from bncheck.mistakes import Mistake
-from bncheck.mistakes.workings import Workings
-from bncheck.pieces import Piece
-from bncheck.problem import FloatArray
-from bncheck.results import Case, Verdict
+from bncheck.mistakes.pass_values import Workings
+from bncheck.model.components import Piece
+from bncheck.model.problem import FloatArray
+from bncheck.model.results import Case, Verdict
 
 # What stands for a forward function's output among the names of inputs.
 OUTPUT = "output"

@@ -11,8 +11,8 @@ import numpy as np
 
 from bncheck.errors import InvalidInput
 from bncheck.mistakes.formulas import SECTIONS, Formulas
-from bncheck.mistakes.workings import INSIDE, Workings
-from bncheck.pieces import Piece
+from bncheck.mistakes.pass_values import INSIDE, Workings
+from bncheck.model.components import Piece
 
 HEADINGS = ("What was seen", "Why it is wrong", "How to tell", "The wrong line", "The right line", "Reference")
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from bncheck.mistakes.workings import Workings
+from bncheck.mistakes.pass_values import Workings
 
 # By the name of the value, in the order in which they are replaced.
 Formulas: TypeAlias = Mapping[str, Callable[[Workings], Any]]

@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from bncheck import layers
-from bncheck.pieces import NETWORK, BnEps, Piece
-from bncheck.problem import FloatArray, Problem
+from bncheck.model import layers
+from bncheck.model.components import NETWORK, BnEps, Piece
+from bncheck.model.problem import FloatArray, Problem
 
 # Unit roundoff of float64.
 U = 2.0**-53

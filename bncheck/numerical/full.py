@@ -6,12 +6,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.layers import Array
+from bncheck.model.layers import Array
 from bncheck.numerical.schemes import Quotient, Scheme
 from bncheck.numerical.steps import Steps
-from bncheck.pieces import BnEps, Forward, Piece
-from bncheck.problem import FloatArray, Problem
-from bncheck.progress import Progress
+from bncheck.model.components import BnEps, Forward, Piece
+from bncheck.model.problem import FloatArray, Problem
+from bncheck.model.progress import Progress
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 IndexArray: TypeAlias = npt.NDArray[np.intp]

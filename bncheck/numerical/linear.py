@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bncheck.layers import relu_forward
-from bncheck.numerical.bars import CONDITIONING_FACTOR, ROUNDING_FACTOR, UNDERFLOWS, Bars
+from bncheck.model.layers import relu_forward
+from bncheck.numerical.error_bounds import CONDITIONING_FACTOR, ROUNDING_FACTOR, UNDERFLOWS, Bars
 from bncheck.numerical.basepoint import LEAST, U
 from bncheck.numerical.schemes import Quotient, Response, Scheme
 from bncheck.numerical.steps import Steps
-from bncheck.pieces import AFFINE, RELU, Piece
-from bncheck.problem import FloatArray, Problem
+from bncheck.model.components import AFFINE, RELU, Piece
+from bncheck.model.problem import FloatArray, Problem
 
 
 def linear_steps(problem: Problem, piece: Piece, scheme: Scheme, arrays: Mapping[str, FloatArray]) -> Steps:

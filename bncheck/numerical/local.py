@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.layers import Array
+from bncheck.model.layers import Array
 from bncheck.numerical.basepoint import BasePoint, U
 from bncheck.numerical.schemes import Quotient, Response, Scheme
 from bncheck.numerical.steps import Steps
-from bncheck.problem import FloatArray
-from bncheck.progress import Progress
+from bncheck.model.problem import FloatArray
+from bncheck.model.progress import Progress
 
 # Rows or entries of X evaluated at a time, times H: a few arrays of this many numbers stay in cache ...
 BLOCK = 16_384

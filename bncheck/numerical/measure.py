@@ -8,19 +8,19 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.method import Method
-from bncheck.numerical.bars import Bars, bars_of, lost_sigma
+from bncheck.model.options import Method
+from bncheck.numerical.error_bounds import Bars, bars_of, lost_sigma
 from bncheck.numerical.basepoint import LEAST, BasePoint, U
 from bncheck.numerical.full import BoolArray, Evaluated, full_gradients, one_per_column
-from bncheck.numerical.kinks import MARGIN, rounding_of_y, within_reach
+from bncheck.numerical.kink_guard import MARGIN, rounding_of_y, within_reach
 from bncheck.numerical.linear import linear_bars, linear_gradients, linear_steps, magnitude
 from bncheck.numerical.local import local_gradients
 from bncheck.numerical.schemes import Scheme, scheme_named
 from bncheck.numerical.steps import Steps, automatic_steps, fixed_steps
-from bncheck.pieces import AFFINE, BATCHNORM, NETWORK, RELU, BnEps, Forward, Piece
-from bncheck.problem import FloatArray, Problem
-from bncheck.progress import Progress, silent
-from bncheck.results import Audit, Cause, Kinks, Measurement, NumericalGradient
+from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, BnEps, Forward, Piece
+from bncheck.model.problem import FloatArray, Problem
+from bncheck.model.progress import Progress, silent
+from bncheck.model.results import Audit, Cause, Kinks, Measurement, NumericalGradient
 
 # An audit takes fewer entries of X where a forward pass is dear, down to the minimum: about as many
 # products as AUDIT_COST.

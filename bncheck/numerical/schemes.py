@@ -17,8 +17,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from bncheck.errors import InvalidInput
-from bncheck.layers import Array
-from bncheck.problem import FloatArray
+from bncheck.model.layers import Array
+from bncheck.model.problem import FloatArray
 
 Response: TypeAlias = Callable[[Array], Array]
 T = TypeVar("T", float, FloatArray)

@@ -6,7 +6,7 @@ import numpy as np
 
 from bncheck.numerical.basepoint import BasePoint, U
 from bncheck.numerical.schemes import Quotient, Scheme
-from bncheck.problem import FloatArray
+from bncheck.model.problem import FloatArray
 
 # A complex step subtracts nothing, so it can be so small that its truncation is far below u.
 COMPLEX_STEP = 2.0**-66

@@ -8,7 +8,7 @@ from typing import Any, cast
 from rich.console import Group, RenderableType
 
 from bncheck.render.report import Report
-from bncheck.render.spelling import speakable
+from bncheck.render.encoding import speakable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Picture:
 
     def content(self, reports: Sequence[Report], _: bool) -> bytes:
         """Return what a file of it holds."""
-        return cast(bytes, import_module("bncheck.render.plots").picture(reports[-1], self.kind))
+        return cast(bytes, import_module("bncheck.render.plots.figure").picture(reports[-1], self.kind))
 
 
 def as_json(reports: Sequence[Report], several: bool) -> str:

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.mistakes import Mistake
-from bncheck.render.page import Page
+from bncheck.render.layout import Page
 from bncheck.render.report import Report
-from bncheck.results import SCHEMA
+from bncheck.model.results import SCHEMA
 
 LEGEND = "x is the layer's input, c = x - mu, std = sqrt(var), sigma = sqrt(var + eps), g = dy * gamma"
 

@@ -8,12 +8,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.problem import USUAL
+from bncheck.model.problem import USUAL
 from bncheck.render import words
 from bncheck.render.diagnosis_report import departure, diagnosis, remarked
-from bncheck.render.page import GAP, STYLES, Command, Page, two_columns
+from bncheck.render.layout import GAP, STYLES, Command, Page, two_columns
 from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.results import CheckResult, ForwardResult, GradientResult, ProbeResult, Verdict
+from bncheck.model.results import CheckResult, ForwardResult, GradientResult, ProbeResult, Verdict
 from bncheck.targets import BUILT_IN
 
 # The gradient nearest to the loss that fails is told in full: the others may follow from it.

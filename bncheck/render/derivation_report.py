@@ -12,12 +12,12 @@ from rich.text import Text
 from bncheck.derivation import Derivation
 from bncheck.derivation.checking import Checked
 from bncheck.derivation.equations import Equation
-from bncheck.problem import FloatArray, Problem
+from bncheck.model.problem import FloatArray, Problem
 from bncheck.render import words
-from bncheck.render.page import Page, two_columns
+from bncheck.render.layout import Page, two_columns
 from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.render.spelling import spell
-from bncheck.results import SCHEMA
+from bncheck.render.encoding import spell
+from bncheck.model.results import SCHEMA
 
 # Of a larger matrix so many rows and columns are shown.
 MOST_SHOWN = 6

@@ -7,11 +7,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.render.page import Command, Page
-from bncheck.results import CheckResult, Remark, Verdict
+from bncheck.render.layout import Command, Page
+from bncheck.model.results import CheckResult, Remark, Verdict
 
 if TYPE_CHECKING:  # what a pass has none of
-    from bncheck.findings import Diagnosis, Terms
+    from bncheck.model.diagnosis_records import Diagnosis, Terms
 
 
 def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bncheck.render.report import Finding, Outcome, Report
-from bncheck.render.spelling import speakable
+from bncheck.render.encoding import speakable
 
 # GitHub shows so many annotations of a kind and step.
 MOST = 10

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.render.spelling import speakable
+from bncheck.render.encoding import speakable
 
 # How an outcome is called there, and which of a suite's counts it is in.
 ELEMENTS = {

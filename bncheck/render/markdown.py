@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.render.page import WIDTH
+from bncheck.render.layout import WIDTH
 
 RULES = {"right": "--:", "left": ":--", "center": ":-:"}
 

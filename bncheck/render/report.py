@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-from bncheck.render.page import WIDTH, Page
-from bncheck.results import Source, Verdict
+from bncheck.render.layout import WIDTH, Page
+from bncheck.model.results import Source, Verdict
 
 
 class Outcome(enum.Enum):

@@ -8,11 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from bncheck.mistakes import CATALOGUE
-from bncheck.render.page import STYLES, Command, Page, two_columns
+from bncheck.render.layout import STYLES, Command, Page, two_columns
 from bncheck.render.report import Finding, Report, Suite
 from bncheck.render.report import Outcome as Ended
-from bncheck.results import Verdict
-from bncheck.selftest import PLACES, SIZES, Outcome, RightCode, SelftestResult, SmallError
+from bncheck.model.results import Verdict
+from bncheck.selftest.trials import PLACES, SIZES, Outcome, RightCode, SelftestResult, SmallError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from bncheck.render.page import Page
+from bncheck.render.layout import Page
 from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.results import SCHEMA, CheckResult, Source, Verdict
+from bncheck.model.results import SCHEMA, CheckResult, Source, Verdict
 
 
 @dataclass(frozen=True, slots=True)

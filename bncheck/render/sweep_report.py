@@ -10,12 +10,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.comparison import BLUNT
-from bncheck.grid import AXES, SCHEMA, Point, Row
-from bncheck.render.page import STYLES, WORDS, Command, Page, two_columns
+from bncheck.checking.judge import BLUNT
+from bncheck.sweeps.sweep import AXES, SCHEMA, Point, Row
+from bncheck.render.layout import STYLES, WORDS, Command, Page, two_columns
 from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.results import Source, Verdict
-from bncheck.tally import MOST_VALUES, Cell, Tally
+from bncheck.model.results import Source, Verdict
+from bncheck.sweeps.aggregate import MOST_VALUES, Cell, Tally
 
 # A bar has a cell for each correct digit; float64 has 16.
 LONGEST = 16

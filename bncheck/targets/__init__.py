@@ -8,16 +8,16 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from bncheck.errors import InvalidInput, TargetError
-from bncheck.pieces import BATCHNORM
-from bncheck.problem import Problem
-from bncheck.results import Answer, NotChecked, Remark, TargetInfo
+from bncheck.model.components import BATCHNORM
+from bncheck.model.problem import Problem
+from bncheck.model.results import Answer, NotChecked, Remark, TargetInfo
 from bncheck.targets.calling import Pair, raised
-from bncheck.targets.course import CourseFunctions, piece_of
+from bncheck.targets.layer_functions import CourseFunctions, piece_of
 from bncheck.targets.usage import Usage
 from bncheck.targets.whole_network import WholeNetwork
 
 # The implementations that bncheck carries itself, by the name that ``run`` takes.
-BUILT_IN = {"reference": "bncheck.network", "staged": "bncheck.targets.staged"}
+BUILT_IN = {"reference": "bncheck.model.network", "staged": "bncheck.model.graph"}
 
 INTERFACES = (
     "batchnorm_forward(x, gamma, beta, bn_param) -> (out, cache) and "

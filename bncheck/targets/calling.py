@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bncheck.errors import NotImplementedYet, TargetError
-from bncheck.layers import Array
-from bncheck.pieces import Piece
-from bncheck.problem import Problem
-from bncheck.results import Answer, Remark, Source
+from bncheck.model.layers import Array
+from bncheck.model.components import Piece
+from bncheck.model.problem import Problem
+from bncheck.model.results import Answer, Remark, Source
 from bncheck.targets.arrays import read
 from bncheck.targets.usage import Usage
 

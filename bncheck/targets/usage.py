@@ -4,7 +4,7 @@ import enum
 
 import numpy as np
 
-from bncheck.layers import Array
+from bncheck.model.layers import Array
 
 
 class Usage(enum.Enum):

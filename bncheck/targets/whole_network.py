@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bncheck.layers import Array
-from bncheck.pieces import NETWORK
-from bncheck.problem import Problem
-from bncheck.results import NotChecked, TargetInfo
+from bncheck.model.layers import Array
+from bncheck.model.components import NETWORK
+from bncheck.model.problem import Problem
+from bncheck.model.results import NotChecked, TargetInfo
 from bncheck.targets.calling import Caller, Functions, Pair
-from bncheck.targets.course import other_functions
+from bncheck.targets.layer_functions import other_functions
 
 
 class WholeNetwork(Caller):

@@ -3,7 +3,7 @@
     python tests/benchmarks/engines.py [--N 64 --D 100 --H 50] [--repeat 5] [--save FILE.json]
 
 Both engines evaluate every entry of X, W, b, gamma, beta and h at the same steps; "numerical" is
-the engine alone, "check" a whole ``bncheck.check`` (with the local engine's audit). Runs alternate,
+the engine alone, "check" a whole ``bncheck.checking.check`` (with the local engine's audit). Runs alternate,
 and the ratio is the median of the ratios of neighbours.
 """
 
@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bncheck import check, random_problem
-from bncheck.method import Method
+from bncheck.model.options import Method
 from bncheck.numerical.full import full_gradients
 from bncheck.numerical.measure import prepare
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.pieces import NETWORK
-from bncheck.progress import silent
+from bncheck.model.components import NETWORK
+from bncheck.model.progress import silent
 
 
 def seconds(work: Callable[[], object]) -> float:

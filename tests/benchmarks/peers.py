@@ -6,7 +6,7 @@ Everything is measured side by side in this run, the runs alternate, and a ratio
 ratios of neighbours. Peers check every entry of X, W, b, gamma and beta once, against a scalar loss:
 the loop that courses hand out (two forward passes for each entry), torch's gradcheck in its slow
 mode, and scipy's approx_derivative with two methods. Ours is the numerical part alone (steps, guard,
-every entry, error bars) or a whole ``bncheck.check`` with its audit and the gradient dh besides.
+every entry, error bars) or a whole ``bncheck.checking.check`` with its audit and the gradient dh besides.
 Takes about three minutes; without scipy or torch their rows are left out.
 """
 
@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bncheck import Problem, check, network, random_problem
-from bncheck.method import Method
+from bncheck.model.options import Method
 from bncheck.numerical.measure import measure
-from bncheck.pieces import NETWORK
+from bncheck.model.components import NETWORK
 
 CARD = (64, 100, 50)
 NAMES = ("X", "W", "b", "gamma", "beta")

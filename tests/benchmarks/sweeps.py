@@ -29,9 +29,9 @@ from rich.table import Table
 THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
 os.environ.update(THREADS)
 import bncheck  # noqa: E402 - NumPy reads these once
-from bncheck.cluster import Cluster  # noqa: E402 - likewise
-from bncheck.grid import Point  # noqa: E402 - likewise
-from bncheck.workers import hand_out  # noqa: E402 - likewise
+from bncheck.execution.dask_pool import Cluster  # noqa: E402 - likewise
+from bncheck.sweeps.sweep import Point  # noqa: E402 - likewise
+from bncheck.execution.pool import hand_out  # noqa: E402 - likewise
 
 SIZES = {"small": (8, 5, 4), "card": (64, 100, 50), "large": (192, 192, 128)}
 CHECKS = {"small": 600, "card": 300, "large": 120}

@@ -1,0 +1,1 @@
+"""Where work runs: child processes, a pool of worker processes, Dask."""

@@ -1,0 +1,121 @@
+"""Checks of code that is not ours, in a process of its own: the side that answers."""
+
+import io
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from bncheck.checking.check import InterruptedCheck, check_code
+from bncheck.errors import BncheckError
+from bncheck.targets import resolve
+from bncheck.targets.loading import load
+
+# How often the watchdog looks, and how often it says that we live.
+LOOK, ALIVE = 0.1, 1.0
+
+
+class Line:
+    """What goes to the side that asked, and the watch over the calls that are not ours."""
+
+    def __init__(self, timeout: float) -> None:
+        self._out = os.fdopen(os.dup(1), "wb")
+        self._lock = threading.Lock()
+        self._timeout = timeout
+        self._call: tuple[str, float] | None = None
+        self._interrupted = False
+        os.dup2(2, 1)  # what it prints is no result
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)  # and there is nobody to ask
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        signal.signal(signal.SIGINT, self._interrupt)
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def say(self, kind: str, value: Any = None) -> None:
+        """Send a message."""
+        with self._lock:
+            pickle.dump((kind, value), self._out, protocol=pickle.HIGHEST_PROTOCOL)
+            self._out.flush()
+
+    def calling(self, name: str) -> None:
+        """Note that a call begins, or with no name that it has ended."""
+        self._call = (name, time.monotonic()) if name else None
+
+    def interrupted(self) -> bool:
+        """Tell whether Ctrl-C came."""
+        return self._interrupted
+
+    def end(self) -> None:
+        """End the process, whatever threads the code under test has left."""
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(0)
+
+    def _interrupt(self, _: int, __: FrameType | None) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        """End the process when a call exceeds its time limit, or when the parent has closed the pipe."""
+        last = 0.0
+        with suppress(OSError):  # the pipe is closed: no result can be sent any more
+            while True:
+                time.sleep(LOOK)
+                now, call = time.monotonic(), self._call
+                if call is not None and now - call[1] > self._timeout:
+                    self.say("error", f"{call[0]} did not return within {self._timeout:g} s")
+                    self.end()
+                if now - last > ALIVE:
+                    self.say("alive")
+                    last = now
+        os._exit(1)
+
+
+def main() -> None:
+    """Answer the one request on stdin, and end the process whatever threads it has left."""
+    target, problem, (method, extras), timeout = pickle.load(sys.stdin.buffer)
+    line = Line(timeout)
+    told = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > LOOK:
+            told = time.monotonic()
+            line.say("progress", (done, total))
+
+    try:
+        line.calling("importing it")
+        namespace = load(target, line.interrupted)
+        line.calling("looking into it")
+        code = resolve(namespace, target)
+        line.calling("")
+        code.calling, code.interrupted = line.calling, line.interrupted
+        # NumPy's own settings again: the code under test may have made warnings errors.
+        with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
+            result = check_code(problem, code, target, method, extras, progress)
+        line.say("result", result)
+    except InterruptedCheck as interrupted:
+        line.say("interrupted", interrupted.result)
+    except BncheckError as error:
+        line.say("error", str(error))
+    except KeyboardInterrupt:
+        line.say("stopped")
+    except BaseException:  # noqa: BLE001 - told as a bug of ours, not as what the code under test did
+        line.say("bug", traceback.format_exc())
+    finally:
+        line.end()
+
+
+if __name__ == "__main__":
+    main()

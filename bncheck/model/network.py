@@ -1,0 +1,72 @@
+"""The network: affine, then batch norm, then ReLU; its forward and its analytic backward pass.
+
+This module is itself a target: it carries the interface that every whole-network implementation
+is asked for, ``forward(X, W, b, gamma, beta, bn_eps)`` and ``backward(dout, cache)``.
+"""
+
+from typing import NamedTuple
+
+from bncheck.model.layers import (
+    AffineCache,
+    Array,
+    BatchNormCache,
+    affine_backward,
+    affine_forward,
+    batchnorm_backward,
+    batchnorm_forward,
+    relu_backward,
+    relu_forward,
+)
+
+
+class Cache(NamedTuple):
+    """What ``backward`` needs: the caches of the three layers."""
+
+    affine: AffineCache
+    batchnorm: BatchNormCache
+    relu: Array
+
+
+def forward(X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: float) -> tuple[Array, Cache]:
+    """Run the network on a batch.
+
+    Parameters
+    ----------
+    X : array, shape (N, D)
+    W : array, shape (D, H)
+    b, gamma, beta : arrays, shape (H,)
+    bn_eps : float
+        The constant inside batch norm's square root.
+
+    Returns
+    -------
+    a : array, shape (N, H)
+        The output, max(y, 0).
+    cache : Cache
+        For ``backward``.
+    """
+    h, affine = affine_forward(X, W, b)
+    y, batchnorm = batchnorm_forward(h, gamma, beta, bn_eps)
+    a, relu = relu_forward(y)
+    return a, Cache(affine, batchnorm, relu)
+
+
+def backward(dout: Array, cache: Cache) -> dict[str, Array]:
+    """Return the gradients of the loss sum(dout * a), by the name of what they are taken for.
+
+    Parameters
+    ----------
+    dout : array, shape (N, H)
+        The upstream gradient dL/da.
+    cache : Cache
+        From ``forward``.
+
+    Returns
+    -------
+    dict
+        dX (N,D), dW (D,H), db, dgamma, dbeta (H,), and the inner dh (N,H).
+    """
+    dy = relu_backward(dout, cache.relu)
+    dh, dgamma, dbeta = batchnorm_backward(dy, cache.batchnorm)
+    dX, dW, db = affine_backward(dh, cache.affine)
+    return {"dX": dX, "dW": dW, "db": db, "dgamma": dgamma, "dbeta": dbeta, "dh": dh}

@@ -1,0 +1,409 @@
+"""Verdicts: what must pass, what must fail, and what must admit that it cannot tell."""
+
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bncheck import (
+    CheckResult,
+    InterruptedCheck,
+    InvalidInput,
+    Problem,
+    TargetError,
+    Verdict,
+    check,
+    network,
+    random_problem,
+)
+from bncheck.checking.judge import _share
+from bncheck.model.layers import Array
+from bncheck.mistakes import CATALOGUE, OF_A_LAYER, Mistake
+from bncheck.mistakes.injected import Planted
+from bncheck.numerical.schemes import SCHEMES
+from bncheck.selftest.trials import hard_problem
+
+pytestmark = pytest.mark.usefixtures("typical_edge_cases")
+
+Gradients = dict[str, Array]
+DIFFERENTIATED = ("dX", "dW", "dgamma", "dbeta", "dh")  # db is exactly 0
+
+
+class Spoilt:
+    """The right network, whose gradients are spoilt before they are handed over."""
+
+    forward = staticmethod(network.forward)
+
+    def __init__(self, spoil: Callable[[Gradients], object]) -> None:
+        self._spoil = spoil
+
+    def backward(self, dout: Array, cache: network.Cache) -> Gradients:
+        gradients = network.backward(dout, cache)
+        self._spoil(gradients)
+        return gradients
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_right_gradient_never_fails_in_500_problems_over_the_hard_regimes(scheme: str) -> None:
+    verdicts: Counter[Verdict] = Counter()
+    for seed in range(500):
+        result = check(hard_problem(seed), scheme=scheme)
+        assert result.audit is not None
+        assert result.audit.agrees, seed
+        verdicts[result.verdict] += 1
+        assert result.verdict is not Verdict.FAIL, seed
+    # Inconclusive is for the few that it truly cannot resolve.
+    assert verdicts[Verdict.PASS] > 460
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("step", [1e-8, 1e-5, 1e-3, 1e-1])
+def test_a_right_gradient_never_fails_at_a_fixed_step(scheme: str, step: float) -> None:
+    for seed in range(25):
+        assert check(hard_problem(seed), scheme=scheme, step=step).verdict is not Verdict.FAIL
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 9, 5), (2, 1, 1), (2, 7, 4), (3, 5, 1)])
+def test_the_smallest_problems_pass(shape: tuple[int, int, int]) -> None:
+    for seed in range(10):
+        assert check(random_problem(*shape, seed=seed)).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "complex"])
+def test_a_vanishing_step_is_inconclusive_and_says_that_rounding_dominates(scheme: str) -> None:
+    for seed, engine in itertools.product(range(5), ("local", "full")):
+        result = check(random_problem(6, 5, 4, seed=seed), scheme=scheme, step=1e-14, engine=engine)
+        assert result.verdict is Verdict.INCONCLUSIVE
+        reasons = " ".join(result.gradients["dW"].reasons)
+        assert "rounding dominates; take a larger --step" in reasons
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_huge_step_is_inconclusive_and_says_that_everything_is_guarded(scheme: str) -> None:
+    for seed in range(5):
+        result = check(random_problem(6, 5, 4, seed=seed), scheme=scheme, step=10.0)
+        assert result.verdict is Verdict.INCONCLUSIVE
+        reasons = " ".join(result.gradients["dX"].reasons)
+        assert "24 of 24 outputs are within reach of ReLU's kink" in reasons
+        assert "take a smaller --step" in reasons
+
+
+def test_the_complex_step_resolves_a_step_of_1e_14() -> None:
+    assert check(random_problem(6, 5, 4), scheme="complex", step=1e-14).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("shape", [(64, 100, 50), (9, 6, 7), (5, 20, 3)])
+@pytest.mark.parametrize("name", DIFFERENTIATED)
+def test_a_gradient_wrong_by_half_a_per_mille_fails(name: str, shape: tuple[int, int, int]) -> None:
+    """In all entries, in one column, in one single entry (of its column's largest)."""
+    for seed in range(8):
+        problem, rng = random_problem(*shape, seed=seed), np.random.default_rng(seed)
+
+        def everywhere(g: Gradients) -> None:
+            g[name] *= 1.0005
+
+        def one_column(g: Gradients) -> None:
+            g[name][..., rng.integers(g[name].shape[-1])] *= 1.0005  # noqa: B023 - likewise
+
+        def one_entry(g: Gradients) -> None:
+            index = tuple(rng.integers(size) for size in g[name].shape)  # noqa: B023 - likewise
+            g[name][index] += 0.0005 * np.abs(g[name][..., index[-1]]).max()
+
+        for spoil in (everywhere, one_column, one_entry):
+            result = check(problem, Spoilt(spoil), probes=False, explain=False)
+            verdicts = {key: g.verdict for key, g in result.gradients.items()}
+            assert verdicts.pop(name) is Verdict.FAIL, (seed, spoil.__name__)
+            assert set(verdicts.values()) == {Verdict.PASS}
+
+
+# Of the catalogue those whose forward pass is right, and that a whole network can show.
+BACKWARD = [
+    m for m in CATALOGUE if not {"h", "var", "sigma", "xhat", "y", "a", "mu"} & m.formulas.keys() and m.formulas
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "mistake", [m for m in BACKWARD if m.code not in OF_A_LAYER and not m.never_seen], ids=lambda m: m.code
+)
+def test_a_wrong_backward_fails_at_the_gradients_that_are_wrong_and_nowhere_else(mistake: Mistake) -> None:
+    for seed in range(5):
+        # An eps of the variance's size, so that it matters.
+        problem = random_problem(7, 5, 4, seed=seed, bn_eps=0.05)
+        target = Planted(mistake)
+        result = check(problem, target, probes=False, explain=False)
+        p = result.problem
+        planted = target.backward(p.dout, target.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)[1])
+        right = network.backward(p.dout, network.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)[1])
+        differ = {
+            name
+            for name in right
+            if np.shape(planted[name]) != right[name].shape or not np.allclose(planted[name], right[name], rtol=1e-6)
+        }
+        assert {key for key, g in result.gradients.items() if g.verdict is Verdict.FAIL} == differ, seed
+        assert differ
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["dX", "db", "dgamma"])
+def test_a_single_value_that_is_not_finite_fails(name: str, value: float) -> None:
+    def spoil(g: Gradients) -> None:
+        g[name].flat[1] = value
+
+    result = check(random_problem(6, 5, 4), Spoilt(spoil))
+    assert result.gradients[name].verdict is Verdict.FAIL
+    assert result.gradients[name].wrong == 1
+    assert np.flatnonzero(~np.isfinite(result.gradients[name].analytic)).tolist() == [1]
+
+
+def test_a_numerical_gradient_that_is_not_finite_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> dict[str, Array]:
+        return {"W": np.full((5, 4), np.nan)}
+
+    monkeypatch.setattr("bncheck.numerical.measure.local_gradients", broken)
+    result = check(random_problem(6, 5, 4), only=["dW"])
+    assert result.gradients["dW"].verdict is Verdict.INCONCLUSIVE
+    assert result.gradients["dW"].unresolved == 20
+
+
+def test_a_value_that_is_not_finite_fails_even_where_nothing_is_resolved() -> None:
+    result = check(random_problem(6, 5, 4), Spoilt(lambda g: g["dW"].fill(np.nan)), step=10.0)
+    assert result.gradients["dW"].verdict is Verdict.FAIL
+
+
+def test_a_gradient_of_the_wrong_shape_fails_and_says_which() -> None:
+    def spoil(g: Gradients) -> None:
+        g["dgamma"] = np.zeros((6, 4))
+
+    result = check(random_problem(6, 5, 4), Spoilt(spoil))
+    assert result.gradients["dgamma"].verdict is Verdict.FAIL
+    assert result.gradients["dgamma"].reasons == (
+        "dgamma has shape (6, 4); expected (4,): was the sum over the batch axis left out?",
+    )
+
+
+def test_a_forward_pass_that_is_not_batch_norm_s_fails() -> None:
+    class Shifted:
+        backward = staticmethod(network.backward)
+
+        @staticmethod
+        def forward(*arrays: Array) -> tuple[Array, network.Cache]:
+            a, cache = network.forward(*arrays)  # type: ignore[arg-type]  # as they came
+            return a * (1 + 1e-9), cache
+
+    result = check(random_problem(6, 5, 4), Shifted)
+    assert result.forward[0].verdict is Verdict.FAIL
+    assert result.verdict is Verdict.FAIL
+
+
+def test_db_is_an_exact_zero_with_the_bound_it_was_resolved_to() -> None:
+    db = check(random_problem(16, 10, 8)).gradients["db"]
+    assert db.zero
+    assert db.verdict is Verdict.PASS
+    assert db.value_resolution is None
+    assert 0 < db.resolution < 1e-9
+
+
+def test_the_census_says_where_the_wrong_entries_are() -> None:
+    def spoil(g: Gradients) -> None:
+        g["dX"][2:4, 1] += 1.0
+
+    dX = check(random_problem(6, 5, 4), Spoilt(spoil)).gradients["dX"]
+    assert (dX.wrong, dX.rows, dX.columns) == (2, (2, 3), (1,))
+    assert {entry.index for entry in (dX.worst, *dX.next_worst) if entry} == {(2, 1), (3, 1)}
+
+
+def test_rtol_and_atol_replace_the_error_bars() -> None:
+    def spoil(g: Gradients) -> None:
+        g["dW"] *= 1 + 1e-5
+
+    problem = random_problem(16, 10, 8)
+    assert check(problem, Spoilt(spoil)).verdict is Verdict.FAIL
+    assert check(problem, Spoilt(spoil), rtol=1e-4).verdict is Verdict.PASS
+    strict = check(problem, Spoilt(spoil), rtol=1e-6, atol=1e-9)
+    assert strict.gradients["dW"].verdict is Verdict.FAIL
+    # The field's false alarm: no relative tolerance can hold an exact zero.
+    assert check(problem, rtol=1e-4).gradients["db"].verdict is Verdict.PASS
+    assert check(problem, rtol=1e-4, atol=0.0).gradients["db"].verdict is Verdict.FAIL
+
+
+def test_a_blunt_measurement_is_inconclusive_whatever_tolerance_is_asked_for() -> None:
+    result = check(random_problem(6, 5, 4), step=1e-14, rtol=10.0, atol=10.0)
+    assert result.verdict is Verdict.INCONCLUSIVE
+
+
+def test_only_the_gradients_asked_for_are_checked_in_the_usual_order() -> None:
+    result = check(random_problem(4, 3, 2), only=iter(["dgamma", "dW"]))
+    assert list(result.gradients) == ["dW", "dgamma"]
+    assert "--only dW,dgamma" in (result.reproduce or "")
+
+
+def test_a_coarse_value_resolution_is_remarked() -> None:
+    result = check(random_problem(2, 5, 4, bn_eps=1e-9), scheme="forward")
+    assert {remark.code for remark in result.remarks} == {"coarse-value"}
+
+
+def test_an_interrupted_check_carries_what_was_done_and_is_no_pass() -> None:
+    def interrupt(done: int, _: int) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedCheck, match="interrupted after 12 of 86 entries") as caught:
+        check(random_problem(6, 5, 4), engine="full", progress=interrupt)
+    result = caught.value.result
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.gradients["dX"].verdict is Verdict.INCONCLUSIVE
+    assert result.checked == 12
+
+
+def test_an_interruption_hides_no_failure() -> None:
+    def interrupt(_: int, __: int) -> None:
+        raise KeyboardInterrupt
+
+    target = Spoilt(lambda g: g["dX"].fill(7.0))
+    with pytest.raises(InterruptedCheck) as caught:
+        check(random_problem(6, 5, 4), target, engine="full", progress=interrupt)
+    assert caught.value.result.verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"scheme": "midpoint"}, "no scheme 'midpoint'; there are forward"),
+        ({"engine": "gpu"}, "no engine 'gpu'; there are local and full"),
+        ({"step": 0.0}, r"step is 0\.0; it must be a number above 0"),
+        ({"step": float("nan")}, "step is nan"),
+        ({"step": float("inf")}, "step is inf"),
+        ({"step": -1e-5}, "step is -1e-05"),
+        ({"step": "tiny"}, "step is 'tiny'"),
+        ({"step": 1e-200}, "loses digits below 1e-100"),
+        ({"sample": 5}, "the local engine checks every entry"),
+        ({"sample": 0, "engine": "full"}, "sample is 0"),
+        ({"only": ["backward.dz"]}, r"no gradient 'backward.dz'; did you mean backward.d\w+\?"),
+        ({"only": []}, "only is empty"),
+        ({"rtol": -1.0}, r"rtol is -1\.0"),
+        ({"atol": float("nan")}, "atol is nan"),
+        ({"target": object()}, "object has no functions that bncheck knows"),
+        ({"target": "layers.py", "timeout": 0.0}, r"timeout is 0\.0"),
+    ],
+)
+def test_an_option_out_of_range_is_shown_and_refused(options: dict[str, object], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        check(random_problem(4, 3, 2), **options)  # type: ignore[arg-type]  # on purpose
+
+
+class _Answers:
+    """A target that answers with whatever it is given."""
+
+    def __init__(self, forward: object, backward: object = None) -> None:
+        self._forward, self._backward = forward, backward
+
+    def forward(self, *_: Array) -> object:
+        return self._forward
+
+    def backward(self, *_: object) -> object:
+        if isinstance(self._backward, Exception):
+            raise self._backward
+        return self._backward
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (_Answers(None), "forward returns None: not written yet"),
+        (_Answers((1, 2, 3)), "returned a tuple of 3; expected \\(out, cache\\)"),
+        (_Answers((0, 0), (1, 2)), "backward returned a tuple of 2; expected dX, dW, db, dgamma, dbeta"),
+        (_Answers((0, 0), {"dX": 0}), "returned no dW and no db and no dgamma and no dbeta"),
+        (_Answers((0, 0), ZeroDivisionError("by 0")), "backward raised ZeroDivisionError: by 0"),
+    ],
+)
+def test_a_target_that_gives_no_answer_is_told_in_words(target: object, said: str) -> None:
+    with pytest.raises(TargetError, match=said):
+        check(random_problem(4, 3, 2), target)
+
+
+def test_a_target_cannot_change_the_problem() -> None:
+    class Overwrites:
+        backward = staticmethod(network.backward)
+
+        @staticmethod
+        def forward(X: Array, *rest: Array) -> tuple[Array, network.Cache]:
+            answer = network.forward(X.copy(), *rest)  # type: ignore[arg-type]  # as they came
+            X -= 1.0
+            return answer
+
+    problem = random_problem(4, 3, 2)
+    before = problem.X.copy()
+    assert check(problem, Overwrites).verdict is Verdict.PASS
+    np.testing.assert_array_equal(problem.X, before)
+
+
+def test_dead_units_of_a_problem_made_by_hand_are_inconclusive() -> None:
+    p = random_problem(6, 5, 4)
+    beta = p.beta.copy()
+    beta[2] = -100.0
+    result = check(Problem(p.X, p.W, p.b, p.gamma, beta, p.dout, p.bn_eps))
+    assert result.kinks.dead_units == 1
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.reproduce is None
+
+
+def document(result: CheckResult) -> dict[str, object]:
+    content: dict[str, object] = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    return content
+
+
+def test_the_document_holds_every_field_of_the_schema() -> None:
+    content = document(check(random_problem(8, 5, 4, seed=3, x_mean=1.0), scheme="five-point"))
+    assert content["schema"] == "bncheck/1"
+    assert content["verdict"] == "pass"
+    assert content["problem"] == {
+        "N": 8, "D": 5, "H": 4, "seed": 3, "bn_eps": 1e-5, "x_mean": 1.0, "x_std": 1.0
+    }  # fmt: skip
+    assert content["target"] == {
+        "name": "reference", "interface": "network", "dtype": "float64", "mode": "train"
+    }  # fmt: skip
+    names = {"schema", "verdict", "problem", "target", "method", "forward", "gradients", "kinks"}
+    names |= {"audit", "probes", "remarks", "diagnosis", "seconds", "reproduce", "interrupted", "notes"}
+    names |= {"departure", "smallest", "not_checked", "incomplete"}
+    assert set(content) == names
+    assert [part["name"] for part in content["forward"]] == ["a"]  # type: ignore[attr-defined]  # a list
+    gradients = content["gradients"]
+    assert isinstance(gradients, list)
+    assert [g["name"] for g in gradients] == ["dX", "dW", "db", "dgamma", "dbeta", "dh"]
+    fields = {"function", "name", "shape", "checked", "wrong", "verdict", "max_relative_error"}
+    fields |= {"norm_relative_error", "max_absolute_error", "of_tolerance", "resolution", "zero"}
+    assert fields | {"worst"} <= set(gradients[0])
+
+
+def test_the_document_spells_numbers_that_json_cannot_hold() -> None:
+    content = document(check(random_problem(6, 5, 4), Spoilt(lambda g: g["dX"].fill(np.nan))))
+    gradients = content["gradients"]
+    assert isinstance(gradients, list)
+    assert gradients[0]["max_relative_error"] == "nan"
+    assert gradients[0]["worst"]["analytic"] == "nan"
+
+
+def test_the_same_options_give_the_same_document_but_for_the_time() -> None:
+    first, second = (document(check(random_problem(8, 5, 4, seed=1))) for _ in range(2))
+    assert {**first, "seconds": 0} == {**second, "seconds": 0}
+
+
+def test_of_several_verdicts_the_worst_wins_and_none_is_no_pass() -> None:
+    P, I, F = Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL  # noqa: E741 - short, side by side
+    assert Verdict.worst([P, I, F, P]) is F
+    assert Verdict.worst([P, I]) is I
+    assert Verdict.worst([P]) is P
+    assert Verdict.worst([]) is I
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "share"), [(1.0, 2.0, 0.5), (0.0, 0.0, 0.0), (1.0, 0.0, math.inf), (math.nan, 0.0, math.nan)]
+)
+def test_nothing_is_no_share_of_nothing_and_something_is_an_endless_one(
+    part: float, whole: float, share: float
+) -> None:
+    assert _share(part, whole) == pytest.approx(share, nan_ok=True)

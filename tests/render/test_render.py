@@ -1,0 +1,286 @@
+"""What a person sees of a check: whole screens at a fixed width."""
+
+import io
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+from html import unescape
+
+import numpy as np
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from bncheck import CheckResult, Verdict, check, network, random_problem
+from bncheck.cli import streams
+from bncheck.sweeps.sweep import Point, Row
+from bncheck.mistakes import mistake_named
+from bncheck.mistakes.injected import Planted
+from bncheck.render import FORMATS
+from bncheck.render.check_report import CheckReport
+from bncheck.render.report import Report
+from bncheck.render.sweep_report import SweepReport
+from bncheck.render.format import broken, listed
+from bncheck.sweeps.aggregate import Tally
+
+from .test_check import Gradients, Spoilt
+
+variance_path_dropped = Planted(mistake_named("BN204"))
+
+
+def screen(shown: CheckResult | Report, width: int = 80, encoding: str = "utf-8", errors: str = "strict") -> str:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
+    Console(file=stream, width=width, highlight=False).print(
+        CheckReport(shown) if isinstance(shown, CheckResult) else shown, crop=False
+    )
+    stream.flush()
+    written = stream.buffer.getvalue().decode(encoding)
+    return "\n".join(line.rstrip() for line in written.splitlines())
+
+
+def masked(text: str) -> str:
+    """Replace measured numbers, which differ between machines, and the width they take."""
+    text = re.sub(r"largest at \w+\[[\d, ]+\]", "largest at *", text)
+    text = re.sub(r"-?\d(\.\d+)?e[+-]\d+|<?\d+ %|\d+\.\d\d s|-?\d+\.\d{4,}", "*", text)
+    return re.sub(r" +\*", " *", text)
+
+
+def test_a_pass_is_the_whole_screen() -> None:
+    assert (
+        masked(screen(check(random_problem(64, 100, 50))))
+        == """\
+  affine → batch norm → ReLU          N 64   D 100   H 50   eps *   seed 0
+  reference, float64, against central differences of every entry
+
+                    entries max rel. norm rel. of tolerance resolution verdict
+  ────────────────────────────────────────────────────────────────────────────
+  dX (64, 100)        6,400 * * * * pass
+  dW (100, 50)        5,000 * * * * pass
+  db (50,)               50     zero      zero * * pass
+  dgamma (50,)           50 * * * * pass
+  dbeta (50,)            50 * * * * pass
+  dh (64, 50)         3,200 * * * * pass
+
+  PASS  14,750 of 14,750 entries agree within their error bars.
+        A term wrong by * of itself would have been seen.
+
+  max rel.     largest at * = *, nearly 0 (not judged)
+  kinks        0 of 3,200 outputs guarded; every unit is active somewhere
+  audit        108 entries by whole forward passes agree within * of the bar
+  again        bncheck run --N 64 --D 100 --H 50 --seed 0 *
+"""
+    )
+
+
+def test_a_failure_shows_the_census_and_the_worst_entries_aligned() -> None:
+    def spoil(g: Gradients) -> None:
+        g["dW"][3, 4] = 100.0
+        g["dgamma"][7:12] *= -2
+
+    text = screen(check(random_problem(64, 100, 50), Spoilt(spoil), probes=False))
+    assert "  FAIL  dW: 1 of 5,000 entries is wrong, in row 3 and column 4.\n" in text
+    assert "        dgamma: 5 of 50 entries are wrong: units 7-11.\n" in text
+    # Told in full: the failing gradient nearest to the loss, three entries of it.
+    told = re.findall(r"analytic +(\S+)\n +numerical +(\S+) ± \S+\n", text)
+    assert len(told) == 3
+    for analytic, numerical in told:
+        assert float(analytic) == pytest.approx(-2 * float(numerical), rel=1e-6)
+    points = {line.index(".") for line in text.splitlines() if re.match(r" +(analy|numer)", line)}
+    assert len(points) <= 2  # aligned within each pair
+    assert re.search(r"dbeta \(50,\) +50 +0 .* pass\n", text)
+    assert re.search(r"dgamma \(50,\) +50 +5 .* FAIL\n", text)
+
+
+def test_a_missing_minus_sign_is_aligned_as_well() -> None:
+    text = screen(check(random_problem(6, 5, 4), Spoilt(lambda g: g["db"].fill(-1.0))))
+    pair = re.findall(r"(?:analytic|numerical) +.*", text)[:2]
+    assert pair[0].index(".") == pair[1].index(".")
+
+
+def test_a_wrong_zero_is_shown_with_its_numbers() -> None:
+    text = screen(check(random_problem(6, 5, 4), Spoilt(lambda g: g["db"].fill(1.0))))
+    assert "zero" not in text
+    assert "db: all 4 entries are wrong." in text
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_line_is_longer_than_78_columns(width: int) -> None:
+    for target in ("reference", variance_path_dropped):
+        result = check(random_problem(64, 100, 50, x_mean=1.5, x_std=2.5), target)
+        assert max(map(len, screen(result, width).splitlines())) <= 78
+
+
+def test_the_report_survives_a_narrow_terminal() -> None:
+    text = screen(check(random_problem(6, 5, 4)), width=50)
+    assert max(map(len, text.splitlines())) <= 50
+
+
+def test_an_ascii_stream_gets_ascii_with_the_columns_still_aligned() -> None:
+    text = screen(check(random_problem(64, 100, 50), variance_path_dropped), encoding="ascii")
+    assert "affine -> batch norm -> ReLU" in text
+    assert " +- " in text
+    assert max(map(len, text.splitlines())) <= 78
+
+
+def test_unusual_settings_are_told_in_the_header() -> None:
+    problem = random_problem(6, 5, 4, x_mean=2.0, x_std=0.5)
+    text = screen(check(problem, scheme="complex", step=1e-20, engine="full"))
+    assert "against the complex step at every entry\n" in text
+    assert "  x-mean 2   x-std 0.5   step 1e-20   engine full\n" in text
+
+
+def test_a_sample_is_never_shown_as_exhaustive() -> None:
+    text = screen(check(random_problem(6, 5, 4), engine="full", sample=5))
+    assert "checked" in text.splitlines()[4]
+    assert "PASS  27 of 86 entries, drawn at random, agree within their error bars." in text
+
+
+def test_a_tolerance_that_was_asked_for_is_named() -> None:
+    text = screen(check(random_problem(6, 5, 4), rtol=1e-4, atol=1e-8))
+    assert "86 of 86 entries agree within the tolerance that was asked for." in text
+
+
+def test_reasons_that_gradients_share_are_told_once() -> None:
+    text = screen(check(random_problem(6, 5, 4), step=1e-14))
+    assert text.count("rounding dominates") == 1
+
+
+def test_a_disagreeing_audit_says_what_to_run_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> dict[str, np.ndarray]:
+        return {"gamma": np.zeros(4)}  # whatever the problem
+
+    monkeypatch.setattr("bncheck.numerical.measure.local_gradients", wrong)
+
+    class Zero(Spoilt):
+        def backward(self, dout: object, cache: network.Cache) -> Gradients:
+            return {**super().backward(dout, cache), "dgamma": np.zeros(4)}  # type: ignore[arg-type]  # passed on
+
+    text = screen(check(random_problem(6, 5, 4), Zero(dict), only=["dgamma"], probes=False))
+    assert "INCONCLUSIVE" in text
+    assert "--engine full" in text
+
+
+WORDS = [
+    "layers.py", "students/Ada Lovelace/layers.py:solution_b", "it's.py", '"quoted".py', "$HOME/`id`.py", "back\\slash",
+    "students/**/[a-c]*?.py", "a  b.py", "--odd.py", "!!.py", "~/layers.py", "#1.py", "übung/層.py", "two\nlines\t\x1b",
+    "nul\udc80.py", "", "-", "x=1;rm", "\u00a0.py", f"/home/{'a_long_folder/' * 9}layers.py", f"{'very long ' * 12}.py",
+]  # fmt: skip
+OPTIONS = [
+    "--N",
+    "64",
+    "--x-mean",
+    "-2.5",
+    "--only",
+    "dX,dW,db,dgamma,dbeta,dh",
+    "--no-probes",
+    "--step",
+    "1e-1..1e-12/3",
+]
+
+
+def pasted(commands: Sequence[str]) -> list[list[str]]:
+    """Return the arguments with which a shell calls bncheck, for each command that is pasted into it."""
+    script = 'bncheck() { printf \'%s\\0\' "$#" "$@"; }\n' + "\n".join(commands) + "\n"
+    ran = subprocess.run(["bash"], input=os.fsencode(script), capture_output=True, check=True, timeout=60)
+    assert ran.stderr == b""
+    values = iter(os.fsdecode(ran.stdout).split("\0")[:-1])
+    return [[next(values) for _ in range(int(count))] for count in values]
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_a_command_that_is_pasted_has_the_same_arguments_at_every_width(ascii_only: bool) -> None:
+    expected, lines_of = [], []
+    for number, width in enumerate(range(20, 121)):
+        targets = [WORDS[(number + i) % len(WORDS)] for i in (0, 5, 11)]
+        arguments = ["run", *targets, *OPTIONS] if number % 2 else ["sweep", *OPTIONS, *targets[:2]]
+        expected.append(arguments)
+        lines_of.append(broken(shlex.join(["bncheck", *arguments]), width, ascii_only=ascii_only))
+    assert pasted(["\n".join(lines) for lines in lines_of]) == expected
+    assert all(line.isprintable() and (line.isascii() or not ascii_only) for lines in lines_of for line in lines)
+
+
+def test_a_line_of_a_command_is_within_the_width_unless_it_is_one_word() -> None:
+    for width in range(12, 121):
+        command = shlex.join(["bncheck", "run", *WORDS, *OPTIONS])
+        first, *rest = broken(command, width)
+        for line in (first, *rest):
+            assert cell_len(line) <= width or len(shlex.split(line.removesuffix(" \\"))) == 1 or "$'" in line
+        assert all(line.startswith("  ") and line[2] != " " for line in rest)
+
+
+def test_an_option_stays_with_its_value_if_a_line_is_wide_enough_for_both() -> None:
+    command = "bncheck run --N 64 --D 100 --H 50 --seed 0 --bn-eps 0.25 --no-probes --x-mean 2.0 --only dX,dW,db,dgamma"
+    assert broken(command, 30) == [
+        "bncheck run --N 64 --D 100 \\",
+        "  --H 50 --seed 0 \\",
+        "  --bn-eps 0.25 --no-probes \\",
+        "  --x-mean 2.0 \\",
+        "  --only dX,dW,db,dgamma",
+    ]
+    assert broken(command, 200) == [command]
+    assert broken("bncheck run --only dX,dW,db,dgamma", 22) == ["bncheck run --only \\", "  dX,dW,db,dgamma"]
+
+
+LONG = f"/home/{'student_with_a_long_name/' * 7}it's layers.py"
+
+
+def commands_in(screen: str) -> list[str]:
+    """Return the commands of a screen, without the label and the indentation that are left of them."""
+    commands: list[str] = []
+    lines = iter(screen.split("\n"))
+    for line in lines:
+        start = line.find("bncheck ")
+        if start >= 0:
+            command = [line[start:]]
+            while command[-1].endswith("\\"):
+                command.append(next(lines)[start:])
+            commands.append("\n".join(command))
+    return commands
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_every_command_of_a_sweep_s_screen_runs_when_it_is_pasted(encoding: str) -> None:
+    targets = [LONG, "übung 1/layers.py", "b.py"]
+    failing = [
+        Row(Point(target=t), Verdict.FAIL, {}, 1, 1, 0, 0.1, shlex.join(["bncheck", "run", t, "--seed", "0"]), "")
+        for t in targets
+    ]
+    command = ["sweep", *targets, "--step", "1e-1..1e-12", "--seed", "0..9"]
+    report = SweepReport(Tally(failing), shlex.join(["bncheck", *command]))
+    for width in range(40, 121, 8):
+        shown = commands_in(screen(report, width, encoding, "replace"))
+        assert sorted(pasted(shown)) == sorted([command, *(["run", t, "--seed", "0"] for t in targets)])
+
+
+def test_a_long_word_of_a_command_is_in_one_piece_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    row = Row(Point(target=LONG), Verdict.FAIL, {}, 1, 1, 0, 0.1, shlex.join(["bncheck", "run", LONG]), "")
+    report = SweepReport(Tally([row]))
+    word = shlex.quote(LONG)
+    streams.write(FORMATS["table"].show([report], False))
+    assert f"  {word}\n" in capsys.readouterr().out
+    assert f"  {word}\n" in str(FORMATS["txt"].show([report], False))
+    assert f"  {word}\n" in str(FORMATS["markdown"].show([report], False))
+    html = unescape(re.sub("<.*?>", "", str(FORMATS["html"].show([report], False))))
+    assert f"  {word}\n" in html
+    svg = unescape(str(FORMATS["svg"].show([report], False))).replace("\xa0", " ")
+    assert f"  {word}<" in svg
+
+
+def test_indices_are_named_as_runs_and_counted_where_they_are_many() -> None:
+    assert listed([3], "row") == "row 3"
+    assert listed([0, 1, 2, 7], "row") == "rows 0-2, 7"
+    assert listed(range(0, 20, 2), "row") == "10 rows"
+
+
+def test_every_format_is_a_function_of_the_result_alone() -> None:
+    result = check(random_problem(4, 3, 2))
+    show = FORMATS["json"].show
+    assert show([CheckReport(result)], False) == show([CheckReport(result)], False)
+
+
+def test_a_result_prints_as_plain_text() -> None:
+    text = str(check(random_problem(6, 5, 4)))
+    assert text.startswith("PASS  reference, N 6, D 5, H 4: 86 of 86 entries checked\n")
+    assert "  dW       pass         0 of 20 wrong" in text

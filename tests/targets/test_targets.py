@@ -1,0 +1,952 @@
+"""Implementations that are not ours: in as many styles as they come, right and wrong."""
+
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bncheck import CheckResult, InvalidInput, TargetError, Verdict, check, random_problem
+from bncheck.cli.main import main
+from bncheck.model.options import Method
+from bncheck.model.problem import Problem
+
+COURSE = """
+import numpy as np
+
+def affine_forward(x, w, b):
+    out = x.dot(w) + b
+    return out, (x, w, b)
+
+def affine_backward(dout, cache):
+    x, w, b = cache
+    dx = dout.dot(w.T)
+    dw = x.T.dot(dout)
+    db = np.sum(dout, axis=0)
+    return dx, dw, db
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    eps = bn_param.get('eps', 1e-5)
+    mu = x.mean(axis=0)
+    var = x.var(axis=0)
+    std = np.sqrt(var + eps)
+    xhat = (x - mu) / std
+    out = gamma * xhat + beta
+    return out, (x, xhat, mu, var, eps, std, gamma)
+
+def batchnorm_backward(dout, cache):
+    x, xhat, mu, var, eps, std, gamma = cache
+    N = len(x)
+    dxhat = dout * gamma
+    dvar = np.sum(dxhat * (x - mu) * -0.5 * (var + eps) ** -1.5, axis=0)
+    dmu = np.sum(-dxhat / std, axis=0) + dvar * np.mean(-2 * (x - mu), axis=0)
+    dx = dxhat / std + dvar * 2 * (x - mu) / N + dmu / N
+    dgamma = np.sum(dout * xhat, axis=0)
+    dbeta = np.sum(dout, axis=0)
+    return dx, dgamma, dbeta
+
+def relu_forward(x):
+    return np.maximum(0, x), x
+
+def relu_backward(dout, cache):
+    return dout * (cache > 0)
+"""
+
+COMPOSITE = """
+def affine_bn_relu_forward(x, w, b, gamma, beta, bn_param):
+    h, fc = affine_forward(x, w, b)
+    y, bn = batchnorm_forward(h, gamma, beta, bn_param)
+    out, relu = relu_forward(y)
+    return out, (fc, bn, relu)
+
+def affine_bn_relu_backward(dout, cache):
+    fc, bn, relu = cache
+    dh, dgamma, dbeta = batchnorm_backward(relu_backward(dout, relu), bn)
+    dx, dw, db = affine_backward(dh, fc)
+    return dx, dw, db, dgamma, dbeta
+"""
+
+ALTERNATIVE = """
+def batchnorm_backward_alt(dout, cache):
+    x, xhat, mu, var, eps, std, gamma = cache
+    N = len(x)
+    dgamma, dbeta = np.sum(dout * xhat, axis=0), np.sum(dout, axis=0)
+    dx = gamma / (N * std) * (N * dout - dbeta - xhat * dgamma)
+    return dx, dgamma, dbeta
+"""
+
+NETWORK = """
+import numpy as np
+
+def forward(X, W, b, gamma, beta, bn_eps):
+    h = X @ W + b
+    sigma = np.sqrt(h.var(0) + bn_eps)
+    xhat = (h - h.mean(0)) / sigma
+    y = gamma * xhat + beta
+    return np.maximum(y, 0), (X, W, gamma, sigma, xhat, y)
+
+def backward(dout, cache):
+    X, W, gamma, sigma, xhat, y = cache
+    dy = dout * (y > 0)
+    N, dbeta, dgamma = len(y), dy.sum(0), (dy * xhat).sum(0)
+    dh = gamma / (N * sigma) * (N * dy - dbeta - xhat * dgamma)
+    dX, dW, db = dh @ W.T, X.T @ dh, dh.sum(0)
+    return dX, dW, db, dgamma, dbeta
+"""
+
+DX = "dx = dxhat / std + dvar * 2 * (x - mu) / N + dmu / N"
+DMU = "dmu = np.sum(-dxhat / std, axis=0) + dvar * np.mean(-2 * (x - mu), axis=0)"
+VAR = "var = x.var(axis=0)"
+STD = "std = np.sqrt(var + eps)"
+XHAT = "xhat = (x - mu) / std"
+
+
+def changed(source: str, *pairs: str) -> str:
+    """Replace each old line by the new one after it."""
+    for old, new in zip(pairs[::2], pairs[1::2], strict=True):
+        assert old in source
+        source = source.replace(old, new)
+    return source
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return random_problem(9, 6, 4, seed=5)
+
+
+@pytest.fixture
+def checked(tmp_path: Path, problem: Problem) -> Callable[..., CheckResult]:
+    """Write a file and check it."""
+
+    def check_source(source: str, name: str = "layers.py", **options: object) -> CheckResult:
+        path = tmp_path / name.partition(":")[0]
+        path.write_text(source, encoding="utf-8")
+        return check(problem, str(tmp_path / name), **options)  # type: ignore[arg-type]  # as they come
+
+    return check_source
+
+
+RIGHT = {
+    "a course file": (COURSE, ""),
+    "every optional piece": (COURSE + ALTERNATIVE + COMPOSITE, ""),
+    "batch norm alone": (COURSE[: COURSE.index("def affine")] + COURSE[COURSE.index("def batchnorm_f"):], ""),
+    "second part of dmu absent": (changed(COURSE, DMU, "dmu = np.sum(-dxhat / std, axis=0)"), ""),
+    "second part of dmu summed without an axis": (
+        changed(COURSE, "np.mean(-2 * (x - mu), axis=0)", "np.sum(-2 * (x - mu)) / N"),
+        "",
+    ),
+    "one-pass variance": (
+        changed(COURSE, VAR, "var = (x ** 2).mean(axis=0) - mu ** 2"),  # seen on the edge case with a far mean
+        "batchnorm_forward rounds like a variance E[x^2] - E[x]^2; its gradients are checked with the sigma that it has",
+    ),
+    "dgamma and dbeta as rows": (
+        changed(COURSE, "return dx, dgamma, dbeta", "return dx, dgamma[None], dbeta[None]"),
+        "dgamma of batchnorm_backward has shape (1, 4); taken as (4,)",
+    ),
+    "dgamma and dbeta as columns": (
+        changed(COURSE, "return dx, dgamma, dbeta", "return dx, dgamma[:, None], dbeta[:, None]"),
+        "dbeta of batchnorm_backward has shape (4, 1); taken as (4,)",
+    ),
+    "float32 gradients": (
+        changed(COURSE, "return dx, dgamma, dbeta", "return tuple(g.astype('f') for g in (dx, dgamma, dbeta))"),
+        "batchnorm_backward and its forward function compute in float32, and are judged by its rounding",
+    ),
+    "lists for tuples": (changed(COURSE, "return dx, dw, db", "return [dx, dw, db]"), ""),
+    "y >= 0 as the mask": (changed(COURSE, "cache > 0", "cache >= 0"), ""),
+    "relu_backward writes into its dout": (
+        changed(COURSE, "return dout * (cache > 0)", "dout[cache <= 0] = 0\n    return dout"),
+        "relu_backward writes into its dout (it was given a copy)",
+    ),
+    "batchnorm_forward writes into its x": (
+        changed(COURSE, XHAT, "kept = x.copy()\n    x -= mu\n    xhat = x / std", "return out, (x, xhat,", "return out, (kept, xhat,"),
+        "batchnorm_forward writes into its x (it was given a copy)",
+    ),
+    "eps of its own, 1e-8": (
+        changed(COURSE, "eps = bn_param.get('eps', 1e-5)", "eps = 1e-8"),
+        "batchnorm_forward takes no notice of eps and uses 1e-08; it was checked with that",
+    ),
+    "eps of its own, 1e-3": (
+        changed(COURSE, "eps = bn_param.get('eps', 1e-5)", "eps = 1e-3"),
+        "batchnorm_forward takes no notice of eps and uses 0.001; it was checked with that",
+    ),
+    "eps under another key": (changed(COURSE, "bn_param.get('eps', 1e-5)", "bn_param['epsilon']"), ""),
+    "eps by itself": (
+        changed(COURSE, "gamma, beta, bn_param", "gamma, beta, eps=1e-3", "eps = bn_param.get('eps', 1e-5)", "N = len(x)"),
+        "",
+    ),
+    "near names": (COURSE.replace("batchnorm_", "bn_").replace("forward", "fwd").replace("backward", "bwd"), ""),
+    "running statistics are kept": (
+        changed(COURSE, VAR, VAR + "\n    bn_param['running_mean'] = 0.9 * bn_param['running_mean'] + 0.1 * mu"),
+        "",
+    ),
+    "a layer that is not written yet": (
+        changed(COURSE, "return dout * (cache > 0)", "return None") + changed(ALTERNATIVE, "return dx, dg", "return None, None, None\n    return dx, dg"),
+        "",
+    ),
+    "prints when it is imported": ("print('hello')\n" + COURSE, ""),
+    "a whole network": (NETWORK, ""),
+    "a whole network that returns a mapping": (
+        changed(NETWORK, "return dX, dW, db, dgamma, dbeta", "return dict(dx=dX, dw=dW, db=db, dgamma=dgamma, dbeta=dbeta)"),
+        "",
+    ),
+    "a whole network that returns dh as well": (
+        changed(NETWORK, "return dX, dW, db, dgamma, dbeta", "return dX, dW, db, dgamma, dbeta, dh"),
+        "",
+    ),
+    "a whole network with an eps of its own": (
+        changed(NETWORK, "+ bn_eps", "+ 1e-3"),
+        "forward takes no notice of eps and uses 0.001; it was checked with that",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("style", RIGHT)
+def test_a_right_implementation_passes_in_whatever_style(style: str, checked: Callable[..., CheckResult]) -> None:
+    source, remark = RIGHT[style]
+    result = checked(source)
+    assert result.verdict is Verdict.PASS, str(result)
+    assert [p.name for p in result.probes if p.verdict is not Verdict.PASS] == []
+    texts = [r.text for r in result.remarks]
+    assert texts == [] if not remark else remark in texts
+
+
+@pytest.mark.parametrize("x_mean", [1e2, 1e3, 1e4, 1e5])
+def test_a_one_pass_variance_is_noisier_at_a_far_mean_and_not_wrong(x_mean: float, tmp_path: Path) -> None:
+    path = tmp_path / "layers.py"
+    path.write_text(RIGHT["one-pass variance"][0], encoding="utf-8")
+    for seed in range(5):
+        result = check(random_problem(20, 9, 6, seed=seed, x_mean=x_mean), str(path), probes=False)
+        assert result.verdict is Verdict.PASS, seed
+        if x_mean > 1e2:  # there it is as good as ours
+            assert [r.code for r in result.remarks] == ["one-pass"]
+
+
+TWO_PAIRS = COURSE + changed(
+    COURSE[COURSE.index("def batchnorm_f") : COURSE.index("def relu_f")].replace("ward(", "ward_v2("),
+    VAR, "var = x.var(axis=0, ddof=1)", "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)",
+)  # fmt: skip
+BN = COURSE[: COURSE.index("def affine")] + COURSE[COURSE.index("def batchnorm_f") : COURSE.index("def relu_f")]
+MAPPING = changed(COURSE, "return dx, dgamma, dbeta", "return {'dx': dx, 'dgamma': dgamma, 'dbeta': dbeta}")
+WRAPPED = (
+    "def plain(f):\n    def wrapper(*args, **named):\n        return f(*args, **named)\n    return wrapper\n"
+    + changed(COURSE, "def batchnorm_forward", "@plain\ndef batchnorm_forward")
+)
+
+MORE_RIGHT = {
+    "a mapping of course labels": MAPPING,
+    "a test beside the functions": COURSE + "\ndef affine_backward_test(n=3):\n    raise RuntimeError\n",
+    "another function of a near name": COURSE + "\ndef bn_forward(x, mode):\n    return None\n",
+    "an output buffer that is used again": changed(
+        COURSE, "out = gamma * xhat + beta",
+        "out = _buffers.setdefault(x.shape, np.empty(x.shape))\n    out[:] = gamma * xhat + beta",
+        "import numpy as np", "import numpy as np\n_buffers = {}",
+    ),
+    "a decorator that hides the signature": WRAPPED,
+    "eps by keyword alone": changed(
+        COURSE, "gamma, beta, bn_param", "gamma, beta, *, eps", "eps = bn_param.get('eps', 1e-5)", "N = len(x)"
+    ),
+    "whatever keywords": changed(
+        COURSE, "gamma, beta, bn_param", "gamma, beta, **bn_param"
+    ),
+    "a training flag in the dict": changed(COURSE, "mu = x.mean(axis=0)", "assert bn_param['training']\n    mu = x.mean(axis=0)"),
+    "KeyboardInterrupt is caught": changed(COURSE, DX, f"try: raise KeyboardInterrupt\n    except BaseException: {DX}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("style", MORE_RIGHT)
+def test_a_right_implementation_passes_however_odd(style: str, checked: Callable[..., CheckResult]) -> None:
+    result = checked(MORE_RIGHT[style])
+    assert result.verdict is Verdict.PASS, str(result)
+    assert "batchnorm_backward.dx" in result.gradients
+
+
+@pytest.mark.parametrize("name", ["functools.py", "random.py", "numpy.py", "layers of mine.py", "ε-layers.py"])
+def test_a_file_may_have_any_name(name: str, checked: Callable[..., CheckResult]) -> None:
+    assert checked(COURSE, name, probes=False).verdict is Verdict.PASS
+
+
+def test_a_mapping_of_course_labels_is_judged_by_all_of_them(checked: Callable[..., CheckResult]) -> None:
+    result = checked(changed(MAPPING, DX, "dx = dxhat / std"))
+    assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
+
+
+def test_what_several_functions_share_is_measured_and_audited_once(checked: Callable[..., CheckResult]) -> None:
+    alone, beside = checked(BN, probes=False), checked(BN + ALTERNATIVE, probes=False)
+    assert alone.audit is not None
+    assert beside.audit == alone.audit
+
+
+def test_functions_of_two_stems_are_both_checked(checked: Callable[..., CheckResult]) -> None:
+    result = checked(changed(COURSE, DX, "dx = dxhat / std") + BN.replace("batchnorm_", "bn_"))
+    assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
+    assert result.gradients["bn_backward.dx"].verdict is Verdict.PASS
+
+
+def test_each_backward_is_held_against_its_own_forward(checked: Callable[..., CheckResult]) -> None:
+    result = checked(TWO_PAIRS, probes=False)
+    assert {key for key, g in result.gradients.items() if g.verdict is Verdict.FAIL} == set()
+    assert {f.function for f in result.forward if f.verdict is Verdict.FAIL} == {"batchnorm_forward_v2"}
+
+
+def test_gradients_that_add_up_over_calls_fail_in_the_second_call(checked: Callable[..., CheckResult]) -> None:
+    source = changed(COURSE, "    dbeta = np.sum(dout, axis=0)", "    dbeta = _sum\n    dbeta += np.sum(dout, axis=0)")
+    source = changed(source, "import numpy as np", "import numpy as np\n_sum = np.zeros(4)")
+    result = checked(source, probes=False)
+    assert result.gradients["batchnorm_backward.dbeta"].verdict is Verdict.FAIL
+    assert result.gradients["batchnorm_backward.dbeta"].usage == "in the second of two equal calls"
+    assert "another-answer" in [r.code for r in result.remarks]
+
+
+def test_a_parameter_step_inside_backward_is_remarked(checked: Callable[..., CheckResult]) -> None:
+    source = changed(COURSE, "return dx, dgamma, dbeta", "gamma -= 0.1 * dgamma\n    return dx, dgamma, dbeta")
+    result = checked(source, probes=False)
+    assert result.verdict is Verdict.PASS
+    assert [r.text for r in result.remarks] == [
+        "batchnorm_backward changes the gamma that its forward function was given (a parameter step?)"
+    ]
+
+
+ODD_VALUES = {
+    "a ragged list": "[[1.0], [1.0, 2.0]]",
+    "objects": "out.astype(object)",
+    "words": "out.astype(str)",
+    "truths": "out > 0",
+    "a mapping": "{'out': out}",
+    "nothing in an array": "np.array([], dtype=object)",
+    "complex numbers": "out.astype(complex)",
+    "not a number": "out * np.nan",
+    "another shape each time": "np.zeros((len(out) + np.random.randint(9), 3))",
+}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_an_output_of_an_odd_kind_is_wrong_and_no_crash(value: str, checked: Callable[..., CheckResult]) -> None:
+    result = checked(changed(COURSE, "return out, (x, xhat", f"return {ODD_VALUES[value]}, (x, xhat"), probes=False)
+    assert {f.function for f in result.forward if f.verdict is Verdict.FAIL} == {"batchnorm_forward"}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_a_gradient_of_an_odd_kind_is_wrong_and_no_crash(value: str, checked: Callable[..., CheckResult]) -> None:
+    odd = ODD_VALUES[value].replace("out", "dx")
+    result = checked(changed(COURSE, "return dx, dgamma, dbeta", f"return {odd}, dgamma, dbeta"), probes=False)
+    assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
+
+
+BN_OUT, BN_DX = "out of batchnorm_forward", "batchnorm_backward.dx"
+NOT_BN = "batchnorm_forward is not the reference's; its backward was checked against batchnorm_forward itself"
+
+WRONG = {
+    "variance path dropped": (changed(COURSE, DX, "dx = dxhat / std + dmu / N"), {BN_DX}),
+    "mean path dropped": (changed(COURSE, DX, "dx = dxhat / std + dvar * 2 * (x - mu) / N"), {BN_DX}),
+    "statistics taken constant": (changed(COURSE, DX, "dx = dxhat / std"), {BN_DX}),
+    "sign of eps": (changed(COURSE, "(var + eps) ** -1.5", "(var - eps) ** -1.5"), {BN_DX}),
+    "eps missing in backward": (changed(COURSE, "(var + eps) ** -1.5", "var ** -1.5"), {BN_DX}),
+    "N from the wrong axis": (changed(COURSE, "N = len(x)", "N = x.shape[1]"), {BN_DX}),
+    "gamma missing": (changed(COURSE, "dxhat = dout * gamma", "dxhat = dout"), {BN_DX}),
+    "mean for sum": (
+        changed(COURSE, "dgamma = np.sum", "dgamma = np.mean", "dbeta = np.sum", "dbeta = np.mean"),
+        {"batchnorm_backward.dgamma", "batchnorm_backward.dbeta"},
+    ),
+    "not summed": (
+        changed(COURSE, "dgamma = np.sum(dout * xhat, axis=0)", "dgamma = dout * xhat"),
+        {"batchnorm_backward.dgamma"},
+    ),
+    "mask missing": (changed(COURSE, "dout * (cache > 0)", "dout"), {"relu_backward.dx"}),
+    "mask from dout": (changed(COURSE, "(cache > 0)", "(dout > 0)"), {"relu_backward.dx"}),
+    "dw transposed": (changed(COURSE, "dw = x.T.dot(dout)", "dw = dout.T.dot(x)"), {"affine_backward.dw"}),
+    "db zero": (changed(COURSE, "db = np.sum(dout, axis=0)", "db = np.zeros_like(b)"), {"affine_backward.db"}),
+    "a single NaN": (changed(COURSE, "dw = x.T.dot(dout)", "dw = x.T.dot(dout)\n    dw[1, 2] = np.nan"), {"affine_backward.dw"}),
+    "bias forgotten in forward": (
+        changed(COURSE, "out = x.dot(w) + b", "out = x.dot(w)"),
+        {"out of affine_forward", "affine_backward.db"},
+    ),
+    "unbiased variance in forward alone": (changed(COURSE, VAR, "var = x.var(axis=0, ddof=1)"), {BN_OUT, BN_DX}),
+    "unbiased variance, with its own derivative": (
+        changed(COURSE, VAR, "var = x.var(axis=0, ddof=1)", "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)"),
+        {BN_OUT},
+    ),
+    "eps missing in forward": (
+        changed(COURSE, STD, "std = np.sqrt(var)", "(var + eps) ** -1.5", "var ** -1.5"),
+        {BN_OUT},
+    ),
+    "eps beside the root": (changed(COURSE, STD, "std = np.sqrt(var) + eps"), {BN_OUT, BN_DX}),
+    "no normalisation, with its own derivative": (
+        changed(COURSE, XHAT, "xhat = x", DX, "dx = dxhat"),
+        {BN_OUT},
+    ),
+    "square for root": (changed(COURSE, STD, "std = (var + eps) ** 2"), {BN_OUT, BN_DX}),
+    "a mistake in the alternative alone": (
+        COURSE + changed(ALTERNATIVE, "(N * dout - dbeta", "(N * dout + dbeta"),
+        {"batchnorm_backward_alt.dx"},
+    ),
+    "a mistake in the composite alone": (
+        COURSE + changed(COMPOSITE, "return dx, dw, db, dgamma, dbeta", "return dx, dw, db, dbeta, dgamma"),
+        {"affine_bn_relu_backward.dgamma", "affine_bn_relu_backward.dbeta"},
+    ),
+    "a network without the variance path": (
+        changed(NETWORK, "- xhat * dgamma", ""),
+        {"dX", "dW"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_wrong_implementation_fails_where_it_is_wrong(mistake: str, checked: Callable[..., CheckResult]) -> None:
+    source, expected = WRONG[mistake]
+    result = checked(source, probes=False)
+    wrong = {f"{f.name} of {f.function}" for f in result.forward if f.verdict is Verdict.FAIL}
+    wrong |= {key for key, g in result.gradients.items() if g.verdict is Verdict.FAIL}
+    assert wrong == expected
+    assert result.verdict is Verdict.FAIL
+    texts = [r.text for r in result.remarks]
+    assert (NOT_BN in texts) == (BN_OUT in expected)
+
+
+@pytest.mark.parametrize(
+    ("source", "probe"),
+    [
+        # Both are far below any usual tolerance at unit scale.
+        (changed(COURSE, "(var + eps) ** -1.5", "(var - eps) ** -1.5"), "large-eps"),
+        (changed(COURSE, "(var + eps) ** -1.5", "var ** -1.5"), "large-eps"),
+        (changed(COURSE, "(var + eps) ** -1.5", "var ** -1.5"), "small-variance"),
+    ],
+)
+def test_what_hides_at_unit_scale_from_the_usual_rule_is_caught_by_a_probe(
+    source: str, probe: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "layers.py"
+    path.write_text(source, encoding="utf-8")
+    problem = random_problem(64, 20, 10, x_std=100.0)
+    assert check(problem, str(path), probes=False, rtol=1e-4, atol=1e-8).verdict is Verdict.PASS
+    result = check(problem, str(path), rtol=1e-4, atol=1e-8)
+    assert result.verdict is Verdict.FAIL
+    failing = {p.name: p for p in result.probes}[probe]
+    assert failing.verdict is Verdict.FAIL
+    assert failing.failing == ("batchnorm_backward.dx",)
+    assert failing.reproduce is not None
+    again = CliRunner().invoke(main, failing.reproduce.split()[1:])
+    assert again.exit_code == 1
+
+
+def test_an_upstream_gradient_of_ones_gives_an_exact_zero_that_passes() -> None:
+    p = random_problem(9, 6, 4, seed=5)
+    ones = Problem(p.X, p.W, p.b, p.gamma, p.beta, np.ones_like(p.dout), p.bn_eps)
+    namespace: dict[str, object] = {}
+    exec(COURSE, namespace)
+    result = check(ones, namespace, probes=False)
+    assert np.abs(result.gradients[BN_DX].analytic).max() < 1e-14
+    assert result.verdict is Verdict.PASS
+
+
+def test_numpy_s_settings_in_the_code_under_test_do_not_reach_the_measurement(
+    checked: Callable[..., CheckResult],
+) -> None:
+    assert checked("import numpy as np; np.seterr(all='raise')\n" + COURSE).verdict is Verdict.PASS
+
+
+def test_a_layer_that_is_not_written_yet_is_listed_as_not_checked(checked: Callable[..., CheckResult]) -> None:
+    result = checked(RIGHT["a layer that is not written yet"][0])
+    assert {(n.function, n.reason) for n in result.not_checked} == {
+        ("relu_backward", "returns None: not written yet"),
+        ("batchnorm_backward_alt", "returns None: not written yet"),
+    }
+
+
+def test_an_optional_layer_that_raises_is_a_failure(checked: Callable[..., CheckResult]) -> None:
+    result = checked(changed(COURSE, "return dout * (cache > 0)", "return dout * (cache[0] > 0).T[9]"))
+    (note,) = result.notes
+    assert (note.function, note.verdict) == ("relu_backward", Verdict.FAIL)
+    assert note.text.startswith("raised IndexError")
+    assert result.verdict is Verdict.FAIL
+
+
+def test_another_answer_the_second_time_is_remarked(checked: Callable[..., CheckResult]) -> None:
+    source = changed(COURSE, DX, DX + " + 1e-14 * np.random.default_rng().random()")
+    result = checked(source)
+    assert result.verdict is Verdict.PASS
+    assert [r.code for r in result.remarks] == ["another-answer"]
+
+
+NO_ANSWER = {
+    "does not parse": ("def forward(:\n", r"it does not parse \(layers.py, line 1: "),
+    "Python 2": ("print 'hello'\n", r"it is written for Python 2 \(layers.py, line 1: "),
+    "tabs": ("if True:\n        x = 1\n\ty = 2\n", r"it mixes tabs and spaces \(layers.py, line 3"),
+    "a module that is missing": (
+        "import no_such_thing\n",
+        r"it imports 'no_such_thing', which is neither installed \(pip install no_such_thing\?\) nor in the same folder",
+    ),
+    "raises when it is imported": ("x = 1 / 0\n", "importing it raised ZeroDivisionError: division by zero\n.*line 1"),
+    "calls sys.exit when it is imported": ("import sys; sys.exit('bye')\n", r"importing it called sys.exit\('bye'\)"),
+    "has nothing": ("x = 1\n", "has no functions that bncheck knows; it looks for batchnorm_forward"),
+    "returns None": (
+        changed(BN, "return out, (x, xhat, mu, var, eps, std, gamma)", "return None"),
+        "batchnorm_forward returns None: not written yet",
+    ),
+    "has half": (
+        BN[: BN.index("def batchnorm_f")] + BN[BN.index("def batchnorm_b") :],
+        "batchnorm_backward: it has no forward function next to it",
+    ),
+    "returns too few values": (
+        changed(COURSE, "return dx, dgamma, dbeta", "return dx, dgamma"),
+        "batchnorm_backward returned a tuple of 2; expected dx, dgamma, dbeta",
+    ),
+    "forward returns no cache": (
+        changed(COURSE, "return out, (x, xhat, mu, var, eps, std, gamma)", "return out"),
+        r"batchnorm_forward returned a ndarray; expected \(out, cache\)",
+    ),
+    "raises": (
+        changed(COURSE, DX, "dx = x.dot(x)"),
+        r"batchnorm_backward raised ValueError: shapes \(9,4\) and \(9,4\) not aligned.*\n.*layers.py.*\n +dx = x.dot\(x\)",
+    ),
+    "calls sys.exit": (changed(COURSE, DX, "import sys; sys.exit(3)"), r"batchnorm_backward called sys.exit\(3\)"),
+    "asks for input": (changed(COURSE, DX, "input('dx? ')"), "batchnorm_backward raised EOFError.*it asks for input"),
+    "a name that NumPy removed": (
+        changed(COURSE, DX, "dx = np.product(dxhat, axis=0)"),
+        r"has no attribute 'product'.*NumPy removed np.product; write np.prod\)",
+    ),
+    "a type that NumPy removed": (
+        changed(COURSE, DX, "dx = dxhat.astype(np.float)"),
+        r"NumPy removed np.float; write float\)",
+    ),
+    "raises KeyboardInterrupt": (
+        changed(COURSE, DX, "raise KeyboardInterrupt('mine')"),
+        "batchnorm_backward raised KeyboardInterrupt: mine",
+    ),
+    "raises what is no Exception": (changed(COURSE, DX, "raise GeneratorExit"), "batchnorm_backward raised GeneratorExit"),
+    "an error that cannot say what it is": (
+        changed(COURSE, DX, "raise type('E', (ValueError,), {'__str__': lambda _: 1 / 0})"),
+        "batchnorm_backward raised E: \\(its message cannot be read\\)",
+    ),
+    "a module of Python 2": ("import cPickle\n", "it is written for Python 2 \\(it needs the module 'cPickle'\\)"),
+    "a name of Python 2": (changed(COURSE, DX, "xrange(3)"), "it is written for Python 2"),
+    "crashes": (changed(COURSE, DX, "import ctypes; ctypes.string_at(0)"), "killed by SIGSEGV \\(a segmentation fault\\)"),
+    "ends its process": (changed(COURSE, DX, "import os; os._exit(7)"), "it ended its process with exit code 7"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("conduct", NO_ANSWER)
+def test_code_that_gives_no_answer_is_told_in_words(conduct: str, checked: Callable[..., CheckResult]) -> None:
+    source, said = NO_ANSWER[conduct]
+    if "np.product" in source and "product" in dir(np):
+        pytest.skip("this NumPy still has it")
+    with pytest.raises(TargetError) as caught:
+        checked(source)
+    text = str(caught.value)
+    assert re.search(said, text, re.DOTALL), text
+    assert "bncheck/" not in text  # its own frames, none of ours
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (changed(COURSE, DX, "while True: N += 1"), "batchnorm_backward did not return within 1 s"),
+        ("import time; time.sleep(99)\n", "importing it did not return within 1 s"),
+    ],
+)
+def test_code_that_hangs_is_ended_and_named(source: str, said: str, checked: Callable[..., CheckResult]) -> None:
+    with pytest.raises(TargetError, match=said):
+        checked(source, timeout=1.0)
+
+
+# A function of the C library that holds the interpreter's lock, so that no other thread of its process runs.
+HOLD_LOCK = "import ctypes; ctypes.PyDLL(None).sleep(30)"
+HANGS = {
+    "ignores SIGINT and SIGTERM": """
+        import signal, time
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(30)
+    """,
+    "catches every exception": """
+        import time
+        while True:
+            try:
+                time.sleep(30)
+            except BaseException:
+                pass
+    """,
+    "replaces stdout by an object that hangs": """
+        import sys, time
+        sys.stdout = sys.stderr = type("S", (), {"write": len, "flush": lambda _: time.sleep(30)})()
+        time.sleep(30)
+    """,
+    "leaves a process behind that has the pipe": "import os, time; os.setsid() if os.fork() == 0 else 0; time.sleep(30)",
+}
+SILENT_HANGS = {
+    "holds the interpreter's lock": (HOLD_LOCK, "it did not answer within 1.5 s"),
+    "stops its own process": (
+        "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
+        "it did not answer within 1.5 s",
+    ),
+    "ends the thread that watches it": (
+        "import threading, time; threading.excepthook = len; sleep, time.sleep = time.sleep, None; sleep(30)",
+        "it did not answer within 1.5 s",
+    ),
+    "closes every file": (
+        f"import os; os.closerange(3, 256); {HOLD_LOCK}",
+        "it closed a file descriptor that it did not open, and did not exit",
+    ),
+    "writes to every pipe": (
+        f"import os, stat; [os.write(fd, b'print\\n') for fd in range(3, 64) if is_pipe(fd)]; {HOLD_LOCK}",
+        "it wrote to a file descriptor that it did not open",
+    ),
+}
+IS_PIPE = """
+def is_pipe(fd):
+    import os, stat
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+"""
+
+
+def hanging(code: str) -> str:
+    """Return layer functions whose batchnorm_backward runs that code."""
+    return IS_PIPE + changed(COURSE, DX, textwrap.indent(textwrap.dedent(code).strip(), "    ").strip())
+
+
+@pytest.mark.parametrize("conduct", HANGS)
+def test_a_call_that_hangs_is_ended_soon_after_its_timeout(conduct: str, checked: Callable[..., CheckResult]) -> None:
+    started = time.monotonic()
+    with pytest.raises(TargetError, match=r"batchnorm_backward did not return within 0\.5 s"):
+        checked(hanging(HANGS[conduct]), timeout=0.5)
+    assert time.monotonic() - started < 0.5 + 5
+
+
+@pytest.mark.parametrize("conduct", SILENT_HANGS)
+def test_a_process_that_sends_nothing_is_ended_after_the_timeout_and_the_grace(
+    conduct: str, checked: Callable[..., CheckResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bncheck.execution.child.GRACE", 1.0)
+    code, expected = SILENT_HANGS[conduct]
+    started = time.monotonic()
+    with pytest.raises(TargetError, match=re.escape(expected)):
+        checked(hanging(code), timeout=0.5)
+    assert time.monotonic() - started < 0.5 + 1.0 + 5
+
+
+def test_a_hanging_process_exits_at_its_timeout_if_its_parent_is_gone(tmp_path: Path, problem: Problem) -> None:
+    (tmp_path / "layers.py").write_text("import time; time.sleep(30)\n", encoding="utf-8")
+    script = "from bncheck.execution.child_main import main; main()"
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with child.stdin, child.stdout:
+        pickle.dump((str(tmp_path / "layers.py"), problem, (Method(), ()), 0.4), child.stdin)
+        child.stdin.flush()
+        # The next message would be the one about the timeout.
+        assert pickle.load(child.stdout) == ("alive", None)
+    try:
+        assert child.wait(10) == 1
+    finally:
+        child.kill()
+
+
+def test_a_class_that_cannot_be_made_or_hangs_is_told_in_words(checked: Callable[..., CheckResult]) -> None:
+    with pytest.raises(TargetError, match="looking into it did not return within 1 s"):
+        checked("import time\nclass Net:\n    def __init__(self): time.sleep(99)\n", "net.py:Net", timeout=1.0)
+    with pytest.raises(TargetError, match=r"making .*Net without arguments raised ValueError: no"):
+        checked("class Net:\n    def __init__(self): raise ValueError('no')\n", "net.py:Net")
+
+
+def test_processes_that_the_code_leaves_behind_are_not_waited_for(checked: Callable[..., CheckResult]) -> None:
+    started = time.monotonic()
+    checked("import subprocess; subprocess.Popen(['sleep', '60'])\n" + COURSE, probes=False)
+    checked("import os, time\nif os.fork() == 0: time.sleep(60)\n" + COURSE, probes=False)
+    assert time.monotonic() - started < 9  # less than what is waited for what does not end
+
+
+def test_a_path_object_is_a_target(tmp_path: Path, problem: Problem) -> None:
+    (tmp_path / "layers.py").write_text(COURSE, encoding="utf-8")
+    assert check(problem, tmp_path / "layers.py", probes=False).verdict is Verdict.PASS
+
+
+def test_gradients_that_a_file_does_not_have_leave_nothing_to_check(checked: Callable[..., CheckResult]) -> None:
+    with pytest.raises(TargetError, match=r"only dh leaves nothing to check; the functions return dx, dgamma, dbeta$"):
+        checked(BN, only=["dh"])
+
+
+def test_a_pattern_keeps_the_name_after_its_colon(tmp_path: Path) -> None:
+    body = textwrap.indent(COURSE.replace("def ", "@staticmethod\ndef "), "    ")
+    source = COURSE + f"\nclass Wrong:\n{changed(body, DX, 'dx = dxhat')}\n"
+    (tmp_path / "layers.py").write_text(source, encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    small = ["--N", "4", "--D", "3", "--H", "2", "--no-probes"]
+    assert CliRunner().invoke(main, ["run", f"{tmp_path}/*", *small]).exit_code == 0
+    assert CliRunner().invoke(main, ["run", f"{tmp_path}/*.py:Wrong", *small]).exit_code == 1
+
+
+def test_all_wrong_shapes_are_told_at_once_with_a_guess(checked: Callable[..., CheckResult]) -> None:
+    source = changed(COURSE, "return dx, dgamma, dbeta", "return dx.T, dout * xhat, dbeta.sum()")
+    result = checked(source, probes=False)
+    reasons = [g.reasons[0] for g in result.gradients.values() if g.function == "batchnorm_backward"]
+    assert reasons == [
+        "dx has shape (4, 9); expected (9, 4): is it transposed?",
+        "dgamma has shape (9, 4); expected (4,): was the sum over the batch axis left out?",
+        "dbeta has shape (); expected (4,): was it summed over too many axes?",
+    ]
+
+
+def test_a_name_in_a_file_is_checked(checked: Callable[..., CheckResult]) -> None:
+    body = textwrap.indent(COURSE.replace("def ", "@staticmethod\ndef "), "    ")
+    source = f"import numpy as np\nclass solution_a:\n{body}\nclass solution_b:\n{body.replace(DX, 'dx = dxhat')}\n"
+    assert checked(source, "layers.py:solution_a").verdict is Verdict.PASS
+    assert checked(source, "layers.py:solution_b").verdict is Verdict.FAIL
+    with pytest.raises(TargetError, match="it has no 'solution_c'"):
+        checked(source, "layers.py:solution_c")
+
+
+def test_methods_of_a_class_are_checked_on_an_instance(checked: Callable[..., CheckResult]) -> None:
+    body = textwrap.indent(NETWORK[NETWORK.index("def ") :].replace("ward(", "ward(self, "), "    ")
+    assert checked(f"import numpy as np\nclass Net:\n{body}\n", "net.py:Net").verdict is Verdict.PASS
+
+
+def test_two_files_of_one_name_see_their_own_siblings(tmp_path: Path, problem: Problem) -> None:
+    for folder, line in (("right", DX), ("wrong", "dx = dxhat / std")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "layers.py").write_text("from helper import *\n", encoding="utf-8")
+        (tmp_path / folder / "helper.py").write_text(changed(COURSE, DX, line), encoding="utf-8")
+    for folder, verdict in (("right", Verdict.PASS), ("wrong", Verdict.FAIL), ("right", Verdict.PASS)):
+        assert check(problem, str(tmp_path / folder / "layers.py"), probes=False).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("target", "imported", "expected"),
+    [
+        ("tool/layers.py", "tool.fast", "it imports 'tool.fast', which is neither installed nor in its package"),
+        ("tool/layers.py", "tools", "it imports 'tools', which is neither installed (pip install tools?)"),
+        ("tool.layers", "tool.fast", "it imports 'tool.fast', which is neither installed nor in its package"),
+        ("tool.layer", "numpy", "no module named 'tool.layer'; to check a file, include its .py suffix"),
+    ],
+)
+def test_a_missing_import_is_not_reported_as_a_missing_target(
+    target: str, imported: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Problem
+) -> None:
+    (tmp_path / "tool").mkdir()
+    (tmp_path / "tool" / "layers.py").write_text(f"import {imported}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TargetError, match=re.escape(expected)):
+        check(problem, target)
+
+
+def test_a_file_that_imports_from_its_package_is_loaded_from_the_package_s_root(
+    tmp_path: Path, problem: Problem
+) -> None:
+    package = tmp_path / "mypkg" / "inner"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "helper.py").write_text(COURSE, encoding="utf-8")
+    (package / "relative.py").write_text("from .helper import *\n", encoding="utf-8")
+    (package / "absolute.py").write_text("from mypkg.inner.helper import *\n", encoding="utf-8")
+    for name in ("relative.py", "absolute.py"):
+        assert check(problem, str(package / name), probes=False).verdict is Verdict.PASS
+
+
+def test_a_module_is_found_from_the_working_directory(
+    tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mypkg").mkdir()
+    (tmp_path / "mypkg" / "layers.py").write_text(COURSE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert check(problem, "mypkg.layers", probes=False).verdict is Verdict.PASS
+    assert check(problem, "mypkg.layers").reproduce == ("bncheck run mypkg.layers --N 9 --D 6 --H 4 --seed 5")
+
+
+def test_what_the_code_prints_goes_to_stderr(tmp_path: Path) -> None:
+    path = tmp_path / "layers.py"
+    path.write_text("import os; print('by Python'); os.system('echo by a shell')\n" + COURSE, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "bncheck",
+        "run",
+        str(path),
+        "--N",
+        "4",
+        "--D",
+        "3",
+        "--H",
+        "2",
+        "--format",
+        "json",
+    ]
+    # As on most machines: what a program prints to a pipe waits in a buffer.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.startswith("{")
+    assert done.stderr == "by Python\nby a shell\n"
+
+
+def test_functions_of_this_process_are_checked_here() -> None:
+    namespace: dict[str, object] = {}
+    exec(COURSE, namespace)
+    problem = random_problem(6, 5, 4)
+    assert check(problem, namespace, probes=False).verdict is Verdict.PASS
+    result = check(problem, SimpleNamespace(**namespace), probes=False)
+    assert set(result.gradients) >= {"batchnorm_backward.dx", "affine_backward.dw", "relu_backward.dx"}
+    assert (result.target.interface, result.reproduce) == ("course", None)
+
+
+def test_a_complex_step_goes_through_no_forward_pass_but_ours(checked: Callable[..., CheckResult]) -> None:
+    """np.var of a complex array takes |.|^2 and drops the variance path."""
+    right = changed(COURSE, VAR, "var = np.var(x, axis=0)")
+    assert checked(right, scheme="complex").verdict is Verdict.PASS
+    unbiased, _ = WRONG["unbiased variance, with its own derivative"]
+    result = checked(unbiased, scheme="complex", probes=False)
+    assert result.gradients[BN_DX].verdict is Verdict.PASS
+    assert any("by central differences" in r.text for r in result.remarks)
+
+
+def test_only_the_pieces_that_are_asked_for_are_checked(checked: Callable[..., CheckResult]) -> None:
+    result = checked(COURSE, only=["dgamma"])
+    assert list(result.gradients) == ["batchnorm_backward.dgamma"]
+
+
+def test_staged_is_a_second_derivation_that_agrees() -> None:
+    for seed in range(10):
+        result = check(random_problem(9, 6, 4, seed=seed), "staged")
+        assert result.verdict is Verdict.PASS
+        assert set(result.gradients) == {"dX", "dW", "db", "dgamma", "dbeta", "dh"}
+
+
+def test_an_interrupted_file_hands_over_what_was_done(tmp_path: Path) -> None:
+    """The full engine over a file: Ctrl-C reaches the child once, and its result comes back."""
+    path = tmp_path / "net.py"
+    path.write_text(NETWORK, encoding="utf-8")
+    script = (
+        "import signal, sys, bncheck.cli.run as r; from bncheck.cli import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "r.silent = lambda *_: print('done', file=sys.stderr, flush=True); main(prog_name='bncheck')"
+    )
+    arguments = ["run", str(path), "--engine", "full", "--N", "300", "--D", "300", "--H", "50"]
+    running = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert running.stderr is not None
+    assert running.stderr.readline() == "done\n"
+    running.send_signal(2)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "of 105,150 entries were checked, none is wrong" in " ".join(out.split())
+    assert "Traceback" not in err
+
+
+def written(folder: Path, count: int) -> None:
+    """Write small course files, each with a sibling of its own; every fourth is wrong."""
+    for number in range(count):
+        place = folder / f"student{number:03}"
+        place.mkdir(parents=True)
+        line = DX if number % 4 else "dx = dxhat / std"
+        (place / "layers.py").write_text("from helper import *\n", encoding="utf-8")
+        (place / "helper.py").write_text(changed(COURSE, DX, line), encoding="utf-8")
+
+
+def test_several_targets_are_reported_one_by_one_and_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, 5)
+    (tmp_path / "student003" / "layers.py").write_text("import nothing_there\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    small = ["--N", "4", "--D", "3", "--H", "2", "--no-probes"]
+    result = CliRunner().invoke(main, ["run", "student*/layers.py", *small])
+    assert result.exit_code == 1
+    assert result.stdout.count("course functions") == 4
+    summary = [line.split() for line in result.stdout.splitlines()[-6:-1]]
+    assert [line[-1] for line in summary] == ["FAIL", "pass", "pass", "answer", "FAIL"]
+    assert "Error: student003/layers.py: it imports 'nothing_there'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("targets", "code"),
+    [
+        (["student001"], 0),
+        (["student001", "student002"], 0),
+        (["student001", "student000"], 1),
+        (["student001", "student003"], 1),
+        (["student003"], 2),
+        (["student003", "student003"], 2),
+        (["student000", "student003"], 1),
+    ],
+)
+def test_the_exit_code_of_several_targets_is_the_design_s(targets: list[str], code: int, tmp_path: Path) -> None:
+    written(tmp_path, 4)
+    (tmp_path / "student003" / "layers.py").write_text("import nothing_there\n", encoding="utf-8")
+    paths = [str(tmp_path / name / "layers.py") for name in targets]
+    result = CliRunner().invoke(main, ["run", *paths, "--N", "4", "--D", "3", "--H", "2", "--no-probes"])
+    assert result.exit_code == code
+
+
+def test_several_targets_as_json_are_an_array_of_documents(tmp_path: Path) -> None:
+    written(tmp_path, 2)
+    (tmp_path / "student001" / "layers.py").write_text("import nothing_there\n", encoding="utf-8")
+    paths = [str(tmp_path / f"student00{i}" / "layers.py") for i in (0, 1)]
+    result = CliRunner().invoke(main, ["run", *paths, "--format", "json", "--N", "4", "--D", "3", "--H", "2"])
+    documents = json.loads(result.stdout)
+    assert [d["verdict"] for d in documents] == ["fail", None]
+    assert "nothing_there" in documents[1]["error"]
+
+
+def test_the_template_runs_at_once_and_says_what_is_not_implemented_yet(tmp_path: Path) -> None:
+    source = CliRunner().invoke(main, ["template"]).stdout
+    path = tmp_path / "my_layers.py"
+    path.write_text(source, encoding="utf-8")
+    result = CliRunner().invoke(main, ["run", str(path)])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    unwritten = [f"{name}_forward returns None: not written yet" for name in ("affine", "batchnorm", "relu")]
+    assert result.stderr == f"Error: {path}: {'; '.join(unwritten)}\n"
+
+
+def test_the_template_filled_with_the_right_formulas_passes(tmp_path: Path) -> None:
+    source = CliRunner().invoke(main, ["template"]).stdout
+    filled = changed(
+        source,
+        "    out = None\n    cache = (x, w, b)", "    out = x @ w + b\n    cache = (x, w, b)",
+        "dx, dw, db = None, None, None", "dx, dw, db = dout @ w.T, x.T @ dout, dout.sum(axis=0)",
+        "    out = None\n    cache = (x, gamma, eps)", "    out = gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + eps) + beta\n    cache = (x, gamma, eps)",
+        "x, gamma, eps = cache\n    dx, dgamma, dbeta = None, None, None\n",
+        "x, gamma, eps = cache\n"
+        "    sigma = np.sqrt(x.var(0) + eps)\n    xhat = (x - x.mean(0)) / sigma\n"
+        "    dgamma, dbeta = (dout * xhat).sum(0), dout.sum(0)\n"
+        "    dx = gamma / sigma * (dout - dout.mean(0) - xhat * (dout * xhat).mean(0))\n",
+        "    out = None\n    cache = x\n", "    out = np.maximum(x, 0)\n    cache = x\n",
+        "    dx = None\n", "    dx = dout * (x > 0)\n",
+    )  # fmt: skip
+    path = tmp_path / "my_layers.py"
+    path.write_text(filled, encoding="utf-8")
+    result = CliRunner().invoke(main, ["run", str(path)])
+    assert result.exit_code == 0, result.output
+    assert "batchnorm_backward_alt: returns None: not written yet" in " ".join(result.stdout.split())
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"no such file: 'nowhere\.py'"):
+        check(random_problem(4, 3, 2), "nowhere.py")
+
+
+@pytest.mark.slow
+def test_two_hundred_files_take_no_more_memory_than_twenty(tmp_path: Path) -> None:
+    peaks = []
+    for count in (20, 200):
+        written(tmp_path / str(count), count)
+        command = [sys.executable, "-m", "bncheck", "run", f"{tmp_path / str(count)}/*/layers.py"]
+        script = (
+            "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL); "
+            "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        )
+        arguments = [*command, "--N", "8", "--D", "5", "--H", "4"]
+        found = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+        code, peak = found.stdout.split()
+        assert code == "1"
+        peaks.append(int(peak))
+    assert peaks[1] < 1.2 * peaks[0]
