@@ -1,22 +1,21 @@
 """Check the backward pass of affine, batch norm and ReLU against finite differences.
 
-A numerical derivative is a measurement with an error bar; every entry of every gradient is
-checked, ReLU's kink is guarded, and a verdict says pass, fail or inconclusive.
+bncheck compares every entry of every gradient with a finite difference that has its own error bound, excludes outputs
+that are too close to ReLU's kink, and reports pass, fail or inconclusive.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bncheck.checking.check import InterruptedCheck, check
-from bncheck.errors import BncheckError, InvalidInput, TargetError
-from bncheck.model.problem import Problem, random_problem
-from bncheck.model.results import CheckResult, GradientResult, Verdict
+from bncheck.model.version import __version__
 
 if TYPE_CHECKING:
+    from bncheck.checking.check import InterruptedCheck, check
+    from bncheck.errors import BncheckError, InvalidInput, TargetError
+    from bncheck.model.problem import Problem, random_problem
+    from bncheck.model.results import CheckResult, GradientResult, Verdict
     from bncheck.sweeps.sweep import sweep
     from bncheck.testing import assert_gradients
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BncheckError",
@@ -27,20 +26,34 @@ __all__ = [
     "Problem",
     "TargetError",
     "Verdict",
+    "__version__",
     "assert_gradients",
     "check",
     "random_problem",
     "sweep",
 ]
 
-# Imported where they are first used: a single check needs neither.
-_LATER = {"sweep": "bncheck.sweeps.sweep", "assert_gradients": "bncheck.testing"}
+# The public names, and the module that each is imported from at its first use: the command line needs few of them.
+_MODULES = {
+    "BncheckError": "bncheck.errors",
+    "CheckResult": "bncheck.model.results",
+    "GradientResult": "bncheck.model.results",
+    "InterruptedCheck": "bncheck.checking.check",
+    "InvalidInput": "bncheck.errors",
+    "Problem": "bncheck.model.problem",
+    "TargetError": "bncheck.errors",
+    "Verdict": "bncheck.model.results",
+    "assert_gradients": "bncheck.testing",
+    "check": "bncheck.checking.check",
+    "random_problem": "bncheck.model.problem",
+    "sweep": "bncheck.sweeps.sweep",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
 
 

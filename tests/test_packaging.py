@@ -17,10 +17,9 @@ from click.testing import CliRunner
 
 import bncheck
 from bncheck.cli.main import main
-
-from .test_formats import WRONG
-from .test_readme import blocks
-from .test_targets import COURSE
+from tests.render.test_formats import WRONG
+from tests.targets.test_targets import COURSE
+from tests.test_readme import blocks
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import bncheck
-from bncheck import InvalidInput, TargetError, network
-
-from .test_formats import WRONG
-from .test_readme import blocks
-from .test_targets import COURSE, NETWORK
+from bncheck import InvalidInput, TargetError
+from bncheck.model import network
+from tests.render.test_formats import WRONG
+from tests.targets.test_targets import COURSE, NETWORK
+from tests.test_readme import blocks
 
 (SUITE,) = [block for block in blocks("python") if block.startswith("# test_layers.py\n")]
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from bncheck.numerical.error_bounds import sizes
-from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.measure import rounding_of_output
 from bncheck.model.components import AFFINE, NETWORK, RELU
 from bncheck.model.precision import FLOAT32, FLOAT64, SIGNIFICANT_BITS, Precision, rounded
 from bncheck.model.problem import FloatArray, Problem
-from bncheck.model.results import Answer
+from bncheck.model.results import PairOutput
+from bncheck.numerical.basepoint import BasePoint
+from bncheck.numerical.error_bounds import sizes
+from bncheck.numerical.measure import rounding_of_output
 
 # From the least precise one on: what fits in 8 bits fits in 24.
 NARROW = tuple(Precision(name) for name in ("bfloat16", "float16", "float32"))
@@ -31,7 +31,7 @@ MIN_BITS = 4
 XHAT_ROUNDINGS = 16
 
 
-def precision_of(answer: Answer, problem: Problem, base: BasePoint) -> Precision:
+def precision_of(answer: PairOutput, problem: Problem, base: BasePoint) -> Precision:
     """Return the arithmetic that an answer was computed in: the least precise of all its arrays.
 
     A dtype that is less precise than float64 speaks for itself. Code may also compute in one and return another. Then
@@ -75,7 +75,7 @@ def _numbers(arrays: Mapping[str, np.ndarray]) -> dict[str, FloatArray]:
     return {name: v[np.isfinite(v) & (np.abs(v) >= MIN_MAGNITUDE)] for name, v in numbers.items()}
 
 
-def _of_output(answer: Answer, base: BasePoint) -> Precision:
+def _of_output(answer: PairOutput, base: BasePoint) -> Precision:
     """Return the arithmetic that the output of batch norm or of the network shows."""
     expected = np.maximum(base.y, 0.0) if answer.piece is NETWORK else base.y
     if answer.output.shape != expected.shape or answer.output.dtype.kind != "f":
@@ -111,7 +111,7 @@ def _is_nearly_single(xhat: FloatArray, shift: FloatArray) -> bool:
     return bool((np.abs(rounded(xhat, FLOAT32.bits) - xhat) <= allowed).all())
 
 
-def _beyond_cancellation(answer: Answer, base: BasePoint) -> Iterator[FloatArray]:
+def _beyond_cancellation(answer: PairOutput, base: BasePoint) -> Iterator[FloatArray]:
     """Yield of each gradient the values that are not much smaller than their terms."""
     terms = sizes(base, [name for name in answer.gradients if name in ("X", "W", "gamma", "h")])
     for name, size in terms.items():

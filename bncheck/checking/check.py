@@ -8,20 +8,20 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bncheck.checking.edge_cases import EdgeCase
+from bncheck.checking.target_check import EDGE_CASES_LABEL, NOT_ASKED_FOR, ProblemResult, TargetCheck
 from bncheck.errors import BncheckError, InvalidInput, TargetError
-from bncheck.model.options import GRADIENTS, Method, gradients_named
-from bncheck.numerical.schemes import scheme_named
+from bncheck.model.options import GRADIENTS, CheckOptions, parse_gradient_names
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import CheckResult, GradientResult, Kinks, ProbeResult, Remark, Verdict
-from bncheck.checking.target_check import EDGE_CASES_LABEL, NOT_ASKED_FOR, ProblemResult, TargetCheck
+from bncheck.model.results import CheckResult, EdgeCaseResult, GradientResult, KinkExclusion, Note, Verdict
+from bncheck.numerical.schemes import get_scheme
 from bncheck.targets import BUILT_IN, Target, resolve
 from bncheck.targets.loading import expanded
 
 # Seconds; a week.
 LONGEST_TIMEOUT = 604_800.0
 # If a wrong factor on a whole gradient must exceed this to be detected, a remark says so.
-COARSE_VALUE = 1e-2
+MAX_VALUE_RESOLUTION = 1e-2
 
 
 class InterruptedCheck(KeyboardInterrupt):
@@ -32,7 +32,7 @@ class InterruptedCheck(KeyboardInterrupt):
         self.result = result
 
 
-class Extras(NamedTuple):
+class OptionalStages(NamedTuple):
     """What is done beside the check itself, as ``check`` is asked for it."""
 
     probes: bool
@@ -112,27 +112,32 @@ def check(
         raise InvalidInput(f"timeout is {timeout}; it must be a number of seconds above 0, at most {LONGEST_TIMEOUT:g}")
     if isinstance(target, os.PathLike):
         target = os.fspath(target)
-    gradients = gradients_named(only)
-    method = Method(scheme_named(scheme).name, engine, step, sample, gradients, rtol, atol, audit)
-    extras = Extras(probes, explain, shrink)
+    gradients = parse_gradient_names(only)
+    method = CheckOptions(get_scheme(scheme).name, engine, step, sample, gradients, rtol, atol, audit)
+    extras = OptionalStages(probes, explain, shrink)
     if not isinstance(target, str):
-        return check_code(problem, resolve(target), None, method, extras, progress)
+        return check_in_process(problem, resolve(target), None, method, extras, progress)
     if target in BUILT_IN:
-        return check_code(problem, resolve(target), target, method, extras._replace(probes=False), progress)
+        return check_in_process(problem, resolve(target), target, method, extras._replace(probes=False), progress)
     if expanded(target) != [target]:  # a file that is not there is refused before a process is made
         raise InvalidInput(f"{target!r} is a pattern; name one file")
-    from bncheck.execution.child import Interrupted, check_apart  # noqa: PLC0415 - the reference needs no process
+    from bncheck.execution.child import ChildInterrupted, check_in_child  # noqa: PLC0415 - the reference needs no process
 
     try:
-        return check_apart(target, problem, (method, extras), timeout, progress)
-    except Interrupted as interrupted:
+        return check_in_child(target, problem, (method, extras), timeout, progress)
+    except ChildInterrupted as interrupted:
         if interrupted.result is None:
             raise KeyboardInterrupt from None
         raise InterruptedCheck(interrupted.result) from None
 
 
-def check_code(
-    problem: Problem, code: Target, command: str | None, method: Method, extras: Extras, progress: Progress = silent
+def check_in_process(
+    problem: Problem,
+    code: Target,
+    command: str | None,
+    method: CheckOptions,
+    extras: OptionalStages,
+    progress: Progress = silent,
 ) -> CheckResult:
     """Check a target in this process; ``command`` is what ``run`` would call it."""
     started = time.perf_counter()
@@ -143,7 +148,7 @@ def check_code(
     )
     if nothing and not checked.notes and not outcome.interrupted:
         raise _nothing_judged(checked)
-    edge_cases: list[tuple[EdgeCase, ProbeResult, ProblemResult]] = []
+    edge_cases: list[tuple[EdgeCase, EdgeCaseResult, ProblemResult]] = []
     interrupted = outcome.interrupted
     try:
         if extras.probes and not interrupted:
@@ -202,21 +207,21 @@ def _result(outcome: ProblemResult, problem: Problem, checked: TargetCheck, comm
         notes=tuple(checked.notes),
         not_checked=tuple(checked.known.not_checked),
         incomplete=bool(code.required or unwritten) and not outcome.interrupted,
-        kinks=kinked[-1].kinks if kinked else Kinks(0, problem.dout.size, 0),
+        kinks=kinked[-1].kinks if kinked else KinkExclusion(0, problem.dout.size, 0),
         audit=outcome.audit,
         probes=(),
-        remarks=(*checked.remarks, *_coarse(outcome.gradients.values())),
+        remarks=(*checked.remarks, *_low_resolution_notes(outcome.gradients.values())),
         interrupted=outcome.interrupted,
         seconds=0.0,
         reproduce=method.command(problem, command),
     )
 
 
-def _coarse(gradients: Iterable[GradientResult]) -> Iterator[Remark]:
+def _low_resolution_notes(gradients: Iterable[GradientResult]) -> Iterator[Note]:
     for g in gradients:
-        coarse = g.value_resolution is not None and COARSE_VALUE < g.value_resolution < math.inf
+        coarse = g.value_resolution is not None and MAX_VALUE_RESOLUTION < g.value_resolution < math.inf
         if coarse and g.verdict is Verdict.PASS:
-            yield Remark(
+            yield Note(
                 "coarse-value",
                 f"{g.name} nearly cancels: only a wrong factor of more than "
                 f"{g.value_resolution:.1e} on all of it would be seen",

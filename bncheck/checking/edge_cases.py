@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from bncheck.model.layers import batchnorm_forward
+from bncheck.model.problem import Problem, random_problem
 from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.kink_guard import excluded_below
-from bncheck.numerical.schemes import scheme_named
+from bncheck.numerical.schemes import get_scheme
 from bncheck.numerical.steps import automatic_steps
-from bncheck.model.problem import Problem, random_problem
 from bncheck.targets.usage import Usage
 
 # N, D and H are all different, where nothing else is meant.
@@ -85,7 +85,7 @@ def _near_the_kink(p: Problem) -> Problem:
 
     A mask that is not taken at 0 (y > 1e-6, say) then takes other outputs.
     """
-    scheme = scheme_named("complex")
+    scheme = get_scheme("complex")
     base = BasePoint.of(p)
     chosen = np.argsort(base.y, axis=0)[p.N // 2], np.arange(p.H)  # half of the unit's outputs stay active
     distance = KINK_DISTANCES * excluded_below(base, scheme, automatic_steps(base, scheme))[chosen]

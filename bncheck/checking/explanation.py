@@ -7,17 +7,18 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bncheck.diagnosis import departure_of, diagnose, diagnose_conduct
-from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
 from bncheck.checking.edge_cases import EdgeCase
-from bncheck.errors import TargetError
-from bncheck.model.diagnosis_records import Diagnosis, Smallest
-from bncheck.model.options import Method
-from bncheck.model.components import NETWORK
-from bncheck.model.problem import Problem, random_problem
-from bncheck.model.results import Case, CheckResult, Verdict
-from bncheck.checking.minimal_example import shrunk
+from bncheck.checking.minimal_example import minimize_problem
 from bncheck.checking.target_check import ProblemResult, TargetCheck
+from bncheck.diagnosis import diagnose, diagnose_side_effects
+from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
+from bncheck.diagnosis.wrong_part import find_wrong_part
+from bncheck.errors import TargetError
+from bncheck.model.components import NETWORK
+from bncheck.model.diagnosis_records import Diagnosis, MinimalExample
+from bncheck.model.options import CheckOptions
+from bncheck.model.problem import Problem, random_problem
+from bncheck.model.results import CheckResult, PairResult, Verdict
 from bncheck.targets.usage import Usage
 
 Function: TypeAlias = tuple[str | None, str]  # the name of a backward function, and of its piece
@@ -36,7 +37,7 @@ def explained(
 
     ``main`` is what came of the problem itself.
     """
-    conduct = diagnose_conduct(result.remarks)
+    conduct = diagnose_side_effects(result.remarks)
     sizes = _only_correct_at(result, edge_cases, checked)
     diagnoses = (
         []
@@ -50,7 +51,7 @@ def explained(
     if not diagnoses:
         return result
     first, failing = diagnoses[0][0], next(c for c in diagnoses[0][1] if c.failing or c.output.wrong)
-    result = replace(result, departure=departure_of(failing, first.code))
+    result = replace(result, departure=find_wrong_part(failing, first.code))
     if not shrink:
         return result
     method = replace(result.method, engine="local", sample=None)
@@ -58,20 +59,20 @@ def explained(
     if not here:  # only an edge case shows it, and these have steps of their own
         method = replace(method, step="auto")
     start = problem if here else failing.measured.problem
-    small = _smallest(start, failing, first, checked, method) or (problem if here else None)
+    small = _find_minimal_example(start, failing, first, checked, method) or (problem if here else None)
     if small is None or small.seed is None:
         return result
     again = method.command(small, command)
-    return replace(result, smallest=Smallest(small.N, small.D, small.H, small.seed, again))
+    return replace(result, smallest=MinimalExample(small.N, small.D, small.H, small.seed, again))
 
 
-def _evidence(main: ProblemResult, edge_cases: Sequence[tuple[EdgeCase, ProblemResult]]) -> Iterator[list[Case]]:
+def _evidence(main: ProblemResult, edge_cases: Sequence[tuple[EdgeCase, ProblemResult]]) -> Iterator[list[PairResult]]:
     """Yield for each pair of functions the answers that a diagnosis must agree with, that on the problem first.
 
     These are the answers on typical edge cases, and if nothing is wrong there the answers on the others that fail.
     """
-    others: dict[Function, list[Case]] = {}
-    pairs: dict[Function, list[Case]] = {_function_of(case): [case] for case in main.plain}
+    others: dict[Function, list[PairResult]] = {}
+    pairs: dict[Function, list[PairResult]] = {_function_of(case): [case] for case in main.plain}
     for edge_case, outcome in edge_cases:
         for case in outcome.plain:
             where = pairs if edge_case.typical else others
@@ -99,7 +100,7 @@ def _only_correct_at(
     return [Diagnosis(None, None, None, None, description=(sentence,))] if sentence else []
 
 
-def _fails_at(sizes: Sizes, method: Method, checked: TargetCheck) -> bool:
+def _fails_at(sizes: Sizes, method: CheckOptions, checked: TargetCheck) -> bool:
     """Tell whether code is wrong on a problem of these sizes, or raises there."""
     method = replace(method, engine="local", step="auto", sample=None, audit=0)
     other = TargetCheck(checked.code, method, ended=tuple(checked.ended), black_box=False)
@@ -126,9 +127,9 @@ def _wrong_usages(main: ProblemResult, edge_cases: Sequence[tuple[EdgeCase, Prob
     ]
 
 
-def _merge_diagnoses(diagnoses: list[tuple[Diagnosis, list[Case]]]) -> list[tuple[Diagnosis, list[Case]]]:
+def _merge_diagnoses(diagnoses: list[tuple[Diagnosis, list[PairResult]]]) -> list[tuple[Diagnosis, list[PairResult]]]:
     """Merge what several functions share; of a composite of wrong functions say only that."""
-    merged: list[tuple[Diagnosis, list[Case]]] = []
+    merged: list[tuple[Diagnosis, list[PairResult]]] = []
     for d, cases in diagnoses:
         place = next((i for i, (other, _) in enumerate(merged) if d.code and other.code == d.code), None)
         if place is not None:
@@ -146,10 +147,12 @@ def _merge_diagnoses(diagnoses: list[tuple[Diagnosis, list[Case]]]) -> list[tupl
     return merged
 
 
-def _smallest(start: Problem, failing: Case, first: Diagnosis, checked: TargetCheck, method: Method) -> Problem | None:
+def _find_minimal_example(
+    start: Problem, failing: PairResult, first: Diagnosis, checked: TargetCheck, method: CheckOptions
+) -> Problem | None:
     """Return the smallest problem found on which the same function still fails in the same way, if one is smaller."""
     method, finite = replace(method, audit=0), _finite(failing)
-    stage = _stage(failing, first)
+    stage = _fault_part(failing, first)
 
     def fails(small: Problem) -> bool:
         try:
@@ -160,20 +163,20 @@ def _smallest(start: Problem, failing: Case, first: Diagnosis, checked: TargetCh
         same = [c for c in cases if _function_of(c) == _function_of(failing) and _finite(c) == finite]
         found = ((c, d) for c in same for d in diagnose([c]) if d.gradient == first.gradient)
         if first.code is None:
-            return any(_stage(c, first) == stage for c, _ in found)
+            return any(_fault_part(c, first) == stage for c, _ in found)
         return any(first.code in (d.code, *d.candidates) for _, d in found)
 
-    return shrunk(fails, start)
+    return minimize_problem(fails, start)
 
 
-def _stage(case: Case, d: Diagnosis) -> str:
+def _fault_part(case: PairResult, d: Diagnosis) -> str:
     """Return where a case departs, without the numbers of rows and columns or the value of a factor."""
-    return re.split(r"[,(]", departure_of(case, d.code).stage)[0]
+    return re.split(r"[,(]", find_wrong_part(case, d.code).stage)[0]
 
 
-def _finite(case: Case) -> bool:
+def _finite(case: PairResult) -> bool:
     return all(np.isfinite(g.analytic).all() for g in case.gradients.values())
 
 
-def _function_of(case: Case) -> Function:
+def _function_of(case: PairResult) -> Function:
     return case.answer.backward_name, case.answer.piece.name

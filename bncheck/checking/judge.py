@@ -7,38 +7,47 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.model.options import Method
+from bncheck.model.options import CheckOptions
 from bncheck.model.precision import FLOAT64, Precision
 from bncheck.model.problem import FloatArray
-from bncheck.model.results import Answer, Cause, Entry, ForwardResult, GradientResult, Measurement, NumericalGradient, Verdict
+from bncheck.model.results import (
+    Cause,
+    Entry,
+    ForwardResult,
+    GradientResult,
+    Measurement,
+    NumericalGradient,
+    PairOutput,
+    Verdict,
+)
 
 # A check that would not have seen a term wrong by this share of itself is too blunt to pass.
-BLUNT = 1e-3
+MAX_RESOLUTION = 1e-3
 # So is one of which more than this share of the outputs was guarded.
-LARGEST_GUARDED = 0.1
+MAX_EXCLUDED_FRACTION = 0.1
 # What is no reason for a warning: the comparisons are written for infinities and NaN.
-UNTOLD: Mapping[str, Any] = {"divide": "ignore", "invalid": "ignore", "over": "ignore"}
+IGNORE_FP_ERRORS: Mapping[str, Any] = {"divide": "ignore", "invalid": "ignore", "over": "ignore"}
 # How many of the worst entries are kept.
-WORST_KEPT = 3
+MAX_WORST_ENTRIES = 3
 
 
 def compare(
-    answer: Answer, measured: Measurement, method: Method, precision: Precision = FLOAT64
+    answer: PairOutput, measured: Measurement, method: CheckOptions, precision: Precision = FLOAT64
 ) -> dict[str, GradientResult]:
     """Judge every gradient that was both returned and measured; by the name of its input.
 
     ``precision`` is the arithmetic of the whole answer: of the forward and the backward pass together.
     """
     both = [name for name in measured.gradients if name in answer.gradients]
-    with np.errstate(**UNTOLD):
+    with np.errstate(**IGNORE_FP_ERRORS):
         return {name: _judge(answer, name, measured, method, precision) for name in both}
 
 
-def compare_forward(answer: Answer, measured: Measurement, precision: Precision = FLOAT64) -> ForwardResult:
+def compare_forward(answer: PairOutput, measured: Measurement, precision: Precision = FLOAT64) -> ForwardResult:
     """Judge an output (N,H) against the reference's own, entry by entry."""
     expected, name = measured.output, "a" if answer.forward_name is None else "out"
     found, note = as_numbers(name, answer.output, expected.shape)
-    with np.errstate(**UNTOLD):
+    with np.errstate(**IGNORE_FP_ERRORS):
         difference = np.abs(found - expected)
         bound = measured.output_bar * precision.roundoff_factor
         # Where rounding alone makes sigma, a right output may be anything.
@@ -70,13 +79,13 @@ def compare_forward(answer: Answer, measured: Measurement, precision: Precision 
 
 
 def _judge(
-    answer: Answer, parameter: str, measurement: Measurement, method: Method, precision: Precision
+    answer: PairOutput, parameter: str, measurement: Measurement, method: CheckOptions, precision: Precision
 ) -> GradientResult:
     measured, name = measurement.gradients[parameter], answer.labels[parameter]
     returned = answer.gradients[parameter]
     n, done, size = measured.value, measured.done, measured.size
     a, problem_with_it = as_numbers(name, returned, n.shape)
-    own = _own_tolerance(measured, precision)
+    own = _default_tolerance(measured, precision)
     tolerance = _tolerance(a, measured, method, own)
     difference = np.abs(a - n)
     resolvable = np.isfinite(n) & np.isfinite(own)
@@ -94,7 +103,7 @@ def _judge(
     verdict = Verdict.FAIL
     if not count:
         blunt = resolution if tolerance is own else _largest(alive(_over(own, size)))
-        reasons = _why_inconclusive(measured, measurement, checked, undecided, blunt, precision)
+        reasons = _inconclusive_reasons(measured, measurement, checked, undecided, blunt, precision)
         verdict = Verdict.INCONCLUSIVE if reasons else Verdict.PASS
     of_tolerance = _over(difference, tolerance)
     absolute = np.abs(n)
@@ -106,7 +115,7 @@ def _judge(
             for index in _largest_at(score, where, count)
         )
 
-    worst = entries(of_tolerance, wrong, WORST_KEPT) if count else entries(of_tolerance, done, 1)
+    worst = entries(of_tolerance, wrong, MAX_WORST_ENTRIES) if count else entries(of_tolerance, done, 1)
     return GradientResult(
         function=answer.backward_name,
         piece=answer.piece.name,
@@ -157,7 +166,7 @@ def as_numbers(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, .
     return np.full(shape, np.nan), text
 
 
-def _why_inconclusive(
+def _inconclusive_reasons(
     measured: NumericalGradient, whole: Measurement, checked: int, unresolved: int, blunt: float, precision: Precision
 ) -> list[str]:
     """Say what the check could not have seen; nothing if it could have seen everything."""
@@ -167,10 +176,10 @@ def _why_inconclusive(
     kinks = whole.kinks
     if checked < measured.asked:
         reasons.append(f"interrupted after {checked:,} of {measured.asked:,} entries")
-    if kinks.guarded > LARGEST_GUARDED * kinks.outputs:
+    if kinks.guarded > MAX_EXCLUDED_FRACTION * kinks.outputs:
         reasons.append(
             f"{kinks.guarded:,} of {kinks.outputs:,} outputs are within reach of ReLU's kink "
-            f"and guarded: take {_way_out(None, whole.automatic)}"
+            f"and guarded: take {_suggest_change(None, whole.automatic)}"
         )
     if kinks.dead_units and whole.piece.name == "network":
         reasons.append(f"{kinks.dead_units:,} units have nothing left in the loss")
@@ -179,19 +188,19 @@ def _why_inconclusive(
     if not (measured.done & (measured.size > 0)).any():
         if checked:
             reasons.append("all its terms are 0: there is nothing to check")
-    elif not blunt <= BLUNT:
-        own = _own_tolerance(measured, FLOAT64)
+    elif not blunt <= MAX_RESOLUTION:
+        own = _default_tolerance(measured, FLOAT64)
         live = measured.done & (measured.size > 0)
-        if precision != FLOAT64 and _largest(_over(own, measured.size)[live]) <= BLUNT:
+        if precision != FLOAT64 and _largest(_over(own, measured.size)[live]) <= MAX_RESOLUTION:
             cause, change = f"rounding in {precision.name}", "the same code in float64, or an --x-mean nearer to 0"
         else:
             widest = measured.widest()
-            cause, change = widest.value, _way_out(widest, whole.automatic)
-        reasons.append(f"too blunt (resolution above {BLUNT:.0e}): {cause} dominates; take {change}")
+            cause, change = widest.value, _suggest_change(widest, whole.automatic)
+        reasons.append(f"too blunt (resolution above {MAX_RESOLUTION:.0e}): {cause} dominates; take {change}")
     return reasons
 
 
-def _way_out(cause: Cause | None, automatic: bool) -> str:
+def _suggest_change(cause: Cause | None, automatic: bool) -> str:
     """Say what to take instead where an error bar is wide, or, without a cause, a guard."""
     if cause is Cause.CONDITIONING:
         return "an --x-mean nearer to 0, or a larger --x-std"
@@ -200,26 +209,26 @@ def _way_out(cause: Cause | None, automatic: bool) -> str:
     return f"a {'larger' if cause is Cause.ROUNDING else 'smaller'} --step, or leave it at auto"
 
 
-def _own_tolerance(measured: NumericalGradient, precision: Precision) -> FloatArray:
+def _default_tolerance(measured: NumericalGradient, precision: Precision) -> FloatArray:
     """Return the error bar of the numerical value and the rounding of the analytic one."""
     tolerance: FloatArray = measured.error_bar + precision.roundoff_factor * measured.conditioning
     return tolerance
 
 
-def _tolerance(a: FloatArray, measured: NumericalGradient, method: Method, own: FloatArray) -> FloatArray:
+def _tolerance(a: FloatArray, measured: NumericalGradient, method: CheckOptions, own: FloatArray) -> FloatArray:
     """Return by how much a right gradient may differ: its ``own`` tolerance, or the usual rule.
 
     With rtol alone a gradient that is exactly 0 keeps its error bars, for no relative error of
     it means anything.
     """
-    if not method.usual_rule or (method.atol is None and measured.zero):
+    if not method.uses_allclose_rule or (method.atol is None and measured.zero):
         return own
     larger: FloatArray = np.maximum(np.abs(a), np.abs(measured.value))
     return (method.atol or 0.0) + (method.rtol or 0.0) * larger
 
 
 def _over(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Return numerator / denominator with 0/0 = 0 (two equal numbers agree); within ``UNTOLD``."""
+    """Return numerator / denominator with 0/0 = 0 (two equal numbers agree); within ``IGNORE_FP_ERRORS``."""
     return np.where(numerator == 0, 0.0, numerator / denominator)
 
 

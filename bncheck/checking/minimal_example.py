@@ -7,15 +7,15 @@ from bncheck.errors import BncheckError
 from bncheck.model.problem import Problem, random_problem
 
 # The sizes that are tried first, on all axes together, and how much work a try may be (N D H).
-LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-LARGEST_TRY = 2**21
+TRIAL_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+MAX_TRIAL_WORK = 2**21
 # Seeds that are tried of each shape, and shapes and seeds of all.
-SEEDS, MOST_TRIES = 2, 48
+SEEDS_PER_SHAPE, MAX_TRIALS = 2, 48
 # Seconds that all tries together may take, where each is slow.
-PATIENCE = 3.0
+SEARCH_SECONDS = 3.0
 
 
-def shrunk(fails: Callable[[Problem], bool], problem: Problem) -> Problem | None:
+def minimize_problem(fails: Callable[[Problem], bool], problem: Problem) -> Problem | None:
     """Return the smallest random problem found, in (N, D, H) and then the seed, on which ``fails`` is true.
 
     ``problem`` is one that fails; None if it is not random, or nothing smaller fails.
@@ -24,13 +24,13 @@ def shrunk(fails: Callable[[Problem], bool], problem: Problem) -> Problem | None
         return None
     search = _Search(fails, problem)
     original = (problem.N, problem.D, problem.H)
-    rungs = (tuple(min(k, size) for size in original) for k in LADDER)
+    rungs = (tuple(min(k, size) for size in original) for k in TRIAL_SIZES)
     found = next(filter(search.fails, (rung for rung in rungs if rung != original)), original)
     shrinking = True
     while shrinking:
         before = found
         for axis in range(3):
-            found = search.along(found, axis)
+            found = search.minimize_axis(found, axis)
         shrinking = found != before
     return search.failing.get(found)
 
@@ -40,7 +40,7 @@ class _Search:
 
     def __init__(self, fails: Callable[[Problem], bool], problem: Problem) -> None:
         self._fails, self._problem = fails, problem
-        self._left, self._until = MOST_TRIES, time.monotonic() + PATIENCE
+        self._left, self._until = MAX_TRIALS, time.monotonic() + SEARCH_SECONDS
         self._tried: set[tuple[int, ...]] = set()
         self.failing: dict[tuple[int, ...], Problem] = {}
 
@@ -56,7 +56,7 @@ class _Search:
     def _problems(self, shape: tuple[int, ...]) -> Iterator[Problem]:
         N, D, H = shape
         p = self._problem
-        for seed in range(SEEDS if N * D * H <= LARGEST_TRY else 0):
+        for seed in range(SEEDS_PER_SHAPE if N * D * H <= MAX_TRIAL_WORK else 0):
             if self._left == 0 or time.monotonic() > self._until:
                 return
             self._left -= 1
@@ -67,7 +67,7 @@ class _Search:
             except BncheckError:  # such as N = 1 without an eps
                 return
 
-    def along(self, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    def minimize_axis(self, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
         """Return a failing shape of the least size on one axis: 1, 2, 3, or by bisection."""
 
         def at(size: int) -> tuple[int, ...]:

@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from bncheck.checking.judge import as_numbers
 from bncheck.errors import TargetError
-from bncheck.numerical.basepoint import BasePoint, U
-from bncheck.numerical.measure import rounding_of_output
-from bncheck.model.components import NETWORK, Piece
+from bncheck.model.components import NETWORK, Component
 from bncheck.model.precision import Precision
 from bncheck.model.problem import FloatArray, Problem, random_problem
-from bncheck.model.results import Answer
+from bncheck.model.results import PairOutput
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
+from bncheck.numerical.measure import rounding_of_output
 
 # The eps that code fixes by itself; 2.2e-16 is the machine epsilon of float64, 1.2e-07 that of float32.
 USUAL_EPS = (1e-5, 1e-8, 1e-6, 1e-7, 1e-3, 2.0**-52, 2.0**-23, 1e-4, 1e-2, 0.1, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16)
@@ -67,7 +67,7 @@ class _Output:
 
     values: FloatArray
     problem: Problem
-    piece: Piece
+    piece: Component
     precision: Precision
     base: BasePoint = field(repr=False)
 
@@ -103,7 +103,7 @@ class _Output:
         squares = np.where(known, squares, 1.0)
         ratio = np.einsum("nh,nh->h", slope, np.where(used, self.values - p.beta, 0.0)) / squares
         deviation = np.where(known, np.abs(ratio - 1), 0.0)
-        u, kappa = self.precision.roundoff_factor * U, base.kappa
+        u, kappa = self.precision.roundoff_factor * UNIT_ROUNDOFF, base.kappa
         noise = np.abs(p.gamma) * (kappa + base.abs_xhat) + np.abs(p.beta)
         blur = np.sqrt(np.einsum("nh,nh->h", noise * noise, slope * slope))
         blur += np.abs(p.gamma) * kappa * np.abs(slope.sum(axis=0))
@@ -126,12 +126,12 @@ class _Output:
     def is_single_pass(self, units: FloatArray, eps: float) -> bool:
         """Tell whether eps by unit differ by more than the rounding of a variance that is taken around the mean."""
         p, base = self.problem, BasePoint.of(self.problem, self.piece, eps)
-        usual = self.precision.roundoff_factor * U * (8 + p.N + p.D) * (1 + base.kappa)
+        usual = self.precision.roundoff_factor * UNIT_ROUNDOFF * (8 + p.N + p.D) * (1 + base.kappa)
         return bool((np.abs(units - eps) > 2 * usual * base.sigma * base.sigma).any())
 
 
 def recognize(
-    answer: Answer, base: BasePoint, precision: Precision, known: EpsKnowledge, run: Callable[[Problem], Answer]
+    answer: PairOutput, base: BasePoint, precision: Precision, known: EpsKnowledge, run: Callable[[Problem], PairOutput]
 ) -> Recognized:
     """Recognize what a forward function computes, from what it returned on a problem.
 
@@ -173,7 +173,7 @@ def recognize(
     return Recognized(Kind.OTHER)
 
 
-def _holds_elsewhere(eps: float, output: _Output, known: EpsKnowledge, run: Callable[[Problem], Answer]) -> bool:
+def _holds_elsewhere(eps: float, output: _Output, known: EpsKnowledge, run: Callable[[Problem], PairOutput]) -> bool:
     """Tell whether an eps also gives the outputs on earlier problems, and on one whose variance is about that eps."""
     if any(earlier.recognized(eps) is None for earlier in known.outputs):
         return False

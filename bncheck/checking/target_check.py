@@ -7,29 +7,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bncheck.checking.arithmetic import precision_of
-from bncheck.checking.judge import as_numbers, compare, compare_forward
 from bncheck.checking.edge_cases import EDGE_CASES, EdgeCase
+from bncheck.checking.judge import as_numbers, compare, compare_forward
+from bncheck.checking.recognition import EpsKnowledge, Kind, recognize
 from bncheck.errors import NotImplementedYet, TargetError
-from bncheck.model.options import GRADIENTS, Method
-from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.measure import LEAST_AUDIT, measure, with_sigma_error
 from bncheck.model.components import BATCHNORM, NETWORK
+from bncheck.model.options import GRADIENTS, CheckOptions
 from bncheck.model.precision import FLOAT64, Precision
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.checking.recognition import EpsKnowledge, Kind, recognize
 from bncheck.model.results import (
-    Answer,
-    Audit,
-    Case,
-    FunctionNote,
+    CrossCheck,
+    EdgeCaseResult,
     GradientResult,
     Measurement,
     NotChecked,
-    ProbeResult,
-    Remark,
+    Note,
+    PairOutput,
+    PairResult,
+    UncheckedFunction,
     Verdict,
 )
+from bncheck.numerical.basepoint import BasePoint
+from bncheck.numerical.measure import MIN_CROSS_CHECK_ENTRIES, measure, with_sigma_error
 from bncheck.targets import BUILT_IN, Target
 from bncheck.targets.calling import Pair
 from bncheck.targets.usage import Usage
@@ -42,8 +42,8 @@ NOT_ASKED_FOR = "left out by --no-probes"
 class ProblemResult(NamedTuple):
     """What came of one problem."""
 
-    cases: Sequence[Case]  # of each pair the answer that is worst
-    plain: Sequence[Case]  # of each pair the first answer
+    cases: Sequence[PairResult]  # of each pair the answer that is worst
+    plain: Sequence[PairResult]  # of each pair the first answer
     measurements: Sequence[Measurement]
 
     @property
@@ -62,9 +62,9 @@ class ProblemResult(NamedTuple):
         return Precision.least([case.precision for case in self.cases])
 
     @property
-    def audit(self) -> Audit | None:
+    def audit(self) -> CrossCheck | None:
         """The audits of all measurements together; None of none."""
-        return Audit.of_all([m.audit for m in self.measurements if m.audit is not None])
+        return CrossCheck.of_all([m.audit for m in self.measurements if m.audit is not None])
 
     @property
     def verdict(self) -> Verdict:
@@ -81,7 +81,7 @@ class TargetKnowledge:
     not_checked: list[NotChecked] = field(default_factory=list)
     eps: dict[str | None, EpsKnowledge] = field(default_factory=dict)  # by forward function
     precision: dict[Pair, Precision] = field(default_factory=dict)
-    remarks: dict[tuple[str, str], Remark] = field(default_factory=dict)  # by code and function
+    remarks: dict[tuple[str, str], Note] = field(default_factory=dict)  # by code and function
 
     def leave_out(self, function: str, reason: str) -> None:
         """Note something that is not checked, a single time."""
@@ -96,7 +96,7 @@ class TargetKnowledge:
 
     def remark(self, code: str, function: str, text: str) -> None:
         """Note something that is no verdict, a single time for each function."""
-        self.remarks.setdefault((code, function), Remark(code, text))
+        self.remarks.setdefault((code, function), Note(code, text))
 
 
 class TargetCheck:
@@ -105,7 +105,7 @@ class TargetCheck:
     def __init__(
         self,
         code: Target,
-        method: Method,
+        method: CheckOptions,
         known: TargetKnowledge | None = None,
         ended: Sequence[Pair] = (),
         *,
@@ -114,11 +114,11 @@ class TargetCheck:
         self.code, self.method = code, method
         self.black_box = black_box  # differentiate a forward function that is wrong; else its output alone is judged
         self.known = known if known is not None else TargetKnowledge(list(code.not_checked))
-        self.notes: list[FunctionNote] = []
+        self.notes: list[UncheckedFunction] = []
         self.ended = set(ended)  # pairs that gave no answer, and are not run again
 
     @property
-    def remarks(self) -> tuple[Remark, ...]:
+    def remarks(self) -> tuple[Note, ...]:
         """What was worth a remark so far."""
         return (*self.code.remarks, *self.known.remarks.values())
 
@@ -132,8 +132,8 @@ class TargetCheck:
         TargetError
             Batch norm's own pair, or the network's, raised or did not return what its interface says.
         """
-        cases: list[Case] = []
-        plain: list[Case] = []
+        cases: list[PairResult] = []
+        plain: list[PairResult] = []
         measurements: dict[Any, Measurement] = {}
         for pair in self.code.pairs:
             inputs = self._inputs(pair)
@@ -159,7 +159,7 @@ class TargetCheck:
                     text = text.split("\n", maxsplit=1)[0]
                     self.known.leave_out(function, f"it {text}; it may need a function that is not written yet")
                     continue
-                self.notes.append(FunctionNote(*_function_and_text(error), Verdict.FAIL))
+                self.notes.append(UncheckedFunction(*_function_and_text(error), Verdict.FAIL))
                 continue
             plain.append(judged[0])
             cases.append(max(judged, key=lambda case: list(Verdict).index(Verdict.worst(case.verdicts))))
@@ -189,7 +189,7 @@ class TargetCheck:
 
     def edge_cases(
         self, main: ProblemResult, command: str | None
-    ) -> Iterator[tuple[EdgeCase, ProbeResult, ProblemResult]]:
+    ) -> Iterator[tuple[EdgeCase, EdgeCaseResult, ProblemResult]]:
         """Try the code on every edge case, as far as its arithmetic allows."""
         if main.precision.is_16_bit:
             self.known.leave_out(EDGE_CASES_LABEL, f"the code computes in {main.precision.name}")
@@ -201,7 +201,7 @@ class TargetCheck:
                 step="auto",
                 sample=None,
                 scheme=case.scheme or self.method.scheme,
-                audit=min(self.method.audit, LEAST_AUDIT) if case.typical else 0,
+                audit=min(self.method.audit, MIN_CROSS_CHECK_ENTRIES) if case.typical else 0,
             )
             with np.errstate(all="ignore"):  # a problem that the user did not ask for
                 tried = self._edge_case(case, method, command)
@@ -209,8 +209,8 @@ class TargetCheck:
                 yield case, *tried
 
     def _edge_case(
-        self, case: EdgeCase, method: Method, command: str | None
-    ) -> tuple[ProbeResult, ProblemResult] | None:
+        self, case: EdgeCase, method: CheckOptions, command: str | None
+    ) -> tuple[EdgeCaseResult, ProblemResult] | None:
         """Check an edge case; None if the code may refuse it and does, or its arithmetic is not precise enough."""
         problem = case.draw()
         # One pass of a forward function for each entry: on the other edge cases a wrong output says enough.
@@ -219,7 +219,7 @@ class TargetCheck:
         try:
             outcome = other.examine(problem, usages=case.usages)
         except TargetError as error:
-            other.notes.append(FunctionNote(*_function_and_text(error), Verdict.FAIL))
+            other.notes.append(UncheckedFunction(*_function_and_text(error), Verdict.FAIL))
             outcome = ProblemResult((), (), ())
         raised = [(note.function, note.text.split("\n", maxsplit=1)[0]) for note in other.notes]
         if case.may_raise:
@@ -234,7 +234,7 @@ class TargetCheck:
         wrong = [f"{c.output.name} of {c.output.function or 'forward'}" for c in outcome.cases if c.output.wrong]
         wrong += [key for key, g in outcome.gradients.items() if g.verdict is not Verdict.PASS]
         wrong += [f"{function} {text}" for function, text in raised]
-        return ProbeResult(case.name, verdict, tuple(wrong), again, case.sizes, case.about), outcome
+        return EdgeCaseResult(case.name, verdict, tuple(wrong), again, case.sizes, case.about), outcome
 
 
 def _function_and_text(error: TargetError) -> tuple[str, str]:
@@ -253,7 +253,7 @@ class _OnProblem(NamedTuple):
     measurements: dict[Any, Measurement]  # of this problem, shared by the pairs that need the same
     progress: Progress
 
-    def judged(self, usages: Sequence[Usage]) -> list[Case]:
+    def judged(self, usages: Sequence[Usage]) -> list[PairResult]:
         """Return the judged answers of the pair, that of a single call first."""
         code, pair, problem = self.check.code, self.pair, self.problem
         if code.info.name in BUILT_IN:
@@ -271,20 +271,20 @@ class _OnProblem(NamedTuple):
             judged = "which bncheck cannot judge yet" if precision.is_16_bit else "and are judged by its rounding"
             text = f"{name} and its forward function compute in {precision.name}, {judged}"
             self.check.known.remark("dtype", name, text)
-        others: list[Answer] = []
+        others: list[PairOutput] = []
         for usage in usages if not measured.interrupted else ():
             others += self._answers(usage, given)
         answers = [first, *self._different(first, others)]
         precision = Precision.least([precision, self._precision(answers[1:], base)])
         return [self._case(answer, measured, precision) for answer in answers]
 
-    def _precision(self, answers: Sequence[Answer], base: BasePoint) -> Precision:
+    def _precision(self, answers: Sequence[PairOutput], base: BasePoint) -> Precision:
         """Return the least precise arithmetic that these answers, or those on the problem itself, show."""
         shown = Precision.least([precision_of(answer, self.problem, base) for answer in answers])
         known = self.check.known.precision.setdefault(self.pair, shown)
         return Precision.least([known, shown])
 
-    def _answers(self, usage: Usage, problem: Problem) -> list[Answer]:
+    def _answers(self, usage: Usage, problem: Problem) -> list[PairOutput]:
         """Run the pair in another way; a way that the code refuses is listed as not checked."""
         try:
             return [self.check.code.run(self.pair, problem, usage)]
@@ -295,13 +295,13 @@ class _OnProblem(NamedTuple):
             self.check.known.leave_out(function, f"{usage.value}: it {text}".split("\n", maxsplit=1)[0])
             return []
 
-    def _case(self, answer: Answer, measured: Measurement, precision: Precision) -> Case:
+    def _case(self, answer: PairOutput, measured: Measurement, precision: Precision) -> PairResult:
         for function, reason in answer.unwritten.items():
             self.check.known.leave_out(function, reason)
         output = compare_forward(answer, measured, precision)
-        return Case(measured, answer, output, compare(answer, measured, self.check.method, precision), precision)
+        return PairResult(measured, answer, output, compare(answer, measured, self.check.method, precision), precision)
 
-    def _first_answer(self) -> Answer:
+    def _first_answer(self) -> PairOutput:
         try:
             return self.check.code.run(self.pair, self.problem)
         except NotImplementedYet:
@@ -326,7 +326,7 @@ class _OnProblem(NamedTuple):
                 "dout, the output and dx, and check these"
             )
 
-    def _measured(self, trial: Answer, precision: Precision, base: BasePoint) -> Measurement:
+    def _measured(self, trial: PairOutput, precision: Precision, base: BasePoint) -> Measurement:
         """Measure what the forward function is to be the derivative of: the layer, with its eps and its rounding.
 
         A forward function that is something else is itself differentiated as a black box.
@@ -380,7 +380,7 @@ class _OnProblem(NamedTuple):
             )
         return self.measurements[key]
 
-    def _measured_own(self, trial: Answer, precision: Precision) -> Measurement | None:
+    def _measured_own(self, trial: PairOutput, precision: Precision) -> Measurement | None:
         """Differentiate a forward function that is not the reference's; None if it cannot be differentiated.
 
         The differences of one that rounds in 16 bit are those of a staircase. On an edge case that is not typical its
@@ -412,7 +412,7 @@ class _OnProblem(NamedTuple):
         self.measurements[pair.piece, pair.forward] = measured
         return measured
 
-    def _different(self, first: Answer, others: Sequence[Answer]) -> list[Answer]:
+    def _different(self, first: PairOutput, others: Sequence[PairOutput]) -> list[PairOutput]:
         """Return the answers that differ from the first one, which are judged as well.
 
         That equal calls give different answers is a remark.
@@ -425,7 +425,7 @@ class _OnProblem(NamedTuple):
         return different
 
 
-def _same_values(one: Answer, other: Answer) -> bool:
+def _same_values(one: PairOutput, other: PairOutput) -> bool:
     """Tell whether two answers hold the same arrays, bit for bit but for the sign of a 0."""
     if one.gradients.keys() != other.gradients.keys():
         return False

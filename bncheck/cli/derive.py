@@ -5,7 +5,7 @@ from functools import partial
 import click
 
 from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.output import JUDGED, Output, output_options
+from bncheck.cli.output import CHECK_FORMATS, Output, output_options
 from bncheck.cli.parameters import REAL, SEED, SIZE
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.derivation import derive as derive_at
@@ -31,7 +31,7 @@ problem_option = partial(click.option, cls=SectionOption, section="Problem")
 @problem_option("--H", "H", type=SIZE, default=2, help="Hidden units.")
 @problem_option("--seed", type=SEED, default=0, help="Seed of the random problem.")
 @problem_option("--bn-eps", type=REAL, default=1e-5, help="Batch norm's constant, inside the square root.")
-@output_options(*JUDGED, "latex")
+@output_options(*CHECK_FORMATS, "latex")
 def derive(
     equation: str | None, N: int, D: int, H: int, seed: int, bn_eps: float, format_: str, save: tuple[str, ...]
 ) -> ExitCode:

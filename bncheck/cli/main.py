@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import bncheck
-from bncheck.cli import interruptions, streams
+from bncheck.cli import signals, stdio
 from bncheck.cli.exit_codes import ExitCode
 from bncheck.errors import BncheckError
 
@@ -31,7 +31,7 @@ COMMANDS = {
 AMBIGUOUS_EPS = "--eps could mean either: --bn-eps is batch norm's constant, --step the finite-difference step"
 
 
-class Door(click.Group):
+class CLI(click.Group):
     """A click group that says what went wrong in one line, and exits by ``ExitCode``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -50,12 +50,12 @@ class Door(click.Group):
         command: Callable[[], Any] = partial(super().main, *args, **{**options, "standalone_mode": False})
         if not options.get("standalone_mode", True):
             return command()
-        streams.prepare()
-        with interruptions.interruptible():
-            sys.exit(_ending(command))
+        stdio.configure_encoding_fallback()
+        with signals.handle_signals():
+            sys.exit(_run_and_get_exit_code(command))
 
 
-def _ending(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - one return for each way in which a run can end
+def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - one return for each way in which a run can end
     """Run a command and return its exit code, whatever happens in it."""
     try:
         code = command()
@@ -63,11 +63,11 @@ def _ending(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - one return fo
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return ExitCode.NO_ANSWER
+        return ExitCode.COULD_NOT_RUN
     except click.ClickException as error:
-        return _refuse(_sentence(error))
+        return _refuse(_format_click_error(error))
     except BncheckError as error:
-        return _refuse(_with_option_names(str(error)))
+        return _refuse(_use_option_spelling(str(error)))
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted: nothing was judged.", err=True)
         code = ExitCode.INTERRUPTED
@@ -75,42 +75,42 @@ def _ending(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - one return fo
         return _refuse("the memory ran out; take smaller sizes")
     except SystemExit:
         # click's answer to a reader that closed the pipe on a help text.
-        streams.discard()
+        stdio.redirect_stdout_to_devnull()
         return ExitCode.PASS
     except OSError as error:
-        streams.discard()
+        stdio.redirect_stdout_to_devnull()
         return _refuse(f"cannot write the result: {os.strerror(error.errno or 0)}")
     except Exception:  # noqa: BLE001 - a crash must not exit 1, which says that a gradient is wrong
-        if not interruptions.received:
+        if not signals.received_signals:
             import traceback  # noqa: PLC0415 - there is seldom one
 
             traceback.print_exc()
             return _refuse("this is a bug in bncheck, not in the code under test")
         click.echo("Interrupted.", err=True)  # some compiled code turns the interruption into an error of its own
         code = ExitCode.INTERRUPTED
-    if code == ExitCode.INTERRUPTED and signal.SIGTERM in interruptions.received:
+    if code == ExitCode.INTERRUPTED and signal.SIGTERM in signals.received_signals:
         return ExitCode.TERMINATED
     return int(code or ExitCode.PASS)
 
 
 def _refuse(sentence: str) -> ExitCode:
     click.echo(f"Error: {sentence}", err=True)
-    return ExitCode.NO_ANSWER
+    return ExitCode.COULD_NOT_RUN
 
 
-def _sentence(error: click.ClickException) -> str:
+def _format_click_error(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and error.option_name in ("--eps", "--epsilon"):
         return AMBIGUOUS_EPS
     return " ".join(error.format_message().split())
 
 
-def _with_option_names(sentence: str) -> str:
+def _use_option_spelling(sentence: str) -> str:
     """Write bn_eps, the name in Python, as --bn-eps, the name on the command line."""
     return re.sub(r"\b(bn|x)_(eps|mean|std)\b", r"--\1-\2", sentence)
 
 
 @click.group(
-    cls=Door,
+    cls=CLI,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     help="Check the backward pass of affine, batch norm and ReLU against finite differences.",
     epilog=(

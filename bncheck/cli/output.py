@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 import click
 
-from bncheck.cli import streams
+from bncheck.cli import stdio
 from bncheck.cli.sections import SectionOption
 from bncheck.errors import InvalidInput
 from bncheck.render import FORMATS, PICTURES, Format, Picture
+from bncheck.render.encoding import escape_control_chars
 from bncheck.render.report import Report
-from bncheck.render.encoding import speakable
 
 if TYPE_CHECKING:
     PathType = click.ParamType[Any]
@@ -23,8 +23,8 @@ else:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # What every command that judges something offers, and what is only ever saved.
-JUDGED = ("table", "json", "markdown", "junit", "github")
-SAVED = tuple(name for name, format_ in FORMATS.items() if not format_.printed)
+CHECK_FORMATS = ("table", "json", "markdown", "junit", "github")
+FILE_ONLY_FORMATS = tuple(name for name, format_ in FORMATS.items() if not format_.printed)
 
 
 class SaveFile(PathType):
@@ -72,7 +72,7 @@ def plot_option(command: Command) -> Command:
 
 def output_options(*formats: str, streamed: str = "") -> Callable[[Command], Command]:
     """Give a command --format, of these and ``streamed``, which it writes itself, and --save."""
-    save = SaveFile(FORMATS[name] for name in (*SAVED, *formats) if name in FORMATS)
+    save = SaveFile(FORMATS[name] for name in (*FILE_ONLY_FORMATS, *formats) if name in FORMATS)
     printed = [*formats, *filter(None, [streamed])]
 
     def decorate(command: Command) -> Command:
@@ -88,7 +88,7 @@ def output_options(*formats: str, streamed: str = "") -> Callable[[Command], Com
     return decorate
 
 
-class Place(NamedTuple):
+class OutputFile(NamedTuple):
     """A file that is open, and what will be written to it."""
 
     path: str
@@ -114,55 +114,55 @@ class Output:
     ) -> None:
         self._format, self._several = FORMATS.get(format_), several
         self._brief = brief and format_ == "table"
-        self._kept: list[Report] = []
-        self._places: list[Place] = []
+        self._pending_reports: list[Report] = []
+        self._files: list[OutputFile] = []
         wanted = [(path, _format_of(path, FORMATS.values())) for path in save]
         for path, content in (*wanted, *((path, _format_of(path, PICTURES)) for path in plot)):
             existed = os.path.exists(path)
             try:
                 file = open(path, "ab")  # noqa: SIM115 - closed in __exit__
-                self._places.append(Place(path, existed, file, content))
+                self._files.append(OutputFile(path, existed, file, content))
             except OSError as error:
                 self._leave()
                 raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
-        self._page = os.environ.get("GITHUB_STEP_SUMMARY", "") if format_ == "github" else ""
+        self._job_summary_path = os.environ.get("GITHUB_STEP_SUMMARY", "") if format_ == "github" else ""
 
     @property
-    def every_check(self) -> bool:
+    def needs_all_rows(self) -> bool:
         """Whether a sweep must keep all its rows to be shown."""
-        formats = [self._format, *(place.format_ for place in self._places)]
-        return any(format_ is not None and format_.every_check for format_ in formats)
+        formats = [self._format, *(place.format_ for place in self._files)]
+        return any(format_ is not None and format_.needs_all_rows for format_ in formats)
 
     def show(self, report: Report, *, told: bool = False) -> None:
         """Write a report, now or at the end; what stderr has ``told`` is no table on stdout as well."""
-        if self._places or (self._format is not None and self._format.whole):
-            self._kept.append(report)  # first: stdout may not take it
+        if self._files or (self._format is not None and self._format.whole):
+            self._pending_reports.append(report)  # first: stdout may not take it
         if told and self._format is FORMATS["table"]:
             pass
         elif self._brief and report.passed:
-            streams.write(f"{report.headline}\n")
+            stdio.write(f"{report.headline}\n")
         elif self._format is not None and not self._format.whole:
-            streams.write(self._format.show([report], self._several))
-        if self._page:
-            self._append(speakable(report.markdown()))
+            stdio.write(self._format.show([report], self._several))
+        if self._job_summary_path:
+            self._append_to_job_summary(escape_control_chars(report.markdown()))
 
     def __enter__(self) -> "Output":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Write what is left to write, whatever ended the work; one place that cannot be written spoils no other."""
-        if not self._kept:
+        if not self._pending_reports:
             self._leave()
             return
-        refused = [told for place in self._places if (told := self._saved(place))]
+        refused = [told for place in self._files if (told := self._saved(place))]
         if self._format is not None and self._format.whole:
-            streams.write(self._format.show(self._kept, self._several))
+            stdio.write(self._format.show(self._pending_reports, self._several))
         if refused:
             raise InvalidInput("; ".join(refused))
 
-    def _saved(self, place: Place) -> str:
+    def _saved(self, place: OutputFile) -> str:
         """Write a file, and return what went wrong, if anything did."""
-        content = place.format_.content(self._kept, self._several)
+        content = place.format_.content(self._pending_reports, self._several)
         try:
             with place.file as file:
                 if os.path.isfile(place.path):  # and no pipe or device
@@ -174,19 +174,19 @@ class Output:
 
     def _leave(self) -> None:
         """Leave the files as they were."""
-        for place in self._places:
+        for place in self._files:
             place.file.close()
             if not place.existed:
                 os.remove(place.path)
 
-    def _append(self, markdown: str) -> None:
+    def _append_to_job_summary(self, markdown: str) -> None:
         """Add to the page of the job; that it cannot be is told, and changes no verdict."""
         try:
-            with open(self._page, "a", encoding="utf-8") as page:
+            with open(self._job_summary_path, "a", encoding="utf-8") as page:
                 page.write(f"{markdown}\n")
         except OSError as error:
-            click.echo(f"GITHUB_STEP_SUMMARY {self._page} cannot be written: {error.strerror}", err=True)
-            self._page = ""
+            click.echo(f"GITHUB_STEP_SUMMARY {self._job_summary_path} cannot be written: {error.strerror}", err=True)
+            self._job_summary_path = ""
 
 
 def refuse_same(rows: Iterable[str], save: Iterable[str], plot: Iterable[str]) -> None:

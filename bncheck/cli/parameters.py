@@ -75,13 +75,13 @@ class Values(ParamType):
                 if count < 1:
                     self.fail(f"{part!r} asks for {count} values a decade; take 1 or more", param, ctx)
                 found += _decades(float(ends[0]), float(ends[1]), count)
-            if len(found) > MOST_VALUES:
-                self.fail(f"{part!r} is {len(found):,} values; take at most {MOST_VALUES:,}", param, ctx)
+            if len(found) > MAX_AXIS_VALUES:
+                self.fail(f"{part!r} is {len(found):,} values; take at most {MAX_AXIS_VALUES:,}", param, ctx)
         return tuple(found)
 
 
 # A longer axis is a slip of the finger.
-MOST_VALUES = 1_000_000
+MAX_AXIS_VALUES = 1_000_000
 RANGES = {
     True: "whole numbers go as 0..9, or are listed: 8,64,256",
     False: "it takes two numbers above 0, as 1e-1..1e-12; list others: 0,1.5",
@@ -89,8 +89,10 @@ RANGES = {
 
 
 def _whole_range(first: int, last: int) -> range:
-    if abs(last - first) >= MOST_VALUES:
-        raise click.BadParameter(f"{first}..{last} is {abs(last - first) + 1:,} values; take at most {MOST_VALUES:,}")
+    if abs(last - first) >= MAX_AXIS_VALUES:
+        raise click.BadParameter(
+            f"{first}..{last} is {abs(last - first) + 1:,} values; take at most {MAX_AXIS_VALUES:,}"
+        )
     return range(first, last + 1) if first <= last else range(first, last - 1, -1)
 
 

@@ -10,33 +10,33 @@ from typing import Any
 import click
 
 from bncheck.checking.check import InterruptedCheck, check
-from bncheck.cli import streams
+from bncheck.cli import stdio
 from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.output import JUDGED, Output, output_options
+from bncheck.cli.output import CHECK_FORMATS, Output, output_options
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.errors import TargetError
 from bncheck.model.options import ENGINES, GRADIENTS
-from bncheck.numerical.schemes import SCHEMES
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.progress import Progress, silent
-from bncheck.render import words
-from bncheck.render.check_report import INCOMPLETE, CheckReport
-from bncheck.render.summary import Line, NoAnswer, Summary
 from bncheck.model.results import CheckResult, Verdict
+from bncheck.numerical.schemes import SCHEMES
+from bncheck.render import format
+from bncheck.render.check_report import INCOMPLETE, CheckReport
+from bncheck.render.summary import RunFailure, Summary, TargetSummary
 from bncheck.targets.loading import expanded
 
 problem_option = partial(click.option, cls=SectionOption, section="Problem")
 scheme_option = partial(click.option, cls=SectionOption, section="Scheme")
 target_option = partial(click.option, cls=SectionOption, section="Target")
-judgement_option = partial(click.option, cls=SectionOption, section="Judgement")
+tolerance_option = partial(click.option, cls=SectionOption, section="Judgement")
 
-strict_option = judgement_option(
+strict_option = tolerance_option(
     "--strict", is_flag=True, help="Exit with 1 also if anything in the target was not checked.  [default: off]"
 )
 
 # Seconds after which a progress bar appears; before, it would only flicker.
-PATIENCE = 0.5
+PROGRESS_DELAY_SECONDS = 0.5
 
 
 @click.command(
@@ -81,15 +81,15 @@ PATIENCE = 0.5
 )
 @target_option("--no-probes", is_flag=True, help="Do not check the edge cases.  [default: they are checked]")
 @target_option("--timeout", type=REAL, default=60, help="Seconds that one call of its functions may take.")
-@judgement_option(
+@tolerance_option(
     "--rtol",
     type=REAL,
     help="Judge by atol + rtol max(|a|, |n|), not by the error bars; without --atol a gradient "
     "that is exactly 0 keeps them.  [default: error bars]",
 )
-@judgement_option("--atol", type=REAL, help="The absolute part of it.  [default: error bars]")
+@tolerance_option("--atol", type=REAL, help="The absolute part of it.  [default: error bars]")
 @strict_option
-@output_options(*JUDGED)
+@output_options(*CHECK_FORMATS)
 def run(
     targets: tuple[str, ...],
     N: int,
@@ -119,16 +119,22 @@ def run(
     problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
     names = [name for target in targets or ("reference",) for name in expanded(target)]
     with Output(format_, save, several=len(names) > 1) as output:
-        lines: list[Line] = []
+        lines: list[TargetSummary] = []
         try:
-            return check_each(names, problem, output, lines, strict=strict, probes=not no_probes, **method)
+            return check_targets(names, problem, output, lines, strict=strict, probes=not no_probes, **method)
         finally:
             if len(names) > 1:
                 output.show(Summary(lines))
 
 
-def check_each(
-    names: Sequence[str], problem: Problem, output: Output, lines: list[Line], *, strict: bool = False, **options: Any
+def check_targets(
+    names: Sequence[str],
+    problem: Problem,
+    output: Output,
+    lines: list[TargetSummary],
+    *,
+    strict: bool = False,
+    **options: Any,
 ) -> ExitCode:
     """Check one target after the other, add a line for each, and return the exit code of all of them."""
     codes: list[ExitCode] = []
@@ -137,48 +143,50 @@ def check_each(
             with _progress() as progress:
                 result = check(problem, name, **options, progress=progress)
         except KeyboardInterrupt as interrupted:
-            _interrupted(interrupted, names[number:], output, lines)
+            _report_interruption(interrupted, names[number:], output, lines)
             return ExitCode.INTERRUPTED
         except TargetError as error:
-            answer = NoAnswer(name, str(error))
+            answer = RunFailure(name, str(error))
             click.echo(f"Error: {answer.told}", err=True)
             output.show(answer, told=True)
-            lines.append(Line.unanswered(name))
-            codes.append(ExitCode.NO_ANSWER)
+            lines.append(TargetSummary.unanswered(name))
+            codes.append(ExitCode.COULD_NOT_RUN)
         else:
             output.show(CheckReport(result))
-            lines.append(Line.of(name, result))
+            lines.append(TargetSummary.of(name, result))
             codes.append(_exit_code(name, result, strict))
     # If some were not judged, the passes of the others are not all that was asked for.
-    return codes[0] if len(set(codes)) == 1 else ExitCode.WRONG
+    return codes[0] if len(set(codes)) == 1 else ExitCode.NOT_PASSED
 
 
 def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
     """Return the exit code of a check; why a pass does not exit with 0 is printed."""
     if result.verdict is Verdict.FAIL:
-        return ExitCode.WRONG
+        return ExitCode.NOT_PASSED
     if result.incomplete:
-        click.echo(f"{INCOMPLETE}: {name}: {words.missing(result)}", err=True)
-        return ExitCode.NO_ANSWER
+        click.echo(f"{INCOMPLETE}: {name}: {format.missing(result)}", err=True)
+        return ExitCode.COULD_NOT_RUN
     if strict and result.not_checked:
         names = dict.fromkeys(item.function for item in result.not_checked)
         click.echo(f"Not checked, which --strict does not allow: {name}: {', '.join(names)}", err=True)
-        return ExitCode.WRONG
+        return ExitCode.NOT_PASSED
     return ExitCode.of(result.verdict)
 
 
-def _interrupted(interrupted: KeyboardInterrupt, left: Sequence[str], output: Output, lines: list[Line]) -> None:
+def _report_interruption(
+    interrupted: KeyboardInterrupt, left: Sequence[str], output: Output, lines: list[TargetSummary]
+) -> None:
     """Show what is known of the target that was being checked, and name those that were not."""
     told, rest = ("Interrupted" if lines else "Interrupted: nothing was judged"), ""
     if isinstance(interrupted, InterruptedCheck):
         output.show(CheckReport(interrupted.result))
-        lines.append(Line.of(left[0], interrupted.result))
+        lines.append(TargetSummary.of(left[0], interrupted.result))
         told, left = str(interrupted).capitalize(), left[1:]
     if left and lines:
         rest = f"; not checked: {', '.join(left)}"
     for name in left:
-        output.show(NoAnswer(name, "interrupted before it was checked"), told=True)
-        lines.append(Line.unanswered(name))
+        output.show(RunFailure(name, "interrupted before it was checked"), told=True)
+        lines.append(TargetSummary.unanswered(name))
     click.echo(f"{told}{rest}.", err=True)
 
 
@@ -191,11 +199,11 @@ def _progress() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415 - only where somebody looks
 
     columns = ("entries", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=streams.console_on(sys.stderr), transient=True)
+    bar = Progress(*columns, console=stdio.console_on(sys.stderr), transient=True)
     task, started = bar.add_task(""), time.monotonic()
 
     def show(done: int, total: int) -> None:
-        if not bar.live.is_started and time.monotonic() - started > PATIENCE:
+        if not bar.live.is_started and time.monotonic() - started > PROGRESS_DELAY_SECONDS:
             bar.start()
         bar.update(task, completed=done, total=total)
 

@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from types import FrameType
 
 # The signals that came and ask for an end.
-received: list[int] = []
+received_signals: list[int] = []
 # What must not be torn apart by one, while it is done.
-_undisturbed: list[None] = []
+_critical_section_depth: list[None] = []
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def handle_signals() -> Iterator[None]:
     """Let SIGTERM end a command as Ctrl-C does, and remember which came."""
-    received.clear()
+    received_signals.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     # A parent may have asked for Ctrl-C to be ignored, as shells do for what runs in the background.
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) not in (signal.SIG_IGN, None)]
-    before, hook = {number: signal.signal(number, _stop) for number in numbers}, sys.unraisablehook
+    before, hook = {number: signal.signal(number, _handle_signal) for number in numbers}, sys.unraisablehook
     sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, KeyboardInterrupt) else hook(lost)
     try:
         yield
@@ -32,22 +32,22 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _stop(number: int, _: FrameType | None) -> None:
-    received.append(number)
-    if not _undisturbed:
+def _handle_signal(number: int, _: FrameType | None) -> None:
+    received_signals.append(number)
+    if not _critical_section_depth:
         raise KeyboardInterrupt
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Let an interruption wait until this is done; one that came before and was lost is raised then as well.
 
     Python drops it where it comes within a ``__del__``, of which Dask has many.
     """
-    _undisturbed.append(None)
+    _critical_section_depth.append(None)
     try:
         yield
     finally:
-        _undisturbed.pop()
-    if received:
+        _critical_section_depth.pop()
+    if received_signals:
         raise KeyboardInterrupt

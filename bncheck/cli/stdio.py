@@ -8,7 +8,7 @@ from typing import TextIO
 
 from rich.console import Console, RenderableType
 
-from bncheck.render.encoding import SPELLING
+from bncheck.render.encoding import ASCII_REPLACEMENTS
 
 ERRORS = "bncheck-spelling"
 
@@ -17,7 +17,7 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
-    return "".join(SPELLING.get(character, "?") for character in missing), error.end
+    return "".join(ASCII_REPLACEMENTS.get(character, "?") for character in missing), error.end
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -25,7 +25,7 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def prepare() -> None:
+def configure_encoding_fallback() -> None:
     """Let stdout and stderr spell out what their encoding lacks, instead of raising."""
     codecs.register_error(ERRORS, _spelled)
     for stream in (sys.stdout, sys.stderr):
@@ -57,10 +57,10 @@ def write(content: RenderableType | str) -> None:
         sys.stdout.write(content)
         sys.stdout.flush()
     except BrokenPipeError:
-        discard()
+        redirect_stdout_to_devnull()
 
 
-def discard() -> None:
+def redirect_stdout_to_devnull() -> None:
     """Send what stdout still holds nowhere, so that nothing is said of it at exit."""
     if sys.stdout is sys.__stdout__ and sys.__stdout__ is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())

@@ -11,28 +11,28 @@ from typing import Any
 
 import click
 
-from bncheck.cli import interruptions, streams
+from bncheck.cli import signals, stdio
 from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.output import JUDGED, Output, output_options, plot_option, refuse_same
+from bncheck.cli.output import CHECK_FORMATS, Output, output_options, plot_option, refuse_same
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.errors import BncheckError, InvalidInput
-from bncheck.sweeps.sweep import Grid, Point, Row, run_grid, workers_for
-from bncheck.model.options import ENGINES, GRADIENTS, Method, gradients_named
-from bncheck.numerical.schemes import SCHEMES
-from bncheck.sweeps.convergence import observed_orders
-from bncheck.render.sweep_report import SweepReport
+from bncheck.model.options import ENGINES, GRADIENTS, CheckOptions, parse_gradient_names
 from bncheck.model.results import Verdict
+from bncheck.numerical.schemes import SCHEMES
+from bncheck.render.sweep_report import SweepReport
+from bncheck.sweeps.aggregate import SweepSummary
+from bncheck.sweeps.convergence import observed_orders
+from bncheck.sweeps.sweep import Grid, Row, SweepPoint, create_pool, run_grid
 from bncheck.sweeps.sweep_file import SweepFile, rows_of
-from bncheck.sweeps.aggregate import Tally
 from bncheck.targets.loading import expanded
 
 axis_option = partial(click.option, cls=SectionOption, section="Axes (a value, a list 8,64,256, or a range)")
-method_option = partial(click.option, cls=SectionOption, section="The same for all")
-work_option = partial(click.option, cls=SectionOption, section="Work")
+shared_option = partial(click.option, cls=SectionOption, section="The same for all")
+execution_option = partial(click.option, cls=SectionOption, section="Work")
 
 # Seconds between lines of progress: on a terminal, where they overwrite each other, and elsewhere.
-LIVE, SPARSE = 0.1, 10.0
+LIVE_REFRESH_SECONDS, LOG_INTERVAL_SECONDS = 0.1, 10.0
 
 SCHEME_NAMES = click.Choice(list(SCHEMES))
 
@@ -59,15 +59,17 @@ SCHEME_NAMES = click.Choice(list(SCHEMES))
 @axis_option("--x-std", type=Values(REAL, False), default="1", help="Standard deviation of X.")
 @axis_option("--scheme", type=Values(SCHEME_NAMES, False), default="central", help=f"Of {', '.join(SCHEMES)}.")
 @axis_option("--step", type=Values(STEP, False), default="auto", help="Steps: 1e-1..1e-12 one per decade, ../3 three.")
-@method_option("--engine", type=click.Choice(ENGINES), default="local", help="As for run.")
-@method_option("--only", type=NAMES, metavar="dW,dgamma,...", help=f"Of {', '.join(GRADIENTS)}.  [default: all]")
-@method_option("--rtol", type=REAL, help="As for run.  [default: error bars]")
-@method_option("--atol", type=REAL, help="As for run.  [default: error bars]")
-@work_option("--jobs", type=SIZE, default=1, help="Processes.")
-@work_option("--dask", metavar="ADDRESS", help="A Dask scheduler, whose workers do it.  [default: this machine]")
-@work_option("--out", type=click.Path(path_type=Path), help="Append a row per check to this file.  [default: none]")
-@work_option("--resume", is_flag=True, help="Skip what --out holds and finish the rest.  [default: off]")
-@output_options(*JUDGED, streamed="jsonl")
+@shared_option("--engine", type=click.Choice(ENGINES), default="local", help="As for run.")
+@shared_option("--only", type=NAMES, metavar="dW,dgamma,...", help=f"Of {', '.join(GRADIENTS)}.  [default: all]")
+@shared_option("--rtol", type=REAL, help="As for run.  [default: error bars]")
+@shared_option("--atol", type=REAL, help="As for run.  [default: error bars]")
+@execution_option("--jobs", type=SIZE, default=1, help="Processes.")
+@execution_option("--dask", metavar="ADDRESS", help="A Dask scheduler, whose workers do it.  [default: this machine]")
+@execution_option(
+    "--out", type=click.Path(path_type=Path), help="Append a row per check to this file.  [default: none]"
+)
+@execution_option("--resume", is_flag=True, help="Skip what --out holds and finish the rest.  [default: off]")
+@output_options(*CHECK_FORMATS, streamed="jsonl")
 @plot_option
 def sweep(
     targets: tuple[str, ...],
@@ -93,15 +95,15 @@ def sweep(
         raise click.UsageError(f"--jobs {jobs} are processes of this machine; leave it out with --dask")
     refuse_same([str(out)] if out else [], save, plot)
     fixed = {name: given.pop(name) for name in ("engine", "only", "rtol", "atol")}
-    method = Method(**{**fixed, "only": gradients_named(fixed["only"])})
+    method = CheckOptions(**{**fixed, "only": parse_gradient_names(fixed["only"])})
     names = [name for target in targets or ("reference",) for name in expanded(target)]
     grid = Grid({"target": tuple(names), **given}, method)
     command = _command(names, given, method)
-    started, tally, rows = time.monotonic(), Tally(), list[Row]()
+    started, tally, rows = time.monotonic(), SweepSummary(), list[Row]()
 
-    def take(row: Row) -> None:
+    def record_row(row: Row) -> None:
         tally.add(row.kept)  # so that report draws and tells the same of the file
-        if output.every_check:
+        if output.needs_all_rows:
             rows.append(row)
 
     def show(orders: Mapping[str, Mapping[str, float]]) -> None:
@@ -110,38 +112,38 @@ def sweep(
 
     with ExitStack() as closed:
         output = closed.enter_context(Output(format_, save, plot))
-        workers = workers_for(grid, jobs, dask, partial(click.echo, err=True))
+        workers = create_pool(grid, jobs, dask, partial(click.echo, err=True))
         if workers is not None:
             closed.callback(workers.close)
         file = None if out is None else closed.enter_context(closing(SweepFile(out, grid.name, resume=resume)))
         if resume and out is not None:
             for row in rows_of(out):
-                take(row)
+                record_row(row)
         progress = _progress(len(grid), tally)
         try:
             for row in run_grid(grid, workers, done=file.done if file else ()):
-                with interruptions.undisturbed():  # what is told is what the file holds
+                with signals.defer_signals():  # what is told is what the file holds
                     if file is not None:
                         file.append(row)
-                    take(row)
+                    record_row(row)
                 if format_ == "jsonl":
-                    streams.write(row.line(grid.name) + "\n")
+                    stdio.write(row.line(grid.name) + "\n")
                 progress(False)
         except (KeyboardInterrupt, Exception) as error:
             # Some code makes an error of its own of an interruption.
-            stopped = isinstance(error, KeyboardInterrupt) or bool(interruptions.received)
+            stopped = isinstance(error, KeyboardInterrupt) or bool(signals.received_signals)
             if not stopped and not isinstance(error, BncheckError):
                 raise
             progress(True)
             show({})
             way = f"; finish it with: {command} --out {shlex.quote(str(out))} --resume" if out else ""
-            return _early(None if stopped else error, f"after {tally.count:,} of {len(grid):,} checks{way}")
+            return _report_early_end(None if stopped else error, f"after {tally.count:,} of {len(grid):,} checks{way}")
         progress(True)
         show(observed_orders(grid))
-    return ExitCode.PASS if tally.passed else ExitCode.WRONG
+    return ExitCode.PASS if tally.passed else ExitCode.NOT_PASSED
 
 
-def _early(error: BaseException | None, told: str) -> ExitCode:
+def _report_early_end(error: BaseException | None, told: str) -> ExitCode:
     """Say how far a sweep came that an error, or without one an interruption, has ended."""
     if error is not None:
         raise InvalidInput(f"{error} ({told})") from error
@@ -159,7 +161,7 @@ def _early(error: BaseException | None, told: str) -> ExitCode:
     ),
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@output_options(*JUDGED)
+@output_options(*CHECK_FORMATS)
 @plot_option
 def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...], plot: tuple[str, ...]) -> ExitCode:
     """Show the tables of a sweep's files again, many together; a check that is in two counts once.
@@ -167,31 +169,31 @@ def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...], plot: t
     A row is a line of JSON; pandas reads it with: pandas.read_json("rows.jsonl", lines=True)
     """
     refuse_same(map(str, files), save, plot)
-    tally, seen, rows = Tally(), set[int](), list[Row]()
+    tally, seen, rows = SweepSummary(), set[int](), list[Row]()
     with Output(format_, save, plot) as output:
         for path in files:
             for row in rows_of(path):
                 if row.point.key not in seen:
                     seen.add(row.point.key)
                     tally.add(row)
-                    if output.every_check:
+                    if output.needs_all_rows:
                         rows.append(row)
         if not tally.count:
             raise click.UsageError(f"no rows in {', '.join(map(str, files))}")
         output.show(SweepReport(tally, rows=rows))
-    return ExitCode.PASS if tally.passed else ExitCode.WRONG
+    return ExitCode.PASS if tally.passed else ExitCode.NOT_PASSED
 
 
-def _progress(total: int, tally: Tally) -> Callable[[bool], None]:
+def _progress(total: int, tally: SweepSummary) -> Callable[[bool], None]:
     """Tell on stderr how far it is: live on a terminal, now and then elsewhere, not for short work."""
-    live, started, already, last = streams.is_terminal(sys.stderr), time.monotonic(), tally.count, time.monotonic()
+    live, started, already, last = stdio.is_terminal(sys.stderr), time.monotonic(), tally.count, time.monotonic()
 
     def show(end: bool) -> None:
         nonlocal last
         now = time.monotonic()
         if live and end:
             click.echo("\r\x1b[K", nl=False, err=True)
-        if end or now - last < (LIVE if live else SPARSE):
+        if end or now - last < (LIVE_REFRESH_SECONDS if live else LOG_INTERVAL_SECONDS):
             return
         last = now
         rate = (tally.count - already) / (now - started)
@@ -212,15 +214,15 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _command(targets: Sequence[str], axes: dict[str, tuple[Any, ...]], method: Method) -> str:
+def _command(targets: Sequence[str], axes: dict[str, tuple[Any, ...]], method: CheckOptions) -> str:
     """Return the command that does it again, every axis listed."""
     words = ["bncheck", "sweep", *(shlex.quote(t) for t in targets if t != "reference")]
     if "reference" in targets and len(targets) > 1:
         words.insert(2, "reference")
     for axis, values in axes.items():
-        if axis in ("N", "D", "H", "seed") or values != (getattr(Point(), axis),):
-            words += [f"--{axis.replace('_', '-')}", _listed(values)]
-    usual = Method()
+        if axis in ("N", "D", "H", "seed") or values != (getattr(SweepPoint(), axis),):
+            words += [f"--{axis.replace('_', '-')}", _format_axis(values)]
+    usual = CheckOptions()
     for name in ("engine", "only", "rtol", "atol"):
         value = getattr(method, name)
         if value != getattr(usual, name):
@@ -228,7 +230,7 @@ def _command(targets: Sequence[str], axes: dict[str, tuple[Any, ...]], method: M
     return " ".join(words)
 
 
-def _listed(values: Sequence[Any]) -> str:
+def _format_axis(values: Sequence[Any]) -> str:
     """Write an axis: whole numbers one after the other, and decades, as the range that they are."""
     whole = all(isinstance(v, int) for v in values)
     if len(values) > 2 and whole and list(values) == list(range(values[0], values[-1] + 1)):

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import click
 
-from bncheck.cli import streams
+from bncheck.cli import stdio
 from bncheck.cli.sections import SectionedCommand
 
 
@@ -14,4 +14,4 @@ def template() -> None:
 
     It runs at once: bncheck run my_layers.py says what is not implemented yet.
     """
-    streams.write(files("bncheck.cli").joinpath("template.txt").read_text(encoding="utf-8"))
+    stdio.write(files("bncheck.cli").joinpath("template.txt").read_text(encoding="utf-8"))

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from bncheck.derivation.checking import Checked, check_equation, check_graph, point_of
+from bncheck.derivation.checking import DerivativeCheck, check_equation, check_graph, point_of
 from bncheck.derivation.equations import EQUATIONS, Equation
 from bncheck.errors import InvalidInput
+from bncheck.model.graph import NODES, Values
 from bncheck.model.problem import Problem
 from bncheck.model.results import Verdict
-from bncheck.model.graph import NODES, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,8 @@ class Derivation:
 
     problem: Problem
     values: Values  # at every node
-    equations: Sequence[tuple[Equation, Checked]]
-    graph: Sequence[tuple[str, Sequence[tuple[str, str]], Checked]]  # name, (used by, local gradient), found
+    equations: Sequence[tuple[Equation, DerivativeCheck]]
+    graph: Sequence[tuple[str, Sequence[tuple[str, str]], DerivativeCheck]]  # name, (used by, local gradient), found
 
     @property
     def verdict(self) -> Verdict:

@@ -11,26 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.checking.judge import BLUNT
+from bncheck.checking.judge import MAX_RESOLUTION
 from bncheck.derivation.equations import Equation
 from bncheck.errors import InvalidInput
+from bncheck.model.graph import NODES, Values, backpropagate, run
 from bncheck.model.layers import Array
-from bncheck.numerical.basepoint import U
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.results import Verdict
-from bncheck.model.graph import NODES, Values, flowing_back, run
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 
 # Moves the node by this share of its scale: the cube root of the unit roundoff balances truncation and rounding.
-SHARE = U ** (1 / 3)
+RELATIVE_STEP = UNIT_ROUNDOFF ** (1 / 3)
 # Roundings of an output, besides those of its sums.
-ROUNDINGS = 8.0
+OUTPUT_ROUNDINGS = 8.0
 # Entries of a Jacobian that are computed and kept at most.
-MOST_ENTRIES = 4_000_000
+MAX_JACOBIAN_ENTRIES = 4_000_000
 INPUTS = ("X", "W", "b", "gamma", "beta")
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class DerivativeCheck:
     """A derivative by its formula beside the one by differences; arrays have the derivative's shape."""
 
     name: str
@@ -55,7 +55,7 @@ class Checked:
         """PASS if every entry agrees, and a term wrong by a thousandth of itself would not have."""
         if self.wrong:
             return Verdict.FAIL
-        return Verdict.PASS if self.resolution <= BLUNT else Verdict.INCONCLUSIVE
+        return Verdict.PASS if self.resolution <= MAX_RESOLUTION else Verdict.INCONCLUSIVE
 
     @property
     def resolution(self) -> float:
@@ -83,17 +83,17 @@ def point_of(problem: Problem) -> Values:
     InvalidInput
         The Jacobians would be too large.
     """
-    if (problem.N * problem.H) ** 2 > MOST_ENTRIES:
+    if (problem.N * problem.H) ** 2 > MAX_JACOBIAN_ENTRIES:
         size = problem.N * problem.H
         raise InvalidInput(
             f"N = {problem.N} and H = {problem.H} make Jacobians of {size:,} by {size:,} entries; "
-            f"take N times H up to {int(MOST_ENTRIES**0.5):,}"
+            f"take N times H up to {int(MAX_JACOBIAN_ENTRIES**0.5):,}"
         )
     given = {name: getattr(problem, name) for name in INPUTS}
     return run({**given, "eps": problem.bn_eps, "dout": problem.dout})
 
 
-def check_equation(equation: Equation, values: Values) -> Checked:
+def check_equation(equation: Equation, values: Values) -> DerivativeCheck:
     """Hold an equation against differences, every entry, those in other columns among them."""
     analytic = np.asarray(equation.analytic(values), float)
     numerical, bar = derivative(values, equation.output, equation.input)
@@ -101,17 +101,17 @@ def check_equation(equation: Equation, values: Values) -> Checked:
         size = sizes(values)[equation.input]
     else:
         size = sum((np.abs(part.value(values)) for part in equation.parts), np.zeros(analytic.shape))
-    return Checked(equation.name, analytic, numerical, bar, bar + _rounding(values) * size, size)
+    return DerivativeCheck(equation.name, analytic, numerical, bar, bar + _rounding(values) * size, size)
 
 
-def check_graph(values: Values) -> list[Checked]:
+def check_graph(values: Values) -> list[DerivativeCheck]:
     """Check what flows back into every node and input of the graph, the node nearest to the loss first."""
-    back, size = flowing_back(values["dout"], values), sizes(values)
+    back, size = backpropagate(values["dout"], values), sizes(values)
     checked = []
     for name in [node.name for node in reversed(NODES) if node.name != "a"] + list(INPUTS):
         numerical, bar = derivative(values, "L", name)
         tolerance = bar + _rounding(values) * size[name]
-        checked.append(Checked(name, np.asarray(back[name], float), numerical, bar, tolerance, size[name]))
+        checked.append(DerivativeCheck(name, np.asarray(back[name], float), numerical, bar, tolerance, size[name]))
     return checked
 
 
@@ -138,7 +138,7 @@ def derivative(values: Values, output: str, moved: str) -> tuple[FloatArray, Flo
         step = float(steps[index])
         once, twice = (_slope(values, moved, index, step * multiple, read) for multiple in (1, 2))
         touched = np.broadcast_to(scale * _reached(values, moved, index), once.shape)
-        noise = (ROUNDINGS + len(values["h"])) * U * touched / step
+        noise = (OUTPUT_ROUNDINGS + len(values["h"])) * UNIT_ROUNDOFF * touched / step
         if output == "L":
             once, twice, noise = (weight * once).sum(), (weight * twice).sum(), (np.abs(weight) * noise).sum()
         found.append(once)
@@ -198,14 +198,16 @@ def _step(values: Values, name: str) -> FloatArray:
         "h": root, "mu": root, "c": root, "b": root, "square": root**2, "var": root**2, "root": root,
         "inverse": values["inverse"], "xhat": peak,
         "gamma": np.abs(values["gamma"]) + 1, "beta": np.abs(values["beta"]) + 1,
-        "y": np.where(values["y"] != 0, np.abs(values["y"]) / 4 / SHARE, 1.0),
+        "y": np.where(values["y"] != 0, np.abs(values["y"]) / 4 / RELATIVE_STEP, 1.0),
         "W": root / np.maximum(np.abs(values["X"]).max(axis=0), tiny)[:, None],
         "X": (root / np.maximum(np.abs(values["W"]), tiny)).min(axis=1),
     }[name]  # fmt: skip
-    steps: FloatArray = np.asarray(SHARE * scale, float)
+    steps: FloatArray = np.asarray(RELATIVE_STEP * scale, float)
     return steps
 
 
 def _rounding(values: Values) -> float:
     """Return the share of its terms that a formula may be rounded by."""
-    return float((ROUNDINGS + 2 * len(values["h"]) + len(values["b"])) * U * (1 + _kappa(values).max()))
+    return float(
+        (OUTPUT_ROUNDINGS + 2 * len(values["h"]) + len(values["b"])) * UNIT_ROUNDOFF * (1 + _kappa(values).max())
+    )

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bncheck.model.layers import Array
 from bncheck.model.graph import Values
+from bncheck.model.layers import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,19 @@ from copy import copy
 
 import numpy as np
 
-from bncheck.diagnosis.wrong_part import departure_of
-from bncheck.diagnosis.describe import described, said_of, terms_of, weights_of, with_fixed
+from bncheck.diagnosis.describe import describe_terms, described, fit_terms, terms_of, with_fixed
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
-from bncheck.diagnosis.match import Named, named
+from bncheck.diagnosis.match import Match, named
 from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
+from bncheck.diagnosis.wrong_part import find_wrong_part
+from bncheck.mistakes import CATALOGUE, SIDE_EFFECTS
 from bncheck.model.diagnosis_records import Diagnosis
-from bncheck.mistakes import CATALOGUE, CONDUCT
-from bncheck.model.results import Case, Remark
+from bncheck.model.results import Note, PairResult
 
-__all__ = ["Sizes", "departure_of", "diagnose", "diagnose_conduct", "discriminating_sizes", "only_correct_at"]
+__all__ = ["Sizes", "find_wrong_part", "diagnose", "diagnose_side_effects", "discriminating_sizes", "only_correct_at"]
 
 
-def diagnose(cases: Sequence[Case]) -> list[Diagnosis]:
+def diagnose(cases: Sequence[PairResult]) -> list[Diagnosis]:
     """Say what is wrong with one pair of functions; nothing if nothing is.
 
     Parameters
@@ -37,7 +37,7 @@ def diagnose(cases: Sequence[Case]) -> list[Diagnosis]:
 
 def _diagnosed(evidence: Evidence) -> list[Diagnosis]:
     found: list[Diagnosis] = []
-    order = evidence.permuted()
+    order = evidence.permuted_gradients()
     if order and order.keys() != {"gamma", "beta"}:  # which has a name
         found.append(_of_order(evidence, order))
         evidence.explained |= order.keys()
@@ -47,12 +47,12 @@ def _diagnosed(evidence: Evidence) -> list[Diagnosis]:
             continue
         told = named(evidence, name)
         if len(told) > 1:  # first the one that what is wrong behind it goes with
-            told.sort(key=lambda one: not _leads_on(evidence, name, one))
+            told.sort(key=lambda one: not _explains_next_failure(evidence, name, one))
         found.append(_diagnosis(evidence, name, told))
         if told:
             evidence.accept(name, told[0].mistake, told[0].explains, eps=next(iter(told[0].eps), None))
         else:
-            weights = {number: fit.values for number, fit in weights_of(evidence, name).items()}
+            weights = {number: fit.values for number, fit in fit_terms(evidence, name).items()}
             evidence.accept(name, None, weights=weights)
     return found
 
@@ -67,22 +67,22 @@ def _of_order(evidence: Evidence, order: dict[str, str]) -> Diagnosis:
     return Diagnosis(None, None, function, called[names[0]], also=also, description=(text,))
 
 
-def _leads_on(evidence: Evidence, name: str, one: Named) -> bool:
+def _explains_next_failure(evidence: Evidence, name: str, one: Match) -> bool:
     """Tell whether the next wrong gradient can be explained, if this is the mistake before it."""
-    supposed = copy(evidence)
-    supposed.accept(name, one.mistake, one.explains, eps=next(iter(one.eps), None))
-    behind = next((other for other in evidence.failing if other not in supposed.explained), None)
-    return behind is None or supposed.follows(behind) or bool(named(supposed, behind))
+    hypothesis = copy(evidence)
+    hypothesis.accept(name, one.mistake, one.explains, eps=next(iter(one.eps), None))
+    behind = next((other for other in evidence.failing if other not in hypothesis.explained), None)
+    return behind is None or hypothesis.follows(behind) or bool(named(hypothesis, behind))
 
 
-def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosis:
+def _diagnosis(evidence: Evidence, name: str, told: Sequence[Match]) -> Diagnosis:
     case = evidence.worst(name)
     label = case.output.name if name == OUTPUT else case.gradients[name].name
     function = case.answer.forward_name if name == OUTPUT else case.answer.backward_name
     terms = terms_of(evidence, name)
     if not told:
         said = described(evidence, name, terms)
-        fits = terms is not None and said == (said_of(terms),)  # other things are said where they explain more
+        fits = terms is not None and said == (describe_terms(terms),)  # other things are said where they explain more
         return Diagnosis(None, None, function, label, terms=terms if fits else None, description=said)
     first = told[0]
     whole = next(m for m in CATALOGUE if m.code == first.mistake.code)
@@ -104,9 +104,9 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Named]) -> Diagnosi
     )
 
 
-def diagnose_conduct(remarks: Iterable[Remark]) -> list[Diagnosis]:
+def diagnose_side_effects(remarks: Iterable[Note]) -> list[Diagnosis]:
     """Name what code does beside computing, from the remarks that its calls gave rise to."""
-    by_name = {m.text.name: m for m in CATALOGUE if m.code in CONDUCT}
+    by_name = {m.text.name: m for m in CATALOGUE if m.code in SIDE_EFFECTS}
     return [
         Diagnosis(mistake.code, mistake.text.name, None, None, message=remark.text)
         for remark in remarks

@@ -6,13 +6,13 @@ from itertools import islice
 
 import numpy as np
 
-from bncheck.diagnosis.evidence import OUTPUT, ROUNDINGS, Evidence, is_misshapen, norm
+from bncheck.diagnosis.evidence import MAX_ROUNDINGS, OUTPUT, Evidence, is_misshapen, norm
 from bncheck.diagnosis.match import fixed_eps_of
+from bncheck.mistakes.pass_values import PassValues
 from bncheck.model.diagnosis_records import Terms
-from bncheck.mistakes.pass_values import Workings
-from bncheck.numerical.basepoint import U
 from bncheck.model.problem import FloatArray
-from bncheck.model.results import BoolArray, Case
+from bncheck.model.results import BoolArray, PairResult
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 
 # What is left of an array may be this share of it where a fit is called exact, and in a coarser
 # type that many of its roundings, up to a share that would let other numbers pass.
@@ -22,7 +22,7 @@ LARGEST_ROUNDING = 1e-6
 # Rows that a column must have for three coefficients to say anything.
 LEAST_ROWS = 5
 # With fewer entries than that many times the patterns, chance looks like one of them.
-FEW = 8
+MIN_ENTRIES_PER_PATTERN = 8
 # A single pattern that correlates with the errors by more than this is no coincidence, however few the entries are:
 # of 8 independent errors one in 2,000 does.
 MAX_CHANCE_CORRELATION = 0.95
@@ -30,44 +30,44 @@ MAX_CHANCE_CORRELATION = 0.95
 # the array itself, whatever the error is.
 MAX_UNEXPLAINED_ERROR = 0.05
 # Entries are called right beside wrong ones if they are off by no more than this share of what those are.
-CLEARLY = 0.01
+MAX_CORRECT_RATIO = 0.01
 NEARLY_ONE = 1e-3
 # A factor N/c with a larger c than this is not attributed to a batch size that the code fixes.
 MAX_FIXED_SIZE = 1e5
 TILES = (128, 64, 32, 16, 8)
-ELSEWISE = "another in each unit"
+VARIES_BY_UNIT = "another in each unit"
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Discrepancy:
     """A wrong array beside the right one, of one problem; where only some entries are wrong, those."""
 
     found: FloatArray
     right: FloatArray
     rounding: FloatArray  # of each entry, as much as a correct value may have
-    w: Workings  # the right pass
+    w: PassValues  # the right pass
     where: str  # which rows or columns are wrong; empty for all
     exact: float  # the share of it that a fit may leave
 
     @classmethod
-    def of(cls, evidence: Evidence, name: str, case: Case) -> "Beside":
+    def of(cls, evidence: Evidence, name: str, case: PairResult) -> "Discrepancy":
         """Put what was returned on a problem beside the right values, or the numerical ones."""
         w = evidence.right[evidence.number(case)]
         factor = case.precision.roundoff_factor
-        exact = min(max(EXACT, EXACT_ROUNDINGS * factor * U), LARGEST_EXACT)
+        exact = min(max(EXACT, EXACT_ROUNDINGS * factor * UNIT_ROUNDOFF), LARGEST_EXACT)
         if name == OUTPUT:
             output, rounding = case.measured.output, factor * case.measured.output_bar
             return cls(
                 np.asarray(case.answer.output, float), output, np.broadcast_to(rounding, output.shape), w, "", exact
             )
         g, measured = case.gradients[name], case.measured.gradients[name]
-        rounding = g.tolerance if case.measured.own else ROUNDINGS * factor * measured.conditioning
+        rounding = g.tolerance if case.measured.own else MAX_ROUNDINGS * factor * measured.conditioning
         rounding = np.broadcast_to(rounding, g.analytic.shape)
         if case.measured.own and g.checked < g.entries:
             done = measured.done
             return cls(g.analytic[done], g.numerical[done], rounding[done], w, "", exact)
         right = g.numerical if case.measured.own else evidence.value(w, name)
-        where = _where(_clearly_wrong(np.abs(g.analytic - right), rounding, measured.size))
+        where = _describe_region(_isolate_wrong_entries(np.abs(g.analytic - right), rounding, measured.size))
         if not where:
             return cls(g.analytic, right, rounding, w, "", exact)
         wrong = ~(np.abs(g.analytic - right) <= rounding)
@@ -79,7 +79,7 @@ def described(evidence: Evidence, name: str, terms: Terms | None) -> tuple[str, 
     case = evidence.worst(name)
     if is_misshapen(case, name):
         return (_shape_of(evidence, name, case),)
-    seen = Beside.of(evidence, name, case)
+    seen = Discrepancy.of(evidence, name, case)
     where, there = ((seen.where,), " there") if seen.where else ((), "")
     finite = np.isfinite(seen.found)
     if not finite.all():
@@ -92,10 +92,10 @@ def described(evidence: Evidence, name: str, terms: Terms | None) -> tuple[str, 
     if not seen.where:
         known = (
             _constant_eps(evidence, name)
-            or _same_as(evidence, name, case)
-            or _decay(evidence, name)
-            or like_rounding(evidence, name)
-            or said_of(terms)
+            or _describe_swap(evidence, name, case)
+            or _describe_weight_decay(evidence, name)
+            or looks_like_rounding(evidence, name)
+            or describe_terms(terms)
         )
         if known:
             return (known,)
@@ -114,7 +114,7 @@ def with_fixed(eps: Sequence[float]) -> str:
     return f"with eps = {' or '.join(f'{constant:.3g}' for constant in eps)}, which the code fixes"
 
 
-def _shape_of(evidence: Evidence, name: str, case: Case) -> str:
+def _shape_of(evidence: Evidence, name: str, case: PairResult) -> str:
     """State the shape or type of an array, those expected, and what is established about the difference."""
     if name == OUTPUT:
         value, expected = case.answer.output, case.measured.output
@@ -139,7 +139,7 @@ def _shape_of(evidence: Evidence, name: str, case: Case) -> str:
     return ": ".join((text, *islice(facts, 1)))
 
 
-def said_of(terms: Terms | None) -> str:
+def describe_terms(terms: Terms | None) -> str:
     """Say what the weights of the three terms are; nothing of none."""
     if terms is None:
         return ""
@@ -149,18 +149,18 @@ def said_of(terms: Terms | None) -> str:
     return f"its three terms are weighted {', '.join(terms.told)}, where 1, 1, 1 is right"
 
 
-def _everywhere(evidence: Evidence, name: str) -> list[Beside]:
+def _all_discrepancies(evidence: Evidence, name: str) -> list[Discrepancy]:
     """Return an array beside the right one on every problem on which it is wrong; nothing if one has no such shape."""
     wrong = [c for c, o in zip(evidence.cases, evidence.observed, strict=True) if o[name].wrong]
     if any(is_misshapen(c, name) for c in wrong):
         return []
-    return [Beside.of(evidence, name, c) for c in wrong]
+    return [Discrepancy.of(evidence, name, c) for c in wrong]
 
 
-def where_of(evidence: Evidence, name: str) -> str:
+def wrong_region(evidence: Evidence, name: str) -> str:
     """Say in which rows or columns the wrong entries of a gradient are, where not in all."""
     case = evidence.worst(name)
-    return "" if is_misshapen(case, name) else Beside.of(evidence, name, case).where
+    return "" if is_misshapen(case, name) else Discrepancy.of(evidence, name, case).where
 
 
 def _of_terms(evidence: Evidence, name: str) -> bool:
@@ -169,7 +169,7 @@ def _of_terms(evidence: Evidence, name: str) -> bool:
     return inner and evidence.piece.name != "affine"
 
 
-def weights_of(evidence: Evidence, name: str) -> "dict[int, _Weights]":
+def fit_terms(evidence: Evidence, name: str) -> "dict[int, _Weights]":
     """Fit a gradient on the three terms of dx, by problem; only where that gives all of it."""
     if not _of_terms(evidence, name):
         return {}
@@ -177,7 +177,7 @@ def weights_of(evidence: Evidence, name: str) -> "dict[int, _Weights]":
     for number, case in enumerate(evidence.cases):
         if case.measured.own or is_misshapen(case, name) or not evidence.observed[number][name].wrong:
             continue
-        weights = _weights(Beside.of(evidence, name, case), name)
+        weights = _weights(Discrepancy.of(evidence, name, case), name)
         if weights is not None:
             fits[number] = weights
     return fits
@@ -188,7 +188,7 @@ def terms_of(evidence: Evidence, name: str) -> Terms | None:
     case = evidence.worst(name)
     if not _of_terms(evidence, name) or case.measured.own or is_misshapen(case, name):
         return None
-    weights, shown, seen = weights_of(evidence, name), evidence.number(case), Beside.of(evidence, name, case)
+    weights, shown, seen = fit_terms(evidence, name), evidence.number(case), Discrepancy.of(evidence, name, case)
     if shown in weights or (weights and not seen.where and not _determines_weights(seen, name)):
         # A problem with too few rows shows no weights; then the largest that does is reported.
         order = sorted(weights, key=lambda number: (number == shown, number), reverse=True)
@@ -207,8 +207,8 @@ def terms_of(evidence: Evidence, name: str) -> Terms | None:
     return Terms(first, second, third, share, False, (f"{first:.3f}", f"{second:.3f}", f"{third:.3f}"))
 
 
-def _basis(w: Workings, name: str) -> list[FloatArray]:
-    terms = (w.direct, w.mean_path + 0 * w.direct, w.variance_path)
+def _basis(w: PassValues, name: str) -> list[FloatArray]:
+    terms = (w.direct, w.mean_term + 0 * w.direct, w.variance_term)
     return [{"h": t, "W": w.X.T @ t, "X": t @ w.W.T}[name] for t in terms]
 
 
@@ -277,12 +277,12 @@ class _Weights:
         return Factor(self.values[:, term], self.error[:, term])
 
 
-def _determines_weights(seen: Beside, name: str) -> bool:
+def _determines_weights(seen: Discrepancy, name: str) -> bool:
     """Return whether an array is wrong everywhere and has rows enough for three weights; in dX the units are mixed."""
     return not seen.where and (name == "X" or len(seen.found) >= LEAST_ROWS)
 
 
-def _weights(seen: Beside, name: str) -> _Weights | None:
+def _weights(seen: Discrepancy, name: str) -> _Weights | None:
     """Return the weights that give an array up to rounding: common to all units if possible, else unit by unit."""
     basis, units = _basis(seen.w, name), seen.w.H
     if not _determines_weights(seen, name):
@@ -302,18 +302,18 @@ def _weights(seen: Beside, name: str) -> _Weights | None:
     return _Weights(np.where(np.abs(values) <= error, 0.0, values), error)
 
 
-def _gives_every_column(seen: Beside, coefficients: FloatArray, basis: Sequence[FloatArray]) -> bool:
+def _gives_every_column(seen: Discrepancy, coefficients: FloatArray, basis: Sequence[FloatArray]) -> bool:
     """Return whether weights give all columns of an array, however small a column is."""
     left = seen.found - sum(k * b for k, b in zip(coefficients, basis, strict=True))
     return all(norm(off) <= seen.exact * norm(column) for off, column in zip(left.T, seen.found.T, strict=True))
 
 
-def _name_of(factors: Sequence[Factor], passes: Sequence[Workings]) -> str:
+def _name_of(factors: Sequence[Factor], passes: Sequence[PassValues]) -> str:
     """Name a factor that has these values on several problems; the first problem is the one that is reported."""
-    return common_name(factors, passes) or common_name(factors[:1], passes[:1]) or ELSEWISE
+    return common_name(factors, passes) or common_name(factors[:1], passes[:1]) or VARIES_BY_UNIT
 
 
-def common_name(factors: Sequence[Factor], passes: Sequence[Workings]) -> str:
+def common_name(factors: Sequence[Factor], passes: Sequence[PassValues]) -> str:
     """Name a factor by what it is on every problem: a number, a quotient of sizes, or either times gamma, sigma, ...
 
     A quotient of sizes is established only if it differs between the problems and the factor differs with it:
@@ -352,7 +352,7 @@ def _fixed_size(factors: Sequence[Factor], sizes: Sequence[float]) -> int:
     return constant if constant > 1 and all(f.equals(1 / constant) for f in over) else 0
 
 
-def _quotients(passes: Sequence[Workings]) -> dict[str, list[float]]:
+def _quotients(passes: Sequence[PassValues]) -> dict[str, list[float]]:
     """Return the quotients of sizes by name, on every problem; those that can be told from a number."""
     sizes = [{"1": 1, "N": w.N, "(N - 1)": w.N - 1, "D": w.D, "H": w.H, "2": 2} for w in passes]
     quotients = {}
@@ -369,21 +369,23 @@ def _quotients(passes: Sequence[Workings]) -> dict[str, list[float]]:
 
 def factor_of(evidence: Evidence, name: str) -> str:
     """Return the factor by which an array is wrong, if one factor gives it on every problem on which it is wrong."""
-    return _factor(evidence, name, Beside.of(evidence, name, evidence.worst(name)))
+    return _factor(evidence, name, Discrepancy.of(evidence, name, evidence.worst(name)))
 
 
-def _factor(evidence: Evidence, name: str, seen: Beside) -> str:
-    shown = _multiple(seen)
+def _factor(evidence: Evidence, name: str, seen: Discrepancy) -> str:
+    shown = _fit_multiple(seen)
     if shown is None or shown.equals(1.0):
         return ""
-    others = [] if seen.where else [o for o in _everywhere(evidence, name) if o.w is not seen.w and o.right.any()]
-    multiples = [shown, *(multiple for other in others if (multiple := _multiple(other)))]
+    others = (
+        [] if seen.where else [o for o in _all_discrepancies(evidence, name) if o.w is not seen.w and o.right.any()]
+    )
+    multiples = [shown, *(multiple for other in others if (multiple := _fit_multiple(other)))]
     if len(multiples) <= len(others):
         return ""
     return common_name(multiples, [seen.w, *(other.w for other in others)])
 
 
-def _multiple(seen: Beside) -> Factor | None:
+def _fit_multiple(seen: Discrepancy) -> Factor | None:
     """Return the factor k with found = k right, of each unit or of all, or None if there is none."""
     largest = np.abs(seen.right).max() or 1.0
     found, right, rounding = seen.found / largest, seen.right / largest, seen.rounding / largest
@@ -414,7 +416,7 @@ def _product(constant: str, vector: str) -> str:
     return vector if constant == "1" and vector else f"{constant} {vector}".strip()
 
 
-def _vectors(w: Workings) -> dict[str, FloatArray]:
+def _vectors(w: PassValues) -> dict[str, FloatArray]:
     """Return what differs from unit to unit and may have been left out, or put in twice."""
     known = {"gamma": w.gamma, "sigma": w.sigma, "sigma^2": w.sigma**2, "var": w.var, "beta": w.beta, "mu": w.mu}
     with np.errstate(all="ignore"):
@@ -422,7 +424,7 @@ def _vectors(w: Workings) -> dict[str, FloatArray]:
     return {name: v for name, v in both.items() if v.shape == w.gamma.shape and np.isfinite(v).all() and v.all()}
 
 
-def _same_as(evidence: Evidence, name: str, case: Case) -> str:
+def _describe_swap(evidence: Evidence, name: str, case: PairResult) -> str:
     """Name another right array, or this one reversed or transposed, that was returned instead."""
     observed, w = evidence.observed[evidence.number(case)], evidence.right[evidence.number(case)]
     if name == OUTPUT or case.measured.own:
@@ -434,25 +436,25 @@ def _same_as(evidence: Evidence, name: str, case: Case) -> str:
     return next((f"it is {told}" for told, guess in guesses.items() if observed[name].agrees(guess) is not None), "")
 
 
-def _decay(evidence: Evidence, name: str) -> str:
+def _describe_weight_decay(evidence: Evidence, name: str) -> str:
     """Say so where an array is off by the same multiple of its own input on every problem."""
     if name not in ("W", "X", "b", "gamma", "beta"):
         return ""
-    off = [(one.found - one.right, getattr(one.w, name)) for one in _everywhere(evidence, name) if not one.where]
+    off = [(one.found - one.right, getattr(one.w, name)) for one in _all_discrepancies(evidence, name) if not one.where]
     shares = [float((d * v).sum() / (v * v).sum()) for d, v in off if v.any()]
     same = len(shares) > 0 and off[0][0].size > 1 and all(abs(k - shares[0]) <= 1e-4 * abs(shares[0]) for k in shares)
     exact = same and all(norm(d - shares[0] * v) <= 1e-4 * norm(d) for d, v in off)
     return f"it is off by {shares[0]:.3g} times {name} itself (a weight decay?)" if exact else ""
 
 
-def like_rounding(evidence: Evidence, name: str) -> str:
+def looks_like_rounding(evidence: Evidence, name: str) -> str:
     """Say so where errors are small on every problem, and go with nothing that the array is made of."""
     levels: list[float] = []
     is_established = False
     for case, observed in zip(evidence.cases, evidence.observed, strict=True):
         if not observed[name].wrong or is_misshapen(case, name):
             continue
-        seen = Beside.of(evidence, name, case)
+        seen = Discrepancy.of(evidence, name, case)
         whole = name == OUTPUT or case.measured.own
         size = np.abs(seen.right).max(axis=0) if name == OUTPUT else case.measured.gradients[name].size
         if seen.where or (whole and name != OUTPUT):
@@ -467,7 +469,7 @@ def like_rounding(evidence: Evidence, name: str) -> str:
         patterns += [seen.w.xhat, np.sign(seen.w.xhat)] if name in ("h", OUTPUT) else []
         sums = {"W": seen.w.X.sum(axis=0)[:, None], "X": seen.w.W.sum(axis=1)} if name in ("W", "X") else {}
         patterns += [np.broadcast_to(sums[name], off.shape)] if name in sums else []
-        is_large = off.size > FEW * len(patterns)
+        is_large = off.size > MIN_ENTRIES_PER_PATTERN * len(patterns)
         is_established |= is_large
         patterned = not _patternless(off, patterns) if is_large else _follows_one(off, patterns)
         if levels[-1] > LARGEST_ROUNDING or patterned or _of_one_row_and_column(off):
@@ -480,11 +482,11 @@ def like_rounding(evidence: Evidence, name: str) -> str:
 
 def _of_one_row_and_column(off: FloatArray) -> bool:
     """Tell whether most of an error is a row times a column, which noise never is: by power iteration."""
-    if off.ndim < 2 or min(off.shape) < FEW:
+    if off.ndim < 2 or min(off.shape) < MIN_ENTRIES_PER_PATTERN:
         return False
     off = off / (norm(off) or 1.0)
     v: FloatArray = np.random.default_rng(0).standard_normal((off.shape[1],))
-    for _ in range(FEW):
+    for _ in range(MIN_ENTRIES_PER_PATTERN):
         v = off.T @ (off @ v)
         v = v / (norm(v) or 1.0)
     return norm(off @ v) > 0.7
@@ -499,10 +501,10 @@ def _patternless(off: FloatArray, patterns: Sequence[FloatArray]) -> bool:
 def _follows_one(off: FloatArray, patterns: Sequence[FloatArray]) -> bool:
     """Return whether errors are a multiple of one pattern, more closely than chance makes them."""
     products = (abs(float((off * p).sum())) / ((norm(off) * norm(p)) or 1.0) for p in patterns)
-    return off.size >= FEW and max(products) > MAX_CHANCE_CORRELATION
+    return off.size >= MIN_ENTRIES_PER_PATTERN and max(products) > MAX_CHANCE_CORRELATION
 
 
-def _clearly_wrong(off: FloatArray, allowed: FloatArray, size: FloatArray) -> BoolArray:
+def _isolate_wrong_entries(off: FloatArray, allowed: FloatArray, size: FloatArray) -> BoolArray:
     """Return where entries are wrong, and where there are none; everywhere, if the others are not much less so."""
     live = np.broadcast_to(size > 0, off.shape)
     wrong: BoolArray = ~(off <= allowed) & live
@@ -510,11 +512,11 @@ def _clearly_wrong(off: FloatArray, allowed: FloatArray, size: FloatArray) -> Bo
         share = np.where(live, off / np.where(live, size, 1.0), 0.0)
         share = np.where(np.isnan(share), np.inf, share)
         others = share[~wrong & live].max(initial=0.0)
-        clear = wrong.any() and others <= CLEARLY * np.median(share[wrong])
+        clear = wrong.any() and others <= MAX_CORRECT_RATIO * np.median(share[wrong])
     return wrong | ~live if clear else np.ones_like(wrong)
 
 
-def _where(wrong: BoolArray) -> str:
+def _describe_region(wrong: BoolArray) -> str:
     """Say in which rows or columns entries are wrong, where not in all."""
     parts = []
     rows, columns = (np.flatnonzero(np.atleast_2d(wrong).any(axis=axis)).tolist() for axis in (1, 0))

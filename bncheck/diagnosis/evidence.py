@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.model.layers import Array
 from bncheck.mistakes import Mistake
-from bncheck.mistakes.pass_values import Workings
-from bncheck.model.components import Piece
+from bncheck.mistakes.pass_values import PassValues
+from bncheck.model.components import Component
+from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray
-from bncheck.model.results import Case, Verdict
+from bncheck.model.results import PairResult, Verdict
 
 # What stands for a forward function's output among the names of inputs.
 OUTPUT = "output"
 # From the loss back: what comes later may follow from what came before.
-FROM_THE_LOSS = (OUTPUT, "y", "beta", "gamma", "h", "W", "X", "b")
+BACKWARD_ORDER = (OUTPUT, "y", "beta", "gamma", "h", "W", "X", "b")
 # Roundings that a right value, computed in another order, may be away from ours.
-ROUNDINGS = 4.0
+MAX_ROUNDINGS = 4.0
 
 
 def norm(array: npt.NDArray[Any]) -> float:
@@ -30,7 +30,7 @@ def norm(array: npt.NDArray[Any]) -> float:
     return largest * float(np.linalg.norm(array / largest)) if 0 < largest < np.inf else largest
 
 
-def is_misshapen(case: Case, name: str) -> bool:
+def is_misshapen(case: PairResult, name: str) -> bool:
     """Return whether an array does not consist of real numbers, or has another shape than the correct one."""
     value = case.answer.output if name == OUTPUT else case.answer.gradients[name]
     expected = case.measured.output if name == OUTPUT else case.measured.gradients[name].value
@@ -38,7 +38,7 @@ def is_misshapen(case: Case, name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ReturnedArray:
     """One returned array: what a guess at it must agree with, column by column."""
 
     value: npt.NDArray[Any]  # as it came, of whatever shape
@@ -51,12 +51,12 @@ class Observed:
         """Whether it is an array of real numbers."""
         return self.value.dtype.kind in "fiu"
 
-    def agrees(self, guess: Any, swollen: float = 1.0) -> float | None:
+    def agrees(self, guess: Any, term_growth: float = 1.0) -> float | None:
         """Return ||value - guess|| / ||guess||, or None where some entry is off by more than rounding.
 
         Where the guess is little but rounding, it is of the terms that it is made of.
 
-        ``swollen`` is how many times larger than the right ones its terms are.
+        ``term_growth`` is how many times larger than the right ones its terms are.
         """
         guess = np.asarray(guess)
         if guess.shape != self.value.shape or not self.numbers:
@@ -71,7 +71,7 @@ class Observed:
             over = tuple(range(guess.ndim - 1)) if columns else None
             rounding, size = (self.rounding, self.size) if columns else (self.rounding.max(), self.size.max())
             larger = np.divide(np.abs(guess).max(axis=over), size, out=np.ones_like(size), where=size > 0)
-            if not (off.max(axis=over) <= ROUNDINGS * rounding * np.maximum(larger, swollen)).all():
+            if not (off.max(axis=over) <= MAX_ROUNDINGS * rounding * np.maximum(larger, term_growth)).all():
                 return None
             return norm(off) / (max(norm(guess), norm(self.size)) or 1.0)
 
@@ -88,21 +88,23 @@ class Observed:
 class Evidence:
     """The cases of one pair of functions, and the passes that they are compared with."""
 
-    def __init__(self, cases: Sequence[Case]) -> None:
+    def __init__(self, cases: Sequence[PairResult]) -> None:
         # The smallest first: most guesses are refuted there, cheaply.
         self.cases = sorted(cases, key=lambda case: case.measured.output.size)
         self.first = cases[0]
-        self.piece: Piece = cases[0].answer.piece
-        self.right = [Workings.of(case.measured.problem, self.piece) for case in self.cases]
-        self.base: list[Workings] | None = list(self.right)  # with what was found so far; None: unknown
+        self.piece: Component = cases[0].answer.piece
+        self.right = [PassValues.of(case.measured.problem, self.piece) for case in self.cases]
+        self.base: list[PassValues] | None = list(self.right)  # with what was found so far; None: unknown
         self.observed = [self._observe(case) for case in self.cases]
         self.explained: set[str] = set()
 
     @staticmethod
-    def _observe(case: Case) -> Mapping[str, Observed]:
+    def _observe(case: PairResult) -> Mapping[str, ReturnedArray]:
         measured, answer = case.measured, case.answer
         bar = measured.output_bar.max(axis=0) * case.precision.roundoff_factor
-        found = {OUTPUT: Observed(answer.output, bar, np.abs(measured.output).max(axis=0), bool(case.output.wrong))}
+        found = {
+            OUTPUT: ReturnedArray(answer.output, bar, np.abs(measured.output).max(axis=0), bool(case.output.wrong))
+        }
         for name, g in case.gradients.items():
             numerical = measured.gradients[name]
             over = 0 if name in ("W", "h", "y") else None if name == "X" else ()
@@ -111,25 +113,25 @@ class Evidence:
                 for part in (numerical.conditioning, numerical.size)
             )
             rounding = case.precision.roundoff_factor * conditioning
-            found[name] = Observed(answer.gradients[name], rounding, size, g.verdict is Verdict.FAIL)
+            found[name] = ReturnedArray(answer.gradients[name], rounding, size, g.verdict is Verdict.FAIL)
         return found
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """What was returned on every problem."""
-        return tuple(n for n in FROM_THE_LOSS if all(n in observed for observed in self.observed))
+        return tuple(n for n in BACKWARD_ORDER if all(n in observed for observed in self.observed))
 
     @cached_property
     def failing(self) -> tuple[str, ...]:
         """What is wrong on some problem, from the loss back."""
         return tuple(n for n in self.names if any(observed[n].wrong for observed in self.observed))
 
-    def worst(self, name: str) -> Case:
+    def worst(self, name: str) -> PairResult:
         """Return the case that a failure is told by: the problem itself if it fails there."""
         wrong = [case for case, seen in zip(self.cases, self.observed, strict=True) if seen[name].wrong]
         return self.first if any(case is self.first for case in wrong) else wrong[0]
 
-    def number(self, case: Case) -> int:
+    def number(self, case: PairResult) -> int:
         """Return where a case stands among the cases."""
         return next(i for i, other in enumerate(self.cases) if other is case)
 
@@ -139,7 +141,7 @@ class Evidence:
         other.base = [w.with_eps(eps) for w in self.right]
         return other
 
-    def value(self, w: Workings, name: str) -> Array:
+    def value(self, w: PassValues, name: str) -> Array:
         """Return what a pass gives under a name.
 
         Raises
@@ -151,12 +153,12 @@ class Evidence:
             found: Array = getattr(w, self.piece.output if name == OUTPUT else f"d{name}")
         return found
 
-    def agreement(self, number: int, name: str, w: Workings) -> float | None:
+    def agreement(self, number: int, name: str, w: PassValues) -> float | None:
         """Return how closely one problem's array agrees with a pass; None where it does not."""
         try:
             # db may be nothing but the rounding of a dh that is many times too large.
-            swollen = norm(np.nan_to_num(w.dh)) / (norm(self.right[number].dh) or 1.0) if name == "b" else 1.0
-            return self.observed[number][name].agrees(self.value(w, name), swollen)
+            term_growth = norm(np.nan_to_num(w.dh)) / (norm(self.right[number].dh) or 1.0) if name == "b" else 1.0
+            return self.observed[number][name].agrees(self.value(w, name), term_growth)
         except ValueError:  # shapes that cannot be multiplied
             return None
 
@@ -166,7 +168,7 @@ class Evidence:
             return False
         return all(self.agreement(i, name, w) is not None for i, w in enumerate(self.base))
 
-    def permuted(self) -> dict[str, str]:
+    def permuted_gradients(self) -> dict[str, str]:
         """Return which right gradient stands in the place of each wrong one, if they are in another order."""
         names = [n for n in self.failing if n != OUTPUT]
         instead = {}
@@ -200,7 +202,7 @@ class Evidence:
         elif name == OUTPUT:
             self.base = None
         elif name in ("W", "X") and weights:
-            self._keep(sorted(weights))
+            self._restrict_to(sorted(weights))
             for term, part in enumerate(("direct", "mean_path", "variance_path")):
                 self.base = [
                     w.but(part, weights[i][:, term] * getattr(w, part))
@@ -209,7 +211,7 @@ class Evidence:
         elif name == "h" and not any(is_misshapen(case, name) for case in self.cases):
             self.base = [w.but("dh", o["h"].value) for o, w in zip(self.observed, self.base, strict=True)]
 
-    def _keep(self, numbers: Sequence[int]) -> None:
+    def _restrict_to(self, numbers: Sequence[int]) -> None:
         """Go on with these cases alone: of the others it is not known what the right values would be."""
         self.cases, self.right = [self.cases[i] for i in numbers], [self.right[i] for i in numbers]
         self.observed = [self.observed[i] for i in numbers]

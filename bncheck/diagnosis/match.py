@@ -5,22 +5,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bncheck.diagnosis.evidence import OUTPUT, ROUNDINGS, Evidence, is_misshapen
-from bncheck.mistakes import CATALOGUE, Mistake
-from bncheck.mistakes.pass_values import INSIDE, ORDER, Workings
-from bncheck.model.problem import FloatArray
 from bncheck.checking.recognition import USUAL_EPS
+from bncheck.diagnosis.evidence import MAX_ROUNDINGS, OUTPUT, Evidence, is_misshapen
+from bncheck.mistakes import CATALOGUE, Mistake
+from bncheck.mistakes.pass_values import COMPONENT_VALUES, ORDER, PassValues
+from bncheck.model.problem import FloatArray
 
 # Between these a constant is solved for; so many bisections of its logarithm leave less than its last digit.
 MIN_EPS, MAX_EPS, MAX_HALVINGS = 1e-16, 1.0, 60
 # By so much of it a usual constant may lie outside its bracket, whose ends are rounded.
 MAX_EPS_ERROR = 1e-6
 # A mistake gives an array if what is left is no more than this share of what the right values leave.
-CLEARLY = 0.02
+MAX_RESIDUAL_RATIO = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class Match:
     """A mistake that gives what was returned on every problem."""
 
     mistake: Mistake
@@ -29,14 +29,16 @@ class Named:
     eps: tuple[float, ...] = ()  # constants in place of bn_eps with which it does, if it does not with bn_eps
 
 
-def named(evidence: Evidence, name: str) -> list[Named]:
+def named(evidence: Evidence, name: str) -> list[Match]:
     """Return the mistakes that give an array, those first that explain most; equally good ones only.
 
     A wrong output that no mistake gives with bn_eps is compared with the same mistakes around a constant eps.
     """
     if evidence.base is None:
         return []
-    matches = [match for mistake in _variants(evidence) if (match := _tried(evidence, mistake, name, evidence.base))]
+    matches = [
+        match for mistake in _variants(evidence) if (match := _try_mistake(evidence, mistake, name, evidence.base))
+    ]
     if not matches and name == OUTPUT and not fixed_eps_of(evidence):
         matches = list(_with_fixed_eps(evidence))
     most = max((len(match.explains) for match in matches), default=0)
@@ -49,7 +51,7 @@ def fixed_eps_of(evidence: Evidence) -> tuple[float, ...]:
     return tuple(eps for eps in _candidate_eps(evidence, correct) if evidence.with_eps(eps).follows(OUTPUT))
 
 
-def _with_fixed_eps(evidence: Evidence) -> Iterator[Named]:
+def _with_fixed_eps(evidence: Evidence) -> Iterator[Match]:
     """Yield the mistakes that give the output if eps is the same constant on all problems."""
     forward = set(ORDER[: ORDER.index(evidence.piece.output) + 1])
     for mistake in _variants(evidence):
@@ -57,8 +59,8 @@ def _with_fixed_eps(evidence: Evidence) -> Iterator[Named]:
             continue
         matches = {}
         for eps in _candidate_eps(evidence, mistake):
-            supposed = evidence.with_eps(eps)
-            match = _tried(supposed, mistake, OUTPUT, supposed.base or [])
+            hypothesis = evidence.with_eps(eps)
+            match = _try_mistake(hypothesis, mistake, OUTPUT, hypothesis.base or [])
             if match is not None:
                 matches[eps] = match
         # What follows from the output may show eps better than the output does.
@@ -74,7 +76,9 @@ def _candidate_eps(evidence: Evidence, mistake: Mistake) -> tuple[float, ...]:
     The smallest variance shows eps best, so a mistake is solved for its eps on that problem, by bisection. In every
     formula of the catalogue each output is monotonic in eps: a bracket that leaves out an entry refutes the mistake.
     """
-    numbers = [i for i, w in enumerate(evidence.right) if w.N > 1] if "sigma" in INSIDE[evidence.piece] else []
+    numbers = (
+        [i for i, w in enumerate(evidence.right) if w.N > 1] if "sigma" in COMPONENT_VALUES[evidence.piece] else []
+    )
     if not numbers:
         return ()
     number = min(numbers, key=lambda i: float(np.median(evidence.right[i].var)))
@@ -92,14 +96,16 @@ def _candidate_eps(evidence: Evidence, mistake: Mistake) -> tuple[float, ...]:
     if at_low.shape != value.shape:
         return ()
     growth = np.abs(value).max(axis=0) / np.maximum(observed.size, np.finfo(float).tiny)
-    slack = ROUNDINGS * observed.rounding * np.maximum(growth, 1.0)
+    rounding_allowance = MAX_ROUNDINGS * observed.rounding * np.maximum(growth, 1.0)
     entry = np.unravel_index(int(np.argmax(np.abs(at_high - at_low))), value.shape)
     rises = at_high[entry] > at_low[entry]
     for _ in range(MAX_HALVINGS):
-        inside = (np.minimum(at_low, at_high) - slack <= value) & (value <= np.maximum(at_low, at_high) + slack)
+        inside = (np.minimum(at_low, at_high) - rounding_allowance <= value) & (
+            value <= np.maximum(at_low, at_high) + rounding_allowance
+        )
         if not inside.all():
             return ()
-        if (np.abs(at_high - at_low) <= slack).all():
+        if (np.abs(at_high - at_low) <= rounding_allowance).all():
             break
         middle = float(np.sqrt(low * high))
         at_middle = output(middle)
@@ -117,7 +123,7 @@ def _variants(evidence: Evidence) -> Iterator[Mistake]:
         yield from mistake.variants(evidence.piece)
 
 
-def _tried(evidence: Evidence, mistake: Mistake, name: str, base: list[Workings]) -> Named | None:
+def _try_mistake(evidence: Evidence, mistake: Mistake, name: str, base: list[PassValues]) -> Match | None:
     """Return what a mistake explains, or None where it does not give this array, or spoils a right one."""
     try:
         fit = _closeness(evidence, name, base, mistake)
@@ -141,12 +147,12 @@ def _tried(evidence: Evidence, mistake: Mistake, name: str, base: list[Workings]
             continue
         elif any(not g and _changes(evidence, other, i, base[i], passes[i]) for i, g in enumerate(gives)):
             return None
-    return Named(mistake, closeness, tuple(explains))
+    return Match(mistake, closeness, tuple(explains))
 
 
 def _closeness(
-    evidence: Evidence, name: str, base: list[Workings], mistake: Mistake
-) -> tuple[float, list[Workings]] | None:
+    evidence: Evidence, name: str, base: list[PassValues], mistake: Mistake
+) -> tuple[float, list[PassValues]] | None:
     """Return how far an array is at most from what a mistake gives, and its passes; None where it does not give it."""
     distances, passes = [], []
     for number, before in enumerate(base):
@@ -158,13 +164,13 @@ def _closeness(
         if seen.wrong and np.isfinite(seen.value).any():
             # Rounding may be so coarse, or what is wrong so little, that the right values agree as well.
             guess, right = (seen.off(evidence.value(w, name)) for w in (after, before))
-            if not guess <= CLEARLY * right:
+            if not guess <= MAX_RESIDUAL_RATIO * right:
                 return None
             distances.append(distance)
     return (max(distances), passes) if distances else None
 
 
-def _changes(evidence: Evidence, name: str, number: int, before: Workings, after: Workings) -> bool:
+def _changes(evidence: Evidence, name: str, number: int, before: PassValues, after: PassValues) -> bool:
     """Tell whether a mistake changes an array beyond rounding."""
     try:
         right, made = evidence.value(before, name), evidence.value(after, name)

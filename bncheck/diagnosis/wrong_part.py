@@ -5,20 +5,20 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from bncheck.diagnosis.describe import factor_of, like_rounding, terms_of, where_of
+from bncheck.diagnosis.describe import factor_of, looks_like_rounding, terms_of, wrong_region
 from bncheck.diagnosis.evidence import Evidence, is_misshapen
-from bncheck.model.diagnosis_records import Departure, Identity
-from bncheck.mistakes.pass_values import Workings
-from bncheck.numerical.basepoint import U
+from bncheck.mistakes.pass_values import PassValues
+from bncheck.model.diagnosis_records import Identity, WrongPart
 from bncheck.model.problem import FloatArray
-from bncheck.model.results import Case, Verdict
+from bncheck.model.results import PairResult, Verdict
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 
 # The steps at which the Taylor remainder is taken: below, rounding is all of it.
 TAYLOR_STEPS = tuple(2.0**-k for k in range(12, 21))
 STAGES = {"affine": "the affine layer", "relu": "ReLU's mask"}
 
 
-def departure_of(case: Case, code: str | None) -> Departure:
+def find_wrong_part(case: PairResult, code: str | None) -> WrongPart:
     """Name the stage at which a case departs, and say which identities its gradients keep.
 
     ``code`` is the mistake that was named, if one was.
@@ -27,24 +27,24 @@ def departure_of(case: Case, code: str | None) -> Departure:
         return _departure(case, code)
 
 
-def _departure(case: Case, code: str | None) -> Departure:
-    function, stage = case.answer.backward_name, _stage(case, code)
+def _departure(case: PairResult, code: str | None) -> WrongPart:
+    function, stage = case.answer.backward_name, _fault_part(case, code)
     if case.measured.own:  # the identities are batch norm's, and so is the loss of the Taylor remainder
-        return Departure(function, stage, (), None)
+        return WrongPart(function, stage, (), None)
     # In the words of the code under test: dx for a layer's dh.
     called = {f"d{n}": g.name for n, g in case.gradients.items()}
     told = ((re.sub(r"\bd\w+", lambda m: called.get(m[0], m[0]), i.formula), i.holds) for i in _identities(case))
     identities = tuple(Identity(formula, holds) for formula, holds in told)
-    return Departure(function, stage, identities, _taylor_rate(case) if _complete(case) else None)
+    return WrongPart(function, stage, identities, _taylor_rate(case) if _complete(case) else None)
 
 
-def _stage(case: Case, code: str | None) -> str:
+def _fault_part(case: PairResult, code: str | None) -> str:
     piece, wrong, there = case.answer.piece.name, set(case.failing), set(case.gradients)
     if case.output.wrong:
         return f"the forward pass ({case.answer.forward_name or 'forward'}){_derivative(case)}"
-    shapeless = [case.gradients[n].name for n in case.failing if is_misshapen(case, n)]
-    if shapeless:
-        return f"the shape or kind of {' and '.join(shapeless)}"
+    has_wrong_shape_or_dtype = [case.gradients[n].name for n in case.failing if is_misshapen(case, n)]
+    if has_wrong_shape_or_dtype:
+        return f"the shape or kind of {' and '.join(has_wrong_shape_or_dtype)}"
     if piece in STAGES:
         return STAGES[piece]
     behind = {"W", "X"} & there
@@ -65,7 +65,7 @@ def _stage(case: Case, code: str | None) -> str:
     return " and ".join(found)
 
 
-def _derivative(case: Case) -> str:
+def _derivative(case: PairResult) -> str:
     """State whether the backward pass is the derivative of the wrong forward pass, if that was established."""
     if not case.measured.own:  # the gradients were compared with batch norm's
         return ""
@@ -76,17 +76,17 @@ def _derivative(case: Case) -> str:
     return ", whose derivative the backward pass is" if passed and _complete(case) else ""
 
 
-def _path(case: Case) -> str:
+def _path(case: PairResult) -> str:
     """Name the path of dx that departs, if the three weights give it."""
     evidence = Evidence([case])
     name = next(n for n in ("h", "W", "X") if n in case.failing)
-    part = where_of(evidence, name)
+    part = wrong_region(evidence, name)
     if part:
         return f"{case.gradients[name].name}, {part}"
     factor = factor_of(evidence, name)
     if factor:
         return f"a factor on all three terms ({factor})"
-    if like_rounding(evidence, name):
+    if looks_like_rounding(evidence, name):
         return "nothing but rounding, it seems"
     terms = terms_of(evidence, name)
     if terms is None or not terms.exact:
@@ -104,9 +104,9 @@ def _path(case: Case) -> str:
 VARIANCE = "sum dh xhat = gamma dgamma eps / sigma^3"
 
 
-def _identities(case: Case) -> Iterator[Identity]:
+def _identities(case: PairResult) -> Iterator[Identity]:
     """Yield the exact identities whose gradients are all there."""
-    piece, w = case.answer.piece, Workings.of(case.measured.problem, case.answer.piece)
+    piece, w = case.answer.piece, PassValues.of(case.measured.problem, case.answer.piece)
     output: FloatArray = getattr(w, piece.output)
     loss: FloatArray = w.dout * output
     d = {n: g.analytic for n, g in case.gradients.items()}
@@ -118,12 +118,12 @@ def _identities(case: Case) -> Iterator[Identity]:
         weighted: FloatArray = inputs[name] * d[name]
         return weighted
 
-    def slack(*names: str) -> float:
+    def rounding_allowance(*names: str) -> float:
         return float(sum((np.abs(inputs[n]) * e[n]).sum() for n in names))
 
     def one(formula: str, left: list[FloatArray], right: list[FloatArray], allowed: float) -> Identity:
         terms = [*left, *(-t for t in right)]
-        rounding = 64 * U * sum(float(np.abs(t).sum()) for t in terms)
+        rounding = 64 * UNIT_ROUNDOFF * sum(float(np.abs(t).sum()) for t in terms)
         return Identity(formula, bool(abs(sum(float(t.sum()) for t in terms)) <= allowed + rounding))
 
     has: Callable[..., bool] = lambda *names: set(names) <= d.keys()  # noqa: E731 - reads as the table below
@@ -138,37 +138,37 @@ def _identities(case: Case) -> Iterator[Identity]:
         yield Identity(VARIANCE, bool((np.abs(off) <= bar).all()))
     if has("W", "b", "h"):
         formula = "sum W dW + sum b db = sum h dh"
-        yield one(formula, [terms("W"), terms("b")], [terms("h")], slack("W", "b", "h"))
+        yield one(formula, [terms("W"), terms("b")], [terms("h")], rounding_allowance("W", "b", "h"))
     if piece.name == "affine" and has("W", "b"):
-        yield one("sum W dW + sum b db = L", [terms("W"), terms("b")], [loss], slack("W", "b"))
+        yield one("sum W dW + sum b db = L", [terms("W"), terms("b")], [loss], rounding_allowance("W", "b"))
     if has("X", "W"):
-        yield one("sum X dX = sum W dW", [terms("X")], [terms("W")], slack("X", "W"))
+        yield one("sum X dX = sum W dW", [terms("X")], [terms("W")], rounding_allowance("X", "W"))
     if has("gamma", "beta"):
         formula = "L = sum gamma dgamma + sum beta dbeta"
-        yield one(formula, [loss], [terms("gamma"), terms("beta")], slack("gamma", "beta"))
+        yield one(formula, [loss], [terms("gamma"), terms("beta")], rounding_allowance("gamma", "beta"))
     if has("y"):
-        yield one("L = sum y dy", [loss], [terms("y")], slack("y"))
+        yield one("L = sum y dy", [loss], [terms("y")], rounding_allowance("y"))
 
 
-def _rounding(case: Case, name: str) -> FloatArray:
+def _rounding(case: PairResult, name: str) -> FloatArray:
     """Return the rounding that an analytic gradient may have, entry by entry."""
     measured = case.measured.gradients[name]
     return np.broadcast_to(case.precision.roundoff_factor * measured.conditioning, measured.value.shape)
 
 
-def _complete(case: Case) -> bool:
+def _complete(case: PairResult) -> bool:
     """Tell whether every input that can be moved by itself has a gradient."""
     moved = {n for n in case.answer.piece.inputs if n != "h" or "X" not in case.answer.piece.inputs}
     return moved <= case.gradients.keys() and all(np.isfinite(case.gradients[n].analytic).all() for n in moved)
 
 
-def _taylor_rate(case: Case) -> float | None:
+def _taylor_rate(case: PairResult) -> float | None:
     """Return the power of t with which the Taylor remainder of the guarded loss falls along a random line.
 
     The mask stays that of the base point: no output crosses the kink.
     """
     problem, piece = case.measured.problem, case.answer.piece
-    w = Workings.of(problem, piece)
+    w = PassValues.of(problem, piece)
     names = [n for n in piece.inputs if n != "h" or "X" not in piece.inputs]
     rng = np.random.default_rng([problem.seed or 0, 2])
     line = {n: rng.standard_normal(getattr(w, n).shape) * (np.abs(getattr(w, n)).max() or 1.0) for n in names}
@@ -178,12 +178,12 @@ def _taylor_rate(case: Case) -> float | None:
     def loss(t: float) -> FloatArray:
         moved: Mapping[str, FloatArray] = {n: getattr(w, n) + t * v for n, v in line.items()}
         given = {"eps": w.eps, "N": w.N, "H": w.H, **moved, **frozen}
-        weighted: FloatArray = w.dout * getattr(Workings(given), piece.output)
+        weighted: FloatArray = w.dout * getattr(PassValues(given), piece.output)
         return weighted
 
     base = loss(0.0)
     left = [abs(float((loss(t) - base).sum()) - t * slope) for t in TAYLOR_STEPS]
-    rounding = 64 * U * float(np.abs(base).sum())
+    rounding = 64 * UNIT_ROUNDOFF * float(np.abs(base).sum())
     seen = np.array([(t, r) for t, r in zip(TAYLOR_STEPS, left, strict=True) if r > rounding])
     if len(seen) < 3:
         return None

@@ -19,20 +19,20 @@ from typing import Any
 
 import bncheck
 from bncheck.errors import TargetError
-from bncheck.model.options import Method
+from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress
 from bncheck.model.results import CheckResult
 
 # A child that says nothing for so long past the time-out, not even that it lives, is stuck.
-GRACE = 15.0
+GRACE_SECONDS = 15.0
 # How long an interrupted child may take to hand over what it has.
-LAST_WORDS = 10.0
+PARTIAL_RESULT_SECONDS = 10.0
 # Once the child is killed its pipes close at once, unless a process that it started still holds them.
 CLOSE_SECONDS = 1.0
 
 
-class Interrupted(Exception):
+class ChildInterrupted(Exception):
     """Ctrl-C; ``result`` is what the child had done, or None."""
 
     def __init__(self, result: CheckResult | None) -> None:
@@ -40,8 +40,8 @@ class Interrupted(Exception):
         self.result = result
 
 
-def check_apart(
-    target: str, problem: Problem, options: tuple[Method, tuple[bool, ...]], timeout: float, progress: Progress
+def check_in_child(
+    target: str, problem: Problem, options: tuple[CheckOptions, tuple[bool, ...]], timeout: float, progress: Progress
 ) -> CheckResult:
     """Check a file or module in a child process, made afresh.
 
@@ -67,30 +67,30 @@ def check_apart(
     said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     request = (target, problem, options, timeout)
     threads = [
-        threading.Thread(target=_listen, args=(child, said), daemon=True),
-        threading.Thread(target=_ask, args=(child, request), daemon=True),
+        threading.Thread(target=_read_messages, args=(child, said), daemon=True),
+        threading.Thread(target=_send_request, args=(child, request), daemon=True),
     ]
     try:
         for thread in threads:
             thread.start()
         while True:
             try:
-                kind, value = said.get(timeout=timeout + GRACE)
+                kind, value = said.get(timeout=timeout + GRACE_SECONDS)
             except queue.Empty:
-                raise TargetError(f"it did not answer within {timeout + GRACE:g} s") from None
+                raise TargetError(f"it did not answer within {timeout + GRACE_SECONDS:g} s") from None
             if kind == "progress":
                 progress(*value)
             elif kind != "alive":
                 return _outcome(kind, value, child)
     except KeyboardInterrupt:
-        raise Interrupted(_last_words(child, said)) from None
+        raise ChildInterrupted(_collect_partial_result(child, said)) from None
     finally:
-        _end(child)
+        _kill_process_group(child)
         for thread in threads:
             thread.join(CLOSE_SECONDS)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _kill_process_group(child: subprocess.Popen[bytes]) -> None:
     """End the child and what it has started: it leads a session of its own."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
@@ -99,13 +99,13 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _ask(child: subprocess.Popen[bytes], request: object) -> None:
+def _send_request(child: subprocess.Popen[bytes], request: object) -> None:
     assert child.stdin is not None
     with suppress(OSError), child.stdin:  # it is gone: _listen notices
         pickle.dump(request, child.stdin, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _listen(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]") -> None:
+def _read_messages(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]") -> None:
     assert child.stdout is not None
     try:
         with child.stdout:
@@ -127,7 +127,7 @@ def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResu
     if kind == "garbled":
         raise TargetError("it wrote to a file descriptor that it did not open, through which bncheck gets its results")
     try:
-        code = child.wait(GRACE)
+        code = child.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         raise TargetError("it closed a file descriptor that it did not open, and did not exit") from None
     if code < 0:
@@ -137,10 +137,12 @@ def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResu
     raise TargetError(f"it ended its process with exit code {code}")
 
 
-def _last_words(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]") -> CheckResult | None:
+def _collect_partial_result(
+    child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]"
+) -> CheckResult | None:
     with suppress(ValueError, OSError):
         child.send_signal(signal.SIGINT)
-    until = time.monotonic() + LAST_WORDS
+    until = time.monotonic() + PARTIAL_RESULT_SECONDS
     with suppress(queue.Empty):
         while True:
             kind, value = said.get(timeout=max(0.0, until - time.monotonic()))

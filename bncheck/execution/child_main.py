@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.checking.check import InterruptedCheck, check_code
+from bncheck.checking.check import InterruptedCheck, check_in_process
 from bncheck.errors import BncheckError
 from bncheck.targets import resolve
 from bncheck.targets.loading import load
 
 # How often the watchdog looks, and how often it says that we live.
-LOOK, ALIVE = 0.1, 1.0
+WATCHDOG_SECONDS, HEARTBEAT_SECONDS = 0.1, 1.0
 
 
-class Line:
+class ParentChannel:
     """What goes to the side that asked, and the watch over the calls that are not ours."""
 
     def __init__(self, timeout: float) -> None:
@@ -41,7 +41,7 @@ class Line:
         signal.signal(signal.SIGINT, self._interrupt)
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def say(self, kind: str, value: Any = None) -> None:
+    def send(self, kind: str, value: Any = None) -> None:
         """Send a message."""
         with self._lock:
             pickle.dump((kind, value), self._out, protocol=pickle.HIGHEST_PROTOCOL)
@@ -71,13 +71,13 @@ class Line:
         last = 0.0
         with suppress(OSError):  # the pipe is closed: no result can be sent any more
             while True:
-                time.sleep(LOOK)
+                time.sleep(WATCHDOG_SECONDS)
                 now, call = time.monotonic(), self._call
                 if call is not None and now - call[1] > self._timeout:
-                    self.say("error", f"{call[0]} did not return within {self._timeout:g} s")
+                    self.send("error", f"{call[0]} did not return within {self._timeout:g} s")
                     self.end()
-                if now - last > ALIVE:
-                    self.say("alive")
+                if now - last > HEARTBEAT_SECONDS:
+                    self.send("alive")
                     last = now
         os._exit(1)
 
@@ -85,36 +85,36 @@ class Line:
 def main() -> None:
     """Answer the one request on stdin, and end the process whatever threads it has left."""
     target, problem, (method, extras), timeout = pickle.load(sys.stdin.buffer)
-    line = Line(timeout)
+    channel = ParentChannel(timeout)
     told = 0.0
 
     def progress(done: int, total: int) -> None:
         nonlocal told
-        if time.monotonic() - told > LOOK:
+        if time.monotonic() - told > WATCHDOG_SECONDS:
             told = time.monotonic()
-            line.say("progress", (done, total))
+            channel.send("progress", (done, total))
 
     try:
-        line.calling("importing it")
-        namespace = load(target, line.interrupted)
-        line.calling("looking into it")
+        channel.calling("importing it")
+        namespace = load(target, channel.interrupted)
+        channel.calling("looking into it")
         code = resolve(namespace, target)
-        line.calling("")
-        code.calling, code.interrupted = line.calling, line.interrupted
+        channel.calling("")
+        code.calling, code.interrupted = channel.calling, channel.interrupted
         # NumPy's own settings again: the code under test may have made warnings errors.
         with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
-            result = check_code(problem, code, target, method, extras, progress)
-        line.say("result", result)
+            result = check_in_process(problem, code, target, method, extras, progress)
+        channel.send("result", result)
     except InterruptedCheck as interrupted:
-        line.say("interrupted", interrupted.result)
+        channel.send("interrupted", interrupted.result)
     except BncheckError as error:
-        line.say("error", str(error))
+        channel.send("error", str(error))
     except KeyboardInterrupt:
-        line.say("stopped")
+        channel.send("stopped")
     except BaseException:  # noqa: BLE001 - told as a bug of ours, not as what the code under test did
-        line.say("bug", traceback.format_exc())
+        channel.send("bug", traceback.format_exc())
     finally:
-        line.end()
+        channel.end()
 
 
 if __name__ == "__main__":

@@ -18,17 +18,17 @@ from typing import Protocol, TypeVar
 
 import bncheck
 from bncheck.errors import InvalidInput
-from bncheck.targets.bundle import Sources, Unpacked
 from bncheck.execution.pool import Batch, Done, done
+from bncheck.targets.bundle import SourceBundle, UnpackedBundle
 
 T = TypeVar("T")
 
 # Seconds in which a scheduler must answer.
-ANSWER = 10.0
+SCHEDULER_TIMEOUT_SECONDS = 10.0
 # Seconds for which the number of workers is believed.
-BELIEVED = 1.0
+WORKER_COUNT_CACHE_SECONDS = 1.0
 # The loggers of Dask and of what it stands on.
-TALKATIVE = ("distributed", "tornado", "asyncio")
+NOISY_LOGGERS = ("distributed", "tornado", "asyncio")
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 INSTALL = "--dask needs dask: pip install 'bncheck[dask]'"
@@ -42,7 +42,7 @@ class Check(Hashable, Protocol):
         """What it is a check of."""
 
 
-class Cluster:
+class DaskPool:
     """The workers of a Dask scheduler, those that join later too.
 
     ``warn`` is told what is worth knowing while it is waited for.
@@ -65,24 +65,24 @@ class Cluster:
             raise InvalidInput(
                 f"{address!r} is no address of a Dask scheduler ({error}); one is tcp://10.0.0.1:8786"
             ) from None
-        self._address, self._warn, self._told = address, warn, ""
+        self._address, self._warn, self._last_warning = address, warn, ""
         self._killed = distributed.KilledWorker
-        self._sources = {target: Sources.of(target) for target in targets}
-        names = [name for name in logging.root.manager.loggerDict if name.startswith(TALKATIVE)]
+        self._sources = {target: SourceBundle.of(target) for target in targets}
+        names = [name for name in logging.root.manager.loggerDict if name.startswith(NOISY_LOGGERS)]
         self._levels = {name: logging.getLogger(name).level for name in names}
         for name in names:  # what they say is said here, in a sentence
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         try:
-            _within(ANSWER, partial(asyncio.run, _identity(address)))
-            self._client = distributed.Client(address, timeout=ANSWER, set_as_default=False)
+            _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, partial(asyncio.run, _identity(address)))
+            self._client = distributed.Client(address, timeout=SCHEDULER_TIMEOUT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:  # a time-out is an OSError
-            self._quiet_no_more()
+            self._restore_loggers()
             raise InvalidInput(
-                f"no Dask scheduler answers at {address} within {ANSWER:g} s; start one with: dask scheduler"
+                f"no Dask scheduler answers at {address} within {SCHEDULER_TIMEOUT_SECONDS:g} s; start one with: dask scheduler"
             ) from error
         # pure: two calls that are alike are one to Dask, and a second try of what failed would fail unseen.
         self._executor = self._client.get_executor(pure=False)
-        self._counted, self._count, self._closed = -BELIEVED, 1, False
+        self._counted, self._count, self._closed = -WORKER_COUNT_CACHE_SECONDS, 1, False
         atexit.register(self.close)  # Dask's own thread is gone when the interpreter lets go of this
         try:
             self._require_same_version()
@@ -93,7 +93,7 @@ class Cluster:
     @property
     def count(self) -> int:
         """How many threads the workers have together, at present; 1 while there are none."""
-        if time.monotonic() - self._counted > BELIEVED:
+        if time.monotonic() - self._counted > WORKER_COUNT_CACHE_SECONDS:
             self._count = max(1, sum(self._threads().values()))
             self._counted = time.monotonic()
         return self._count
@@ -101,7 +101,7 @@ class Cluster:
     def submit(self, work: Callable[..., Done], batch: Sequence[Check]) -> "Future[Batch[Done]]":
         """Hand out checks, with the texts of their targets."""
         sources = {target: self._sources[target] for target in dict.fromkeys(check.target for check in batch)}
-        call = _Call(work, batch, sources, bncheck.__version__)
+        call = _PicklableCall(work, batch, sources, bncheck.__version__)
         future: Future[Batch[Done]] = self._executor.submit(pickle.loads, pickle.dumps(call))
         return future
 
@@ -126,9 +126,11 @@ class Cluster:
     def idle(self) -> None:
         """Say once that no worker is there, while it is so."""
         if self._threads():
-            self._told = ""
-        elif not self._told:
-            self._tell(f"no worker at {self._address}: waiting for one (start one with: dask worker {self._address})")
+            self._last_warning = ""
+        elif not self._last_warning:
+            self._warn_once(
+                f"no worker at {self._address}: waiting for one (start one with: dask worker {self._address})"
+            )
 
     def close(self) -> None:
         """Give back what is not done, and leave."""
@@ -137,25 +139,25 @@ class Cluster:
         self._closed = True
         atexit.unregister(self.close)
         with suppress(OSError):  # a scheduler that does not answer any more
-            _within(ANSWER, partial(self._executor.shutdown, wait=False))
-        self._client.close(timeout=ANSWER)
-        self._quiet_no_more()
+            _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, partial(self._executor.shutdown, wait=False))
+        self._client.close(timeout=SCHEDULER_TIMEOUT_SECONDS)
+        self._restore_loggers()
 
-    def _quiet_no_more(self) -> None:
+    def _restore_loggers(self) -> None:
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
 
-    def _tell(self, sentence: str) -> None:
-        if sentence != self._told:
+    def _warn_once(self, sentence: str) -> None:
+        if sentence != self._last_warning:
             self._warn(sentence)
-        self._told = sentence
+        self._last_warning = sentence
 
     def _threads(self) -> Mapping[str, int]:
         """Return how many threads each worker has; as far as is known, where the scheduler does not answer."""
         try:
-            threads: Mapping[str, int] = _within(ANSWER, self._client.nthreads)
+            threads: Mapping[str, int] = _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, self._client.nthreads)
         except TimeoutError:
-            self._tell(f"the Dask scheduler at {self._address} does not answer: waiting for it")
+            self._warn_once(f"the Dask scheduler at {self._address} does not answer: waiting for it")
             return {"": self._count}
         except OSError as error:
             raise InvalidInput(f"the Dask scheduler at {self._address} is gone") from error
@@ -165,9 +167,9 @@ class Cluster:
         # A built-in function reaches a worker of any Python, without bncheck.
         asked = partial(self._client.run, eval, "__import__('bncheck').__version__", on_error="return")
         try:
-            told = _within(ANSWER, asked)
+            told = _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, asked)
         except TimeoutError:
-            self._tell(f"some worker at {self._address} does not answer: going on without knowing its version")
+            self._warn_once(f"some worker at {self._address} does not answer: going on without knowing its version")
             return
         for worker, version in told.items():
             if isinstance(version, ModuleNotFoundError):
@@ -176,7 +178,7 @@ class Cluster:
                 raise InvalidInput(_other_version(worker, version))
 
 
-class _Call:
+class _PicklableCall:
     """A call that unpickling makes: a worker without bncheck can take it, and say that it has none.
 
     It would lose its connection over a function that it cannot import.
@@ -190,7 +192,7 @@ class _Call:
 
 
 def do(
-    work: Callable[..., Done], batch: Sequence[Check], sources: Mapping[str, Sources | None], version: str
+    work: Callable[..., Done], batch: Sequence[Check], sources: Mapping[str, SourceBundle | None], version: str
 ) -> Batch[Done]:
     """Do checks on a worker, where their targets are written first.
 
@@ -203,13 +205,13 @@ def do(
         from distributed import get_worker  # noqa: PLC0415 - optional
 
         raise InvalidInput(_other_version(get_worker().address, bncheck.__version__, version))
-    _keep_memory()
+    _raise_malloc_thresholds()
     there = {target: _unpacked(files) for target, files in sources.items() if files is not None}
     return done(lambda check: work(check, there[check.target]) if check.target in there else work(check), batch)
 
 
 @cache
-def _keep_memory() -> None:
+def _raise_malloc_thresholds() -> None:
     """Let glibc keep memory that is free, up to 64 MB.
 
     Dask has its workers give it back at once; to get it again is two thirds of the time of a large check.
@@ -220,11 +222,11 @@ def _keep_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 2**25)
 
 
-_UNPACKED: dict[Sources, Unpacked] = {}
+_UNPACKED: dict[SourceBundle, UnpackedBundle] = {}
 _LOCK = threading.Lock()
 
 
-def _unpacked(sources: Sources) -> Unpacked:
+def _unpacked(sources: SourceBundle) -> UnpackedBundle:
     """Write a target's files into this worker's own folder, unless they are there."""
     from distributed import get_worker  # noqa: PLC0415 - optional
 
@@ -246,11 +248,11 @@ async def _identity(address: str) -> None:
     """Ask a scheduler who it is: a port that takes a connection may never answer."""
     from distributed.core import rpc  # noqa: PLC0415 - optional
 
-    async with rpc(address, timeout=ANSWER) as scheduler:
-        await asyncio.wait_for(scheduler.identity(), ANSWER)
+    async with rpc(address, timeout=SCHEDULER_TIMEOUT_SECONDS) as scheduler:
+        await asyncio.wait_for(scheduler.identity(), SCHEDULER_TIMEOUT_SECONDS)
 
 
-def _within(seconds: float, question: Callable[[], T]) -> T:
+def _call_with_timeout(seconds: float, question: Callable[[], T]) -> T:
     """Return the answer, or raise TimeoutError where it does not come in time."""
     answers: Future[T] = Future()
 

@@ -15,18 +15,18 @@ Item = TypeVar("Item", bound=Hashable)
 Done = TypeVar("Done")
 
 # What ended its worker so often is not tried again.
-MOST_TRIES = 3
+MAX_ATTEMPTS = 3
 # Batches handed out and not yet done, for each worker: enough to keep it busy ...
-IN_FLIGHT = 4
+BATCHES_PER_WORKER = 4
 # ... where one takes so many seconds, in which handing it out takes no time to speak of; and its most items.
-BATCH_SECONDS, LARGEST_BATCH = 0.25, 32
+BATCH_SECONDS, MAX_BATCH_ITEMS = 0.25, 32
 # Seconds without anything done after which workers are asked whether they are there at all.
-PATIENCE = 5.0
+IDLE_POLL_SECONDS = 5.0
 # Threads of a matrix product in each worker, by the variable that each BLAS reads.
-THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+BLAS_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-class Workers(Protocol):
+class WorkerPool(Protocol):
     """Where work is done, several batches of items at a time."""
 
     @property
@@ -66,15 +66,15 @@ def done(work: Callable[[Item], Done], batch: Sequence[Item]) -> Batch[Done]:
     return Batch(found, time.perf_counter() - started)
 
 
-def hand_out(
-    work: Callable[[Item], Done], items: Iterator[Item], workers: Workers, given_up: Callable[[Item, str], Done]
+def run_unordered(
+    work: Callable[[Item], Done], items: Iterator[Item], workers: WorkerPool, given_up: Callable[[Item, str], Done]
 ) -> Iterator[Done]:
     """Yield what the work makes of each item, as it is done; a bounded number is in flight.
 
     A worker that dies loses nothing: what it had goes again. What was in flight at a death is
     handed out one by one, and is ``given_up`` when that ends its worker again and again.
     """
-    in_flight = _InFlight(work, items, workers, given_up)
+    in_flight = _Scheduler(work, items, workers, given_up)
     try:
         while in_flight.more():
             yield from in_flight.finished()
@@ -82,29 +82,29 @@ def hand_out(
         workers.close()
 
 
-class _InFlight(Generic[Item, Done]):
+class _Scheduler(Generic[Item, Done]):
     """What is handed out and not done, and what goes again."""
 
     def __init__(
         self,
         work: Callable[[Item], Done],
         items: Iterator[Item],
-        workers: Workers,
+        workers: WorkerPool,
         given_up: Callable[[Item, str], Done],
     ) -> None:
         self._work, self._items, self._workers, self._given_up = work, items, workers, given_up
         self._futures = dict[Future[Batch[Done]], Sequence[Item]]()
         self._tries: dict[Item, int] = {}  # of what is in flight or goes again
-        self._again: list[Item] = []
+        self._retry_items: list[Item] = []
         self._size = 1  # of a batch
 
     def more(self) -> bool:
         """Hand out what there is room for, and tell whether anything is in flight."""
         # After a death one at a time, until it is known whose it was.
-        suspects = self._again or any(self._tries[item] > 1 for batch in self._futures.values() for item in batch)
-        most = 1 if suspects else self._workers.count * IN_FLIGHT
+        suspects = self._retry_items or any(self._tries[item] > 1 for batch in self._futures.values() for item in batch)
+        most = 1 if suspects else self._workers.count * BATCHES_PER_WORKER
         while len(self._futures) < most:
-            batch = [self._again.pop()] if self._again else list(itertools.islice(self._items, self._size))
+            batch = [self._retry_items.pop()] if self._retry_items else list(itertools.islice(self._items, self._size))
             if not batch:
                 break
             try:
@@ -123,7 +123,7 @@ class _InFlight(Generic[Item, Done]):
 
     def finished(self) -> Iterator[Done]:
         """Wait a while, and yield what is done by then."""
-        finished, _ = wait(self._futures, timeout=PATIENCE, return_when=FIRST_COMPLETED)
+        finished, _ = wait(self._futures, timeout=IDLE_POLL_SECONDS, return_when=FIRST_COMPLETED)
         if not finished:
             self._workers.idle()
         lost: list[Item] = []
@@ -136,7 +136,7 @@ class _InFlight(Generic[Item, Done]):
                     raise
                 lost += batch
                 continue
-            self._size = max(1, min(LARGEST_BATCH, int(BATCH_SECONDS / max(seconds / len(found), 1e-9))))
+            self._size = max(1, min(MAX_BATCH_ITEMS, int(BATCH_SECONDS / max(seconds / len(found), 1e-9))))
             for item in batch:
                 del self._tries[item]
             self._items = itertools.chain(batch[len(found) :], self._items)
@@ -144,19 +144,19 @@ class _InFlight(Generic[Item, Done]):
         if lost and self._workers.renew():
             lost += itertools.chain.from_iterable(self._futures.values())
             self._futures.clear()
-        yield from self._given_up_of(lost)
+        yield from self._retry_or_give_up(lost)
 
-    def _given_up_of(self, lost: Iterable[Item]) -> Iterator[Done]:
+    def _retry_or_give_up(self, lost: Iterable[Item]) -> Iterator[Done]:
         """Let what is lost go again, or give it up."""
         for item in lost:
-            if self._tries[item] < MOST_TRIES:
-                self._again.append(item)
+            if self._tries[item] < MAX_ATTEMPTS:
+                self._retry_items.append(item)
             else:
                 del self._tries[item]
-                yield self._given_up(item, f"its worker died {MOST_TRIES} times")
+                yield self._given_up(item, f"its worker died {MAX_ATTEMPTS} times")
 
 
-class Processes:
+class ProcessPool:
     """So many processes of this machine, made afresh; where one dies all of them are."""
 
     def __init__(self, jobs: int, made: Callable[[int], Executor] | None = None) -> None:
@@ -165,7 +165,7 @@ class Processes:
 
     def submit(self, work: Callable[[Any], Done], batch: Sequence[Any]) -> "Future[Batch[Done]]":
         """Hand out a batch; this is when processes are started."""
-        with one_thread_each(), born_deaf():
+        with one_thread_each(), block_sigint_in_children():
             return self._executor.submit(done, work, batch)
 
     def died(self, error: BaseException) -> bool:
@@ -188,11 +188,11 @@ class Processes:
 
 def pool(jobs: int) -> Executor:
     """Return an executor of so many fresh processes."""
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_deaf)
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_sigint)
 
 
 @contextmanager
-def born_deaf() -> Iterator[None]:
+def block_sigint_in_children() -> Iterator[None]:
     """Let processes that are started now not hear Ctrl-C, from their first moment: it stays blocked in them.
 
     Here it is delivered afterwards.
@@ -208,7 +208,7 @@ def born_deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _deaf() -> None:
+def _ignore_sigint() -> None:
     """Leave Ctrl-C, which a terminal sends to all, to the process that hands out the work."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -216,8 +216,8 @@ def _deaf() -> None:
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """Let workers that are started now use one thread each; several would fight for the cores."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
+    before = {name: os.environ.get(name) for name in BLAS_THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(BLAS_THREAD_VARIABLES, "1"))
     try:
         yield
     finally:

@@ -11,22 +11,22 @@ import numpy as np
 
 from bncheck.errors import InvalidInput
 from bncheck.mistakes.formulas import SECTIONS, Formulas
-from bncheck.mistakes.pass_values import INSIDE, Workings
-from bncheck.model.components import Piece
+from bncheck.mistakes.pass_values import COMPONENT_VALUES, PassValues
+from bncheck.model.components import Component
 
 HEADINGS = ("What was seen", "Why it is wrong", "How to tell", "The wrong line", "The right line", "Reference")
 
 # What code does beside computing; each is seen as the remark of the same name.
-CONDUCT = ("BN801", "BN802", "BN803")
+SIDE_EFFECTS = ("BN801", "BN802", "BN803")
 # Why no check can tell these from the right pass, on any data that it may use.
-NEVER_SEEN = {"BN404": "y is never exactly 0 on random data, and at 0 either slope is a convention"}
+UNDETECTABLE = {"BN404": "y is never exactly 0 on random data, and at 0 either slope is a convention"}
 # What the whole network hides, and a layer by itself shows.
-OF_A_LAYER = frozenset({"BN501", "BN504"})
+LAYER_ONLY = frozenset({"BN501", "BN504"})
 # How near a typed code must be to be taken for another, and how many names that contain it are told.
-NEAR, SUGGESTED = 0.7, 3
+MIN_SIMILARITY, MAX_SUGGESTIONS = 0.7, 3
 # Of a mistake in several values those that may be wrong alone; both parameter gradients may, but
 # of two that are exchanged one alone would be another mistake.
-ALONE = {"BN305": (), "BN408": ("a",), "BN411": ("dh",)}
+SEPARABLE = {"BN305": (), "BN408": ("a",), "BN411": ("dh",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +53,19 @@ class Mistake:
         return text_of(self.code)
 
     @property
-    def never_seen(self) -> str:
+    def undetectable_because(self) -> str:
         """Why no check can tell it from the right pass; empty for most."""
-        return NEVER_SEEN.get(self.code, "")
+        return UNDETECTABLE.get(self.code, "")
 
-    def variants(self, piece: Piece) -> Iterator["Mistake"]:
+    def variants(self, piece: Component) -> Iterator["Mistake"]:
         """Yield it, if the piece has room for it, and what of it may be made alone."""
-        if not self.formulas or not INSIDE[piece].issuperset(self.formulas):
+        if not self.formulas or not COMPONENT_VALUES[piece].issuperset(self.formulas):
             return
         yield self
         both = tuple(self.formulas) if self.formulas.keys() == {"dbeta", "dgamma"} else ()
-        yield from (replace(self, formulas={name: self.formulas[name]}) for name in ALONE.get(self.code, both))
+        yield from (replace(self, formulas={name: self.formulas[name]}) for name in SEPARABLE.get(self.code, both))
 
-    def applied(self, w: Workings) -> Workings:
+    def applied(self, w: PassValues) -> PassValues:
         """Return what the mistake makes of a pass."""
         with np.errstate(all="ignore"):
             for name, formula in self.formulas.items():
@@ -75,7 +75,7 @@ class Mistake:
 
 CATALOGUE = tuple(
     Mistake(code, section, formulas) for section, mistakes in SECTIONS.items() for code, formulas in mistakes.items()
-) + tuple(Mistake(code, "conduct", {}) for code in CONDUCT)
+) + tuple(Mistake(code, "conduct", {}) for code in SIDE_EFFECTS)
 
 
 @cache
@@ -101,8 +101,8 @@ def mistake_named(code: str) -> Mistake:
     if typed in known:
         return known[typed]
     # Of those equally near, a slip of the fingers exchanges digits more often than it changes them.
-    near = get_close_matches(typed, known, len(known), NEAR)
+    near = get_close_matches(typed, known, len(known), MIN_SIMILARITY)
     near.sort(key=lambda k: (k[:3] == typed[:3], sorted(k) == sorted(typed)), reverse=True)
-    near = near[:1] or [k for k in known if len(typed) > 2 and typed in k][:SUGGESTED]
+    near = near[:1] or [k for k in known if len(typed) > 2 and typed in k][:MAX_SUGGESTIONS]
     guess = " or ".join(f"{known[k].code} ({known[k].text.name})" for k in near)
     raise InvalidInput(f"no mistake {code}.{f' Did you mean {guess}?' if guess else ''} All of them: bncheck explain")

@@ -9,13 +9,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from bncheck.mistakes.pass_values import Workings
+from bncheck.mistakes.pass_values import PassValues
 
 # By the name of the value, in the order in which they are replaced.
-Formulas: TypeAlias = Mapping[str, Callable[[Workings], Any]]
+Formulas: TypeAlias = Mapping[str, Callable[[PassValues], Any]]
 
 
-def _path(w: Workings, rstd: Any) -> Any:
+def _path(w: PassValues, rstd: Any) -> Any:
     """Return the path through the variance as sigma's cube gives it: -c mean(g c) / sigma^3."""
     return -w.c * (w.g * w.c).mean(axis=0) * rstd**3
 
@@ -45,20 +45,20 @@ FORWARD: Mapping[str, Formulas] = {
 DX: Mapping[str, Formulas] = {
     "BN201": {"dh": lambda w: w.direct},
     "BN202": {"dh": lambda w: w.g * (w.N - 1 - w.xhat**2) / w.N * w.rstd},
-    "BN203": {"mean_path": lambda w: 0 * w.mean_path},
-    "BN204": {"variance_path": lambda w: 0 * w.variance_path},
+    "BN203": {"mean_path": lambda w: 0 * w.mean_term},
+    "BN204": {"variance_path": lambda w: 0 * w.variance_term},
     "BN205": {"g": lambda w: w.dy},
     "BN206": {"dh": lambda w: (1 - 1 / w.N) * w.direct * (1 - w.xhat**2 / w.N)},
     "BN207": {"direct": lambda w: 0 * w.direct},
-    "BN208": {"mean_path": lambda w: -w.mean_path},
-    "BN209": {"variance_path": lambda w: -w.variance_path},
+    "BN208": {"mean_path": lambda w: -w.mean_term},
+    "BN209": {"variance_path": lambda w: -w.variance_term},
     "BN210": {"dh": lambda w: -w.dh},
-    "BN211": {"mean_path": lambda w: w.mean_path * w.N / w.H, "variance_path": lambda w: w.variance_path * w.N / w.H},
-    "BN212": {"mean_path": lambda w: w.mean_path * w.N, "variance_path": lambda w: w.variance_path * w.N},
-    "BN213": {"mean_path": lambda w: w.mean_path / w.N, "variance_path": lambda w: w.variance_path / w.N},
-    "BN214": {"variance_path": lambda w: w.variance_path * w.N / np.float64(w.N - 1)},
-    "BN215": {"variance_path": lambda w: w.variance_path / 2},
-    "BN216": {"variance_path": lambda w: w.variance_path * 2},
+    "BN211": {"mean_path": lambda w: w.mean_term * w.N / w.H, "variance_path": lambda w: w.variance_term * w.N / w.H},
+    "BN212": {"mean_path": lambda w: w.mean_term * w.N, "variance_path": lambda w: w.variance_term * w.N},
+    "BN213": {"mean_path": lambda w: w.mean_term / w.N, "variance_path": lambda w: w.variance_term / w.N},
+    "BN214": {"variance_path": lambda w: w.variance_term * w.N / np.float64(w.N - 1)},
+    "BN215": {"variance_path": lambda w: w.variance_term / 2},
+    "BN216": {"variance_path": lambda w: w.variance_term * 2},
     "BN217": {"rstd": lambda w: np.ones_like(w.sigma)},
     "BN218": {"rstd": lambda w: w.rstd**2},
     "BN219": {"g": lambda w: (w.dy @ w.gamma)[:, None] + 0 * w.dy},
@@ -78,27 +78,27 @@ DX: Mapping[str, Formulas] = {
     "BN227": {"mean_path": lambda w: -w.dy.mean(axis=0) * w.rstd},
     "BN228": {"variance_path": lambda w: -w.xhat * (w.dy * w.xhat).mean(axis=0) * w.rstd},
     "BN229": {"variance_path": lambda w: -w.c * (w.g * w.c).mean(axis=0) * w.rstd},
-    "BN230": {"mean_path": lambda w: w.mean_path * w.rstd},
+    "BN230": {"mean_path": lambda w: w.mean_term * w.rstd},
     "BN231": {
-        "mean_path": lambda w: w.mean_path * w.N / np.float64(w.N - 1),
-        "variance_path": lambda w: w.variance_path * w.N / np.float64(w.N - 1),
+        "mean_path": lambda w: w.mean_term * w.N / np.float64(w.N - 1),
+        "variance_path": lambda w: w.variance_term * w.N / np.float64(w.N - 1),
     },
-    "BN232": {"mean_path": lambda w: w.mean_path * w.N},
-    "BN233": {"variance_path": lambda w: w.variance_path * w.N},
+    "BN232": {"mean_path": lambda w: w.mean_term * w.N},
+    "BN233": {"variance_path": lambda w: w.variance_term * w.N},
     "BN234": {"direct": lambda w: w.dy * w.rstd},
     "BN235": {"dh": lambda w: 0 * w.dh},
     "BN236": {"dh": lambda w: w.g},
     "BN237": {"direct": lambda w: w.direct / w.N},
-    "BN238": {"mean_path": lambda w: w.mean_path * w.N / w.D, "variance_path": lambda w: w.variance_path * w.N / w.D},
-    "BN239": {"mean_path": lambda w: w.mean_path / w.N},
-    "BN240": {"variance_path": lambda w: w.variance_path / w.N},
+    "BN238": {"mean_path": lambda w: w.mean_term * w.N / w.D, "variance_path": lambda w: w.variance_term * w.N / w.D},
+    "BN239": {"mean_path": lambda w: w.mean_term / w.N},
+    "BN240": {"variance_path": lambda w: w.variance_term / w.N},
     "BN241": {
         "mean_path": lambda w: -(w.g * w.xhat).mean(axis=0) * w.rstd,
         "variance_path": lambda w: -w.xhat * w.g.mean(axis=0) * w.rstd,
     },
-    "BN242": {"variance_path": lambda w: w.variance_path * w.rstd},
-    "BN243": {"variance_path": lambda w: w.variance_path * w.sigma},
-    "BN244": {"variance_path": lambda w: w.variance_path * w.rstd**2},
+    "BN242": {"variance_path": lambda w: w.variance_term * w.rstd},
+    "BN243": {"variance_path": lambda w: w.variance_term * w.sigma},
+    "BN244": {"variance_path": lambda w: w.variance_term * w.rstd**2},
 }
 
 PARAMETERS: Mapping[str, Formulas] = {

@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from bncheck.model.layers import Array
 from bncheck.mistakes import Mistake
-from bncheck.mistakes.pass_values import Workings
+from bncheck.mistakes.pass_values import PassValues
+from bncheck.model.layers import Array
 
 Gradients = dict[str, Any]
 GRADIENTS = ("dX", "dW", "db", "dgamma", "dbeta", "dh")
 
 
-class Planted:
+class FaultyNetwork:
     """A whole network that makes a mistake, and says so in its gradients or its conduct."""
 
     def __init__(self, mistake: Mistake) -> None:
@@ -26,27 +26,27 @@ class Planted:
         sizes = {"N": len(X), "D": len(W), "H": len(b)}
         given = {"X": X, "W": W, "b": b, "gamma": gamma, "beta": beta, "eps": bn_eps, **sizes}
         # A forward pass knows no dout; what a mistake makes of the backward pass is not looked at.
-        return self._mistake.applied(Workings({**given, "dout": 0 * X @ W})).a, given
+        return self._mistake.applied(PassValues({**given, "dout": 0 * X @ W})).a, given
 
     def backward(self, dout: Array, cache: Mapping[str, Any]) -> Gradients:
         """Return the gradients, dh among them."""
-        w = self._mistake.applied(Workings({**cache, "dout": dout}))
+        w = self._mistake.applied(PassValues({**cache, "dout": dout}))
         gradients = {name: getattr(w, name) for name in GRADIENTS}
-        conduct = CONDUCT.get(self._mistake.code)
+        conduct = SIDE_EFFECTS.get(self._mistake.code)
         return conduct(self, dout, w, gradients) if conduct else gradients
 
-    def writes_into_dout(self, dout: Array, w: Workings, gradients: Gradients) -> Gradients:
+    def writes_into_dout(self, dout: Array, w: PassValues, gradients: Gradients) -> Gradients:
         """Mask dout in place."""
         dout[w.y <= 0] = 0
         return gradients
 
-    def steps(self, _: Array, w: Workings, gradients: Gradients) -> Gradients:
+    def steps(self, _: Array, w: PassValues, gradients: Gradients) -> Gradients:
         """Take a step of gradient descent along dW."""
         W: Array = w.W
         W -= 0.01 * gradients["dW"]
         return gradients
 
-    def accumulates(self, _: Array, __: Workings, gradients: Gradients) -> Gradients:
+    def accumulates(self, _: Array, __: PassValues, gradients: Gradients) -> Gradients:
         """Add the gradients of the call before, if they have the same shapes."""
         if self._before and self._before["dX"].shape == gradients["dX"].shape:
             gradients = {name: value + self._before[name] for name, value in gradients.items()}
@@ -54,29 +54,29 @@ class Planted:
         return gradients
 
 
-CONDUCT: Mapping[str, Callable[[Planted, Array, Workings, Gradients], Gradients]] = {
-    "BN801": Planted.writes_into_dout,
-    "BN802": Planted.steps,
-    "BN803": Planted.accumulates,
+SIDE_EFFECTS: Mapping[str, Callable[[FaultyNetwork, Array, PassValues, Gradients], Gradients]] = {
+    "BN801": FaultyNetwork.writes_into_dout,
+    "BN802": FaultyNetwork.steps,
+    "BN803": FaultyNetwork.accumulates,
 }
 
 
-def planted_in_layers(mistake: Mistake) -> SimpleNamespace:
+def faulty_layers(mistake: Mistake) -> SimpleNamespace:
     """Return course functions of affine and batch norm, of which one makes the mistake."""
 
-    def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, Workings]:
-        made = mistake.applied(Workings({"X": x, "W": w, "b": b, "N": len(x), "dh": 0 * x @ w}))
-        return made.h, Workings({"X": x, "W": w, "b": b, "N": len(x)})
+    def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, PassValues]:
+        made = mistake.applied(PassValues({"X": x, "W": w, "b": b, "N": len(x), "dh": 0 * x @ w}))
+        return made.h, PassValues({"X": x, "W": w, "b": b, "N": len(x)})
 
-    def affine_backward(dout: Array, cache: Workings) -> tuple[Array, Array, Array]:
+    def affine_backward(dout: Array, cache: PassValues) -> tuple[Array, Array, Array]:
         made = mistake.applied(cache.but("dh", dout))
         return made.dX, made.dW, made.db
 
-    def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: Mapping[str, Any]) -> tuple[Array, Workings]:
-        made = Workings({"h": x, "gamma": gamma, "beta": beta, "eps": bn_param["eps"]})
+    def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: Mapping[str, Any]) -> tuple[Array, PassValues]:
+        made = PassValues({"h": x, "gamma": gamma, "beta": beta, "eps": bn_param["eps"]})
         return made.y, made
 
-    def batchnorm_backward(dout: Array, cache: Workings) -> tuple[Array, Array, Array]:
+    def batchnorm_backward(dout: Array, cache: PassValues) -> tuple[Array, Array, Array]:
         made = cache.but("dy", dout)
         return made.dh, made.dgamma, made.dbeta
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Component
 from bncheck.model.layers import Array
-from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Piece
 from bncheck.model.problem import Problem
 
 # What each is computed from stands before it. The backward pass has its 1/sigma and its three
 # terms to itself, so that a mistake can be made in one of them alone.
-FORMULAS: Mapping[str, Callable[["Workings"], Array]] = {
+FORMULAS: Mapping[str, Callable[["PassValues"], Array]] = {
     "h": lambda w: w.X @ w.W + w.b,
     "mu": lambda w: w.h.mean(axis=0),
     "c": lambda w: w.h - w.mu,
@@ -29,14 +29,14 @@ FORMULAS: Mapping[str, Callable[["Workings"], Array]] = {
     "direct": lambda w: w.g * w.rstd,
     "mean_path": lambda w: -w.g.mean(axis=0) * w.rstd,
     "variance_path": lambda w: -w.xhat * (w.g * w.xhat).mean(axis=0) * w.rstd,
-    "dh": lambda w: w.direct + w.mean_path + w.variance_path,
+    "dh": lambda w: w.direct + w.mean_term + w.variance_term,
     "db": lambda w: w.dh.sum(axis=0),
     "dW": lambda w: w.X.T @ w.dh,
     "dX": lambda w: w.dh @ w.W.T,
 }
 ORDER = tuple(FORMULAS)
 # What a layer by itself computes, out of these.
-INSIDE = {
+COMPONENT_VALUES = {
     NETWORK: frozenset(ORDER),
     AFFINE: frozenset({"h", "db", "dW", "dX"}),
     BATCHNORM: frozenset(ORDER[ORDER.index("mu") : ORDER.index("y") + 1])
@@ -47,7 +47,7 @@ INSIDE = {
 UPSTREAM = {AFFINE: "dh", BATCHNORM: "dy"}
 
 
-class Workings:
+class PassValues:
     """The values of a pass: ``w.xhat``; each is computed when it is first asked for.
 
     The batch's sizes are N, D and H, the constant eps; the others are named as in ``layers``.
@@ -57,7 +57,7 @@ class Workings:
         self._given, self._computed = dict(given), dict(computed or {})
 
     @classmethod
-    def of(cls, problem: Problem, piece: Piece = NETWORK) -> "Workings":
+    def of(cls, problem: Problem, piece: Component = NETWORK) -> "PassValues":
         """Return the right workings of a problem; of a layer, with dout as what comes to it."""
         arrays = {name: getattr(problem, name) for name in ("X", "W", "b", "gamma", "beta", "dout", "N", "D", "H")}
         upstream = {UPSTREAM[piece]: problem.dout} if piece in UPSTREAM else {}
@@ -73,13 +73,13 @@ class Workings:
         except KeyError:
             raise AttributeError(name) from None
 
-    def with_eps(self, eps: float) -> "Workings":
+    def with_eps(self, eps: float) -> "PassValues":
         """Return the correct values for another eps; those that do not depend on it are not computed again."""
         before = ORDER[: ORDER.index("sigma")]
-        return Workings({**self._given, "eps": eps}, {k: v for k, v in self._computed.items() if k in before})
+        return PassValues({**self._given, "eps": eps}, {k: v for k, v in self._computed.items() if k in before})
 
-    def but(self, name: str, value: Any) -> "Workings":
+    def but(self, name: str, value: Any) -> "PassValues":
         """Return them with one value replaced; what stands after it follows from that."""
         before = ORDER[: ORDER.index(name)]
         kept = {k: v for k, v in self._computed.items() if k in before}
-        return Workings({**self._given, name: value}, kept)
+        return PassValues({**self._given, name: value}, kept)

@@ -18,7 +18,7 @@ Forward: TypeAlias = Callable[[Mapping[str, Array]], Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Component:
     """A function of arrays that is checked by itself."""
 
     name: str
@@ -72,7 +72,7 @@ def _run_relu(arrays: Mapping[str, Array], _: BnEps) -> Array:
     return layers.relu_forward(arrays["y"])[0]
 
 
-NETWORK = Piece("network", ("X", "W", "b", "gamma", "beta", "h"), "a", _run_network)
-BATCHNORM = Piece("batchnorm", ("h", "gamma", "beta"), "y", _run_batchnorm)
-AFFINE = Piece("affine", ("X", "W", "b"), "h", _run_affine)
-RELU = Piece("relu", ("y",), "a", _run_relu)
+NETWORK = Component("network", ("X", "W", "b", "gamma", "beta", "h"), "a", _run_network)
+BATCHNORM = Component("batchnorm", ("h", "gamma", "beta"), "y", _run_batchnorm)
+AFFINE = Component("affine", ("X", "W", "b"), "h", _run_affine)
+RELU = Component("relu", ("y",), "a", _run_relu)

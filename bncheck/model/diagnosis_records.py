@@ -8,8 +8,8 @@ class Terms:
     """A gradient's coefficients on the three terms of dx; right is 1, 1, 1."""
 
     direct: float | None  # of g / sigma; None where it differs from unit to unit
-    mean_path: float | None  # of -mean g / sigma
-    variance_path: float | None  # of -xhat mean(g xhat) / sigma
+    mean_term: float | None  # of -mean g / sigma
+    variance_term: float | None  # of -xhat mean(g xhat) / sigma
     unexplained: float  # the share of the gradient that they do not give
     exact: bool  # they give all of it, but for rounding
     told: tuple[str, str, str]  # each by its name: "1", "0.7", "1/N", "1/sigma"
@@ -40,7 +40,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class WrongPart:
     """Where a backward pass departs from the right one; shown, never judged by."""
 
     function: str | None
@@ -50,7 +50,7 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
-class Smallest:
+class MinimalExample:
     """The smallest problem found on which the same gradient is still wrong."""
 
     N: int

@@ -17,7 +17,7 @@ Values: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class Edge:
     """A node's use of an earlier value: its local gradient, and what it sends back."""
 
     local: str  # the local gradient, in words of the formulas
@@ -31,45 +31,45 @@ class Node:
     name: str
     formula: str
     value: Callable[[Values], Array]
-    uses: Mapping[str, Use]
+    uses: Mapping[str, Edge]
 
 
 NODES = (
     Node("h", "h = XW + b", lambda v: v["X"] @ v["W"] + v["b"], {
-        "X": Use("W^T from the right", lambda v, d: d @ v["W"].T),
-        "W": Use("X^T from the left", lambda v, d: v["X"].T @ d),
-        "b": Use("1 in every row", lambda v, d: d.sum(axis=0)),  # noqa: ARG005 - the others need the values
+        "X": Edge("W^T from the right", lambda v, d: d @ v["W"].T),
+        "W": Edge("X^T from the left", lambda v, d: v["X"].T @ d),
+        "b": Edge("1 in every row", lambda v, d: d.sum(axis=0)),  # noqa: ARG005 - the others need the values
     }),
     Node("mu", "mu = sum_k h_k / N", lambda v: v["h"].sum(axis=0) / len(v["h"]), {
-        "h": Use("1/N in every row", lambda v, d: d / len(v["h"])),
+        "h": Edge("1/N in every row", lambda v, d: d / len(v["h"])),
     }),
     Node("c", "c = h - mu", lambda v: v["h"] - v["mu"], {
-        "h": Use("1", lambda v, d: d),  # noqa: ARG005 - likewise
-        "mu": Use("-1 in every row", lambda v, d: -d.sum(axis=0)),  # noqa: ARG005 - likewise
+        "h": Edge("1", lambda v, d: d),  # noqa: ARG005 - likewise
+        "mu": Edge("-1 in every row", lambda v, d: -d.sum(axis=0)),  # noqa: ARG005 - likewise
     }),
     Node("square", "square = c c", lambda v: v["c"] * v["c"], {
-        "c": Use("2c", lambda v, d: 2 * v["c"] * d),
+        "c": Edge("2c", lambda v, d: 2 * v["c"] * d),
     }),
     Node("var", "var = sum_k square_k / N", lambda v: v["square"].sum(axis=0) / len(v["h"]), {
-        "square": Use("1/N in every row", lambda v, d: np.broadcast_to(d / len(v["h"]), v["square"].shape)),
+        "square": Edge("1/N in every row", lambda v, d: np.broadcast_to(d / len(v["h"]), v["square"].shape)),
     }),
     Node("root", "root = sqrt(var + eps)", lambda v: np.sqrt(v["var"] + v["eps"]), {
-        "var": Use("1 / (2 root)", lambda v, d: d / (2 * v["root"])),
+        "var": Edge("1 / (2 root)", lambda v, d: d / (2 * v["root"])),
     }),
     Node("inverse", "inverse = 1 / root", lambda v: 1 / v["root"], {
-        "root": Use("-1 / root^2", lambda v, d: -d / v["root"] ** 2),
+        "root": Edge("-1 / root^2", lambda v, d: -d / v["root"] ** 2),
     }),
     Node("xhat", "xhat = c inverse", lambda v: v["c"] * v["inverse"], {
-        "c": Use("inverse", lambda v, d: d * v["inverse"]),
-        "inverse": Use("c, summed over the rows", lambda v, d: (d * v["c"]).sum(axis=0)),
+        "c": Edge("inverse", lambda v, d: d * v["inverse"]),
+        "inverse": Edge("c, summed over the rows", lambda v, d: (d * v["c"]).sum(axis=0)),
     }),
     Node("y", "y = gamma xhat + beta", lambda v: v["gamma"] * v["xhat"] + v["beta"], {
-        "xhat": Use("gamma", lambda v, d: d * v["gamma"]),
-        "gamma": Use("xhat, summed over the rows", lambda v, d: (d * v["xhat"]).sum(axis=0)),
-        "beta": Use("1, summed over the rows", lambda v, d: d.sum(axis=0)),  # noqa: ARG005 - likewise
+        "xhat": Edge("gamma", lambda v, d: d * v["gamma"]),
+        "gamma": Edge("xhat, summed over the rows", lambda v, d: (d * v["xhat"]).sum(axis=0)),
+        "beta": Edge("1, summed over the rows", lambda v, d: d.sum(axis=0)),  # noqa: ARG005 - likewise
     }),
     Node("a", "a = max(y, 0)", lambda v: np.where(v["y"].real > 0, v["y"], 0), {
-        "y": Use("1 where y > 0, else 0", lambda v, d: np.where(v["y"].real > 0, d, 0)),
+        "y": Edge("1 where y > 0, else 0", lambda v, d: np.where(v["y"].real > 0, d, 0)),
     }),
 )  # fmt: skip
 
@@ -82,7 +82,7 @@ def forward(X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: flo
 
 def backward(dout: Array, cache: Values) -> dict[str, Array]:
     """Return the gradients of the loss sum(dout * a), each node's after the ones that use it."""
-    back = flowing_back(dout, cache)
+    back = backpropagate(dout, cache)
     return {f"d{name}": back[name] for name in ("X", "W", "b", "gamma", "beta", "h")}
 
 
@@ -95,7 +95,7 @@ def run(given: Values) -> dict[str, Any]:
     return values
 
 
-def flowing_back(dout: Array, values: Values) -> dict[str, Array]:
+def backpropagate(dout: Array, values: Values) -> dict[str, Array]:
     """Return dL/dz for every node and input z, summed over the nodes that use it."""
     back: dict[str, Array] = {"a": dout}
     for node in reversed(NODES):

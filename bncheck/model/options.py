@@ -8,7 +8,7 @@ from typing import Any
 
 from bncheck.errors import InvalidInput
 from bncheck.model.components import NETWORK
-from bncheck.model.problem import USUAL, Problem
+from bncheck.model.problem import PROBLEM_DEFAULTS, Problem
 
 ENGINES = ("local", "full")
 # The gradients, in the order in which they are shown.
@@ -20,7 +20,7 @@ LEAST_STEP = 1e-100
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class CheckOptions:
     """How the numerical gradients are taken, and what they are judged by.
 
     Raises
@@ -50,7 +50,7 @@ class Method:
                 raise InvalidInput(f"{name} is {value}; it must be a finite number, 0 or larger")
 
     @property
-    def usual_rule(self) -> bool:
+    def uses_allclose_rule(self) -> bool:
         """Whether rtol or atol was asked for, the field's usual rule."""
         return self.rtol is not None or self.atol is not None
 
@@ -67,9 +67,9 @@ class Method:
         words += ["--N", str(problem.N), "--D", str(problem.D), "--H", str(problem.H)]
         words += ["--seed", str(problem.seed)]
         options: dict[str, tuple[Any, Any]] = {
-            "--" + name.replace("_", "-"): (getattr(problem, name), usual) for name, usual in USUAL.items()
+            "--" + name.replace("_", "-"): (getattr(problem, name), usual) for name, usual in PROBLEM_DEFAULTS.items()
         }
-        usual_method = Method()
+        usual_method = CheckOptions()
         for name in ("scheme", "step", "engine", "sample", "only", "rtol", "atol"):
             options[f"--{name}"] = getattr(self, name), getattr(usual_method, name)
         for option, (value, usual) in options.items():
@@ -79,7 +79,7 @@ class Method:
         return " ".join(words)
 
 
-def gradients_named(only: Iterable[str] | None) -> tuple[str, ...]:
+def parse_gradient_names(only: Iterable[str] | None) -> tuple[str, ...]:
     """Return the gradients that are asked for, in their usual order; all for None.
 
     Each is named as a table shows it: dW, or dw of layer functions, or batchnorm_backward.dx of one of these.

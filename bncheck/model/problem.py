@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.model import network
 from bncheck.errors import InvalidInput
+from bncheck.model import network
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -21,7 +21,7 @@ FloatArray: TypeAlias = npt.NDArray[np.float64]
 ARRAYS_LIKE_X, ARRAYS_LIKE_W, ARRAYS_LIKE_H = 15, 17, 20
 
 # What a random problem has where nothing else is asked for.
-USUAL = {"bn_eps": 1e-5, "x_mean": 0.0, "x_std": 1.0}
+PROBLEM_DEFAULTS = {"bn_eps": 1e-5, "x_mean": 0.0, "x_std": 1.0}
 
 # The least var + eps whose square root, cubes and quotients stay clear of float64's denormals.
 LEAST_VARIANCE = 1e-200

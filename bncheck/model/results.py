@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.model.options import Method
-from bncheck.model.components import Forward, Piece
+from bncheck.model.components import Component, Forward
+from bncheck.model.options import CheckOptions
 from bncheck.model.precision import Precision
 from bncheck.model.problem import FloatArray, Problem
 
 if TYPE_CHECKING:  # what a pass has none of
-    from bncheck.model.diagnosis_records import Departure, Diagnosis, Smallest
+    from bncheck.model.diagnosis_records import Diagnosis, MinimalExample, WrongPart
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
@@ -75,7 +75,7 @@ class NumericalGradient:
     widest: Callable[[], Cause]  # what dominates the tolerance where it is widest in terms of size
 
 
-class Kinks(NamedTuple):
+class KinkExclusion(NamedTuple):
     """The outputs that are no part of the loss because they lie too near ReLU's kink."""
 
     guarded: int  # how many ...
@@ -83,7 +83,7 @@ class Kinks(NamedTuple):
     dead_units: int  # units of which no active output is left in the loss
 
 
-class Audit(NamedTuple):
+class CrossCheck(NamedTuple):
     """The local engine held against whole forward passes on random entries."""
 
     entries: int  # evaluated by both
@@ -91,7 +91,7 @@ class Audit(NamedTuple):
     of_bar: float  # the largest difference in terms of the rounding bar that bounds it
 
     @classmethod
-    def of_all(cls, audits: Sequence["Audit"]) -> "Audit | None":
+    def of_all(cls, audits: Sequence["CrossCheck"]) -> "CrossCheck | None":
         """Return the audit of several measurements together; None of none."""
         if not audits:
             return None
@@ -109,13 +109,13 @@ class Measurement:
     """The numerical gradients of one piece of the network, and what else a comparison needs."""
 
     problem: Problem  # dout is 0 at the guarded outputs
-    piece: Piece
+    piece: Component
     gradients: Mapping[str, NumericalGradient]  # by the name of the input: "X", ...
     output: FloatArray  # (N,H) the piece's own output
     output_bar: FloatArray  # (N,H) how far from it another right forward pass may come out; inf where sigma is lost
-    kinks: Kinks
+    kinks: KinkExclusion
     automatic: bool  # the steps were the scale-aware ones
-    audit: Audit | None  # None where the full engine did the work itself
+    audit: CrossCheck | None  # None where the full engine did the work itself
     own: bool  # the target's own forward pass was differentiated, which is not batch norm's
     interrupted: bool
 
@@ -128,10 +128,10 @@ class Source(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class PairOutput:
     """What a pair of forward and backward functions returned, as it came: judged later."""
 
-    piece: Piece
+    piece: Component
     forward_name: str | None  # of a course file; None for a whole network
     backward_name: str | None
     output: npt.NDArray[Any]
@@ -145,7 +145,7 @@ class Answer:
     backward_source: Source | None = None
 
 
-class FunctionNote(NamedTuple):
+class UncheckedFunction(NamedTuple):
     """An optional function that raised, or returned something else than its interface says."""
 
     function: str
@@ -161,7 +161,7 @@ class NotChecked(NamedTuple):
     reason: str
 
 
-class ProbeResult(NamedTuple):
+class EdgeCaseResult(NamedTuple):
     """The same target on a small problem on which some mistakes cannot hide."""
 
     name: str
@@ -191,7 +191,7 @@ class Entry:
     tolerance: float
 
 
-class Remark(NamedTuple):
+class Note(NamedTuple):
     """Something worth knowing that is no verdict: a stable code, and a sentence."""
 
     code: str
@@ -264,11 +264,11 @@ class GradientResult:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Case:
+class PairResult:
     """What one pair of functions answered on one problem, what was measured for it, and the judgement."""
 
     measured: Measurement
-    answer: Answer
+    answer: PairOutput
     output: ForwardResult
     gradients: Mapping[str, GradientResult]  # by the name of the input: "X", ...
     precision: Precision  # the arithmetic of the whole answer
@@ -290,22 +290,22 @@ class CheckResult:
 
     problem: Problem  # as it was checked: dout is 0 at the guarded outputs
     target: TargetInfo
-    method: Method
+    method: CheckOptions
     forward: tuple[ForwardResult, ...]  # the target's outputs against batch norm's own
     gradients: Mapping[str, GradientResult]  # by key ("dX"), in the order in which they are shown
-    notes: tuple[FunctionNote, ...]  # optional functions that raised
+    notes: tuple[UncheckedFunction, ...]  # optional functions that raised
     not_checked: tuple[NotChecked, ...]  # what the target has and the check did not look at
     incomplete: bool  # a function without which the target is not complete is missing, or not written yet
-    kinks: Kinks
-    audit: Audit | None  # None where the full engine did the work itself
-    probes: tuple[ProbeResult, ...]  # the target on small problems on which some mistakes cannot hide
-    remarks: tuple[Remark, ...]
+    kinks: KinkExclusion
+    audit: CrossCheck | None  # None where the full engine did the work itself
+    probes: tuple[EdgeCaseResult, ...]  # the target on small problems on which some mistakes cannot hide
+    remarks: tuple[Note, ...]
     interrupted: bool  # Ctrl-C ended it early; then it is never a pass
     seconds: float  # wall-clock time
     reproduce: str | None  # the command that does it again; None for objects given in Python
     diagnosis: "tuple[Diagnosis, ...]" = ()  # what is wrong, the nearest to the loss first
-    departure: "Departure | None" = None  # of the function that the first diagnosis is about
-    smallest: "Smallest | None" = None
+    departure: "WrongPart | None" = None  # of the function that the first diagnosis is about
+    smallest: "MinimalExample | None" = None
 
     @property
     def verdict(self) -> Verdict:

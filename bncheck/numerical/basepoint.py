@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bncheck.model import layers
-from bncheck.model.components import NETWORK, BnEps, Piece
+from bncheck.model.components import NETWORK, BnEps, Component
 from bncheck.model.problem import FloatArray, Problem
 
 # Unit roundoff of float64.
-U = 2.0**-53
+UNIT_ROUNDOFF = 2.0**-53
 # The least positive number of float64; a result near it is rounded by half of it, however small the result is.
 LEAST = 2.0**-1074
 
@@ -35,7 +35,7 @@ class BasePoint:
     abs_xhat: FloatArray
 
     @classmethod
-    def of(cls, problem: Problem, piece: Piece = NETWORK, bn_eps: BnEps | None = None) -> "BasePoint":
+    def of(cls, problem: Problem, piece: Component = NETWORK, bn_eps: BnEps | None = None) -> "BasePoint":
         """Run the forward pass of a problem, with ``bn_eps`` instead of its own; without ReLU every output counts."""
         eps = problem.bn_eps if bn_eps is None else bn_eps
         output, _ = layers.affine_forward(problem.X, problem.W, problem.b)
@@ -73,7 +73,7 @@ class BasePoint:
         return self.magnitude / self.sigma
 
     @property
-    def kappa_in_bars(self) -> FloatArray:
+    def kappa_for_bounds(self) -> FloatArray:
         """kappa, but 0 if N = 1, where the mean is h itself and bncheck's h - mu exactly 0."""
         return np.zeros_like(self.sigma) if self.problem.N == 1 else self.kappa
 
@@ -94,7 +94,7 @@ class BasePoint:
         return along
 
     @property
-    def spread_of_one(self) -> float:
+    def single_row_std(self) -> float:
         """sqrt(r/N) when one row of h moves by 1: sqrt(N - 1) / N."""
         return float(np.sqrt(self.problem.N - 1) / self.problem.N)
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.numerical.basepoint import LEAST, BasePoint, U
+from bncheck.model.problem import FloatArray
+from bncheck.numerical.basepoint import LEAST, UNIT_ROUNDOFF, BasePoint
 from bncheck.numerical.schemes import Scheme
 from bncheck.numerical.steps import Steps
-from bncheck.model.problem import FloatArray
 
 PerParameter = Mapping[str, FloatArray]
 
@@ -35,7 +35,7 @@ UNDERFLOWS = 4.0
 MAX_SIGMA_ERROR = 1 / 8
 
 
-class Bars(NamedTuple):
+class ErrorBounds(NamedTuple):
     """What an error bar is the sum of, and what it is compared with, by parameter name."""
 
     truncation: PerParameter
@@ -45,27 +45,27 @@ class Bars(NamedTuple):
     size: PerParameter
 
 
-def bars_of(
+def compute_bounds(
     base: BasePoint,
     scheme: Scheme,
     steps: Steps,
     names: Sequence[str],
     roundoff_factor: float = 1.0,
     least: float = 0.0,
-) -> Bars:
+) -> ErrorBounds:
     """Return the bars of the named parameters' gradients.
 
     ``roundoff_factor`` is the unit roundoff of the code under test over float64's; ``least`` is the least positive
     number of its arithmetic in the units of dout, 0 if no result is near it.
     """
     size = sizes(base, names)
-    numerical = conditioning(base, names, base.kappa_in_bars, least)
+    numerical = conditioning(base, names, base.kappa_for_bounds, least)
     # If N = 1, code that computes xhat as h rstd + (-mu rstd) with fused multiply-add returns O(kappa u) instead of 0.
     analytic = numerical if base.problem.N > 1 else conditioning(base, names, base.kappa, least)
-    return Bars(
+    return ErrorBounds(
         truncation(base, scheme, steps, size),
         rounding(base, scheme, steps, names),
-        _without_sigma(base, numerical, base.kappa_in_bars, 1.0),
+        _without_sigma(base, numerical, base.kappa_for_bounds, 1.0),
         _without_sigma(base, analytic, base.kappa, roundoff_factor),
         size,
     )
@@ -73,7 +73,9 @@ def bars_of(
 
 def lost_sigma(kappa: FloatArray, N: int, roundoff_factor: float) -> npt.NDArray[np.bool_]:
     """Return, per unit, whether rounding may change sigma by more than ``MAX_SIGMA_ERROR`` of itself, (H,)."""
-    lost: npt.NDArray[np.bool_] = (CONDITIONING_FACTOR + N) * U * roundoff_factor * (1 + kappa) > MAX_SIGMA_ERROR
+    lost: npt.NDArray[np.bool_] = (CONDITIONING_FACTOR + N) * UNIT_ROUNDOFF * roundoff_factor * (
+        1 + kappa
+    ) > MAX_SIGMA_ERROR
     return lost
 
 
@@ -120,7 +122,7 @@ def conditioning(base: BasePoint, names: Sequence[str], kappa: FloatArray, least
     terms = {"X": N + H, "W": 2 * N, "b": 2 * N, "gamma": N, "beta": N, "h": N}
     for name, length in terms.items():
         if name in sensitive:
-            np.multiply(sensitive[name], (CONDITIONING_FACTOR + length) * U, out=sensitive[name])
+            np.multiply(sensitive[name], (CONDITIONING_FACTOR + length) * UNIT_ROUNDOFF, out=sensitive[name])
     if least:
         for name, lost in _underflow(base, names, least).items():
             np.add(sensitive[name], lost, out=sensitive[name])
@@ -174,7 +176,7 @@ def rounding(base: BasePoint, scheme: Scheme, steps: Steps, names: Sequence[str]
     alike, and so do equal units: the norms are over groups of these. A product near float64's least
     number is rounded by half of that at least.
     """
-    p, kappa = base.problem, base.kappa_in_bars
+    p, kappa = base.problem, base.kappa_for_bounds
     scale = base.abs_m.max(axis=0)  # of each unit, so that no square leaves float64
     scale[scale == 0] = 1.0
     gamma, beta, m = np.abs(p.gamma), np.abs(p.beta), base.abs_m / scale
@@ -184,7 +186,7 @@ def rounding(base: BasePoint, scheme: Scheme, steps: Steps, names: Sequence[str]
     walk = kappa * single + _norm(m, rows)
     whole = kappa * np.abs(base.m.sum(axis=0)) + np.abs(np.einsum("nh,nh->h", base.m, base.xhat))
     whole /= scale
-    column = scale * U * (gamma * walk + beta * single + np.sqrt(p.N) / 4 * gamma * whole)
+    column = scale * UNIT_ROUNDOFF * (gamma * walk + beta * single + np.sqrt(p.N) / 4 * gamma * whole)
     largest = column.max() or 1.0
     units = largest * _norm(column[:, None] / largest, _groups(p.gamma, p.beta, p.b, p.W.T))
     lost = LEAST * p.N * (1 + gamma) * (1 + 1 / base.sigma)  # by the complex step as well
@@ -231,7 +233,7 @@ def truncation(base: BasePoint, scheme: Scheme, steps: Steps, size: PerParameter
     not at all. For X the first part is at most S, which is at hand.
     """
     bounds: dict[str, FloatArray] = {name: np.zeros(1) for name in size}
-    radius, m, W, one = base.radius, base.m, base.abs_w, base.spread_of_one
+    radius, m, W, one = base.radius, base.m, base.abs_w, base.single_row_std
     scale = np.abs(base.problem.gamma) / base.sigma
     slope = scale * np.abs(np.einsum("nh,nh->h", m, base.xhat))
     if "h" in bounds:

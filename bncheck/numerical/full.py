@@ -6,12 +6,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from bncheck.model.components import BnEps, Component, Forward
 from bncheck.model.layers import Array
-from bncheck.numerical.schemes import Quotient, Scheme
-from bncheck.numerical.steps import Steps
-from bncheck.model.components import BnEps, Forward, Piece
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.progress import Progress
+from bncheck.numerical.schemes import Quotient, Scheme
+from bncheck.numerical.steps import Steps
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 IndexArray: TypeAlias = npt.NDArray[np.intp]
@@ -19,14 +19,14 @@ IndexArray: TypeAlias = npt.NDArray[np.intp]
 Moves: TypeAlias = Mapping[str, tuple[tuple[IndexArray, ...], IndexArray]]
 
 # A step that the addition x + s changes by more than this share is lost.
-LOST_SHARE = 1 / 8
+MAX_STEP_ROUNDING = 1 / 8
 # The one place of a single entry.
-ONLY = np.zeros(1, np.intp)
+SINGLE_INDEX = np.zeros(1, np.intp)
 # Arrays share the columns of a pass where each still has so many.
 LEAST_SHARED = 8
 
 
-class Evaluated(NamedTuple):
+class SampledGradient(NamedTuple):
     """What the full engine found of one gradient; arrays of the parameter's shape."""
 
     value: FloatArray  # NaN where it was not evaluated
@@ -36,19 +36,19 @@ class Evaluated(NamedTuple):
 
 def full_gradients(
     forward: Forward,
-    piece: Piece,
+    piece: Component,
     problem: Problem,
     scheme: Scheme,
     steps: Steps,
     entries: Mapping[str, IndexArray],
     progress: Progress,
     *,
-    at_rest: FloatArray | None = None,
+    base_output: FloatArray | None = None,
     bn_eps: BnEps | None = None,
-) -> tuple[dict[str, Evaluated], bool]:
+) -> tuple[dict[str, SampledGradient], bool]:
     """Evaluate the listed entries (flat indices by parameter name) by whole forward passes.
 
-    ``at_rest`` is the output where nothing is moved, if it is known. ``bn_eps`` replaces the problem's in the
+    ``base_output`` is the output where nothing is moved, if it is known. ``bn_eps`` replaces the problem's in the
     inputs of the piece. Returns what was found, by parameter name, and whether Ctrl-C ended it early.
     """
     arrays = piece.arrays(problem, {*entries, *(other for name in entries for other in piece.beside(name))}, bn_eps)
@@ -57,12 +57,12 @@ def full_gradients(
     try:
         for name, indices in entries.items():
             beside = {other: arrays[other] for other in piece.beside(name)}
-            probe = _Probe(forward, beside, [name], problem.dout, scheme, piece.output == "a", at_rest)
+            probe = _Perturbation(forward, beside, [name], problem.dout, scheme, piece.output == "a", base_output)
             step = np.broadcast_to(steps[name], arrays[name].shape)
             found = evaluated[name]
             for index in indices:
                 where = np.unravel_index(np.array([index]), step.shape)
-                value, unresolved = probe.derivative({name: (where, ONLY)}, step[where])
+                value, unresolved = probe.derivative({name: (where, SINGLE_INDEX)}, step[where])
                 found.value[where], found.unresolved[where] = value, unresolved
                 found.done[where] = True
                 done += 1
@@ -72,17 +72,17 @@ def full_gradients(
     return evaluated, False
 
 
-def one_per_column(
+def perturb_one_entry_per_column(
     forward: Forward,
-    piece: Piece,
+    piece: Component,
     problem: Problem,
     scheme: Scheme,
     steps: Steps,
     rows: Mapping[str, IndexArray],
     *,
-    at_rest: FloatArray | None = None,
+    base_output: FloatArray | None = None,
     bn_eps: BnEps | None = None,
-) -> dict[str, Evaluated]:
+) -> dict[str, SampledGradient]:
     """Evaluate an entry in every column of the named arrays, at the given rows, many in the same forward passes.
 
     For arrays other than X: column j of the output depends on column j of them alone, so one pair
@@ -96,7 +96,7 @@ def one_per_column(
     groups = [together] if shared and together else [[name] for name in together]
     for group in [*groups, *([["h"]] if "h" in rows else [])]:
         beside = {other: arrays[other] for other in piece.beside(group[0])}
-        probe = _Probe(forward, beside, group, problem.dout, scheme, piece.output == "a", at_rest, axis=0)
+        probe = _Perturbation(forward, beside, group, problem.dout, scheme, piece.output == "a", base_output, axis=0)
         columns = {name: np.arange(number, problem.H, len(group)) for number, name in enumerate(group)}
         moves = {
             name: ((rows[name][of_it], of_it) if arrays[name].ndim == 2 else (of_it,), of_it)
@@ -112,11 +112,11 @@ def one_per_column(
     return evaluated
 
 
-def _nothing_yet(array: FloatArray) -> Evaluated:
-    return Evaluated(np.full(array.shape, np.nan), np.zeros(array.shape, bool), np.zeros(array.shape, bool))
+def _nothing_yet(array: FloatArray) -> SampledGradient:
+    return SampledGradient(np.full(array.shape, np.nan), np.zeros(array.shape, bool), np.zeros(array.shape, bool))
 
 
-class _Probe:
+class _Perturbation:
     """Moves an entry of an array, or one in each column, and contracts what the output does with dout.
 
     A move says by the array's name where its entries are, and to which columns they belong.
@@ -130,14 +130,14 @@ class _Probe:
         dout: FloatArray,
         scheme: Scheme,
         kinked: bool,
-        at_rest: Array | None,
+        base_output: Array | None,
         *,
         axis: int | None = None,  # that the outputs which an entry moves are summed over
     ) -> None:
         dtype = np.complex128 if scheme.quotient is Quotient.COMPLEX else np.float64
         self._arrays: dict[str, Array] = {**arrays, **{name: arrays[name].astype(dtype) for name in names}}
         self._forward, self._dout, self._scheme, self._axis = forward, dout, scheme, axis
-        self._at_rest = forward(self._arrays) if at_rest is None else at_rest
+        self._at_rest = forward(self._arrays) if base_output is None else base_output
         self._counts = (dout != 0) & kinked  # without ReLU an output may change its sign
         self._active = self._at_rest.real > 0
         self._unreliable: BoolArray = np.zeros(1, bool)
@@ -157,12 +157,12 @@ class _Probe:
             return self._contract(a.imag) / step
         above, x_above = self._output(moves, step)
         if quotient is Quotient.FORWARD:
-            (below, x_below), nominal = (self._at_rest, self._where(moves, step)), step
+            (below, x_below), nominal = (self._at_rest, self._perturbed_values(moves, step)), step
         else:
             (below, x_below), nominal = self._output(moves, -step), 2 * step
         # The step actually taken: x + s is rounded.
         taken = x_above - x_below
-        self._unreliable |= ~(np.abs(taken - nominal) <= LOST_SHARE * nominal)
+        self._unreliable |= ~(np.abs(taken - nominal) <= MAX_STEP_ROUNDING * nominal)
         return self._contract((above - below).real) / taken
 
     def _output(self, moves: Moves, offset: Array) -> tuple[Array, FloatArray]:
@@ -171,14 +171,14 @@ class _Probe:
         try:
             for name, (where, columns) in moves.items():
                 self._arrays[name][where] = originals[name] + offset[columns]
-            a, x = self._forward(self._arrays), self._where(moves, offset)
+            a, x = self._forward(self._arrays), self._perturbed_values(moves, offset)
         finally:
             for name, (where, _) in moves.items():
                 self._arrays[name][where] = originals[name]
         self._unreliable |= (((a.real > 0) != self._active) & self._counts).any(axis=self._axis)
         return a, x
 
-    def _where(self, moves: Moves, like: Array) -> FloatArray:
+    def _perturbed_values(self, moves: Moves, like: Array) -> FloatArray:
         x = np.zeros(like.shape)
         for name, (where, columns) in moves.items():
             x[columns] = self._arrays[name][where].real

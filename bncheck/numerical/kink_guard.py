@@ -3,19 +3,21 @@
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.numerical.basepoint import BasePoint, U
+from bncheck.model.problem import FloatArray
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
 from bncheck.numerical.schemes import Scheme
 from bncheck.numerical.steps import Steps
-from bncheck.model.problem import FloatArray
 
 # The bound is sharp (measured |dy| / reach: 1.000), so it gets one per cent to round in.
-MARGIN = 1.01
+GUARD_SAFETY_FACTOR = 1.01
 # y itself is rounded by about kappa u, and the mean of equal numbers by a share of N u; a code
 # under test may round it otherwise than we do.
 ROUNDING_OF_Y = 8.0
 
 
-def within_reach(base: BasePoint, scheme: Scheme, steps: Steps, roundoff_factor: float = 1.0) -> npt.NDArray[np.bool_]:
+def can_cross_kink(
+    base: BasePoint, scheme: Scheme, steps: Steps, roundoff_factor: float = 1.0
+) -> npt.NDArray[np.bool_]:
     """Return, as (N,H), where |y| is less than any single-entry perturbation can move it.
 
     ``roundoff_factor`` is the unit roundoff of the code under test over float64's.
@@ -37,7 +39,7 @@ def excluded_below(base: BasePoint, scheme: Scheme, steps: Steps, roundoff_facto
     reach = np.maximum(s["gamma"] * xhat, s["beta"])
     np.maximum(reach, _reach_of_rows(base, s["X"], s["h"], xhat), out=reach)
     np.maximum(reach, _reach_of_weights(base, s["W"], xhat), out=reach)
-    reach *= MARGIN
+    reach *= GUARD_SAFETY_FACTOR
     reach += rounding_of_y(base, roundoff_factor)
     return reach
 
@@ -45,7 +47,7 @@ def excluded_below(base: BasePoint, scheme: Scheme, steps: Steps, roundoff_facto
 def rounding_of_y(base: BasePoint, roundoff_factor: float) -> FloatArray:
     """Return what rounding in the code under test may change y by, (N,H)."""
     gamma, beta = np.abs(base.problem.gamma), np.abs(base.problem.beta)
-    uncertain = (ROUNDING_OF_Y + base.problem.N) * U * roundoff_factor
+    uncertain = (ROUNDING_OF_Y + base.problem.N) * UNIT_ROUNDOFF * roundoff_factor
     rounding: FloatArray = uncertain * (gamma * (base.abs_xhat + base.kappa) + beta)
     return rounding
 
@@ -54,7 +56,7 @@ def _reach_of_rows(base: BasePoint, x: FloatArray, h: FloatArray, xhat: FloatArr
     """Return how far y moves when one row of h does, by an entry of h itself or of X."""
     p = base.problem
     t = np.maximum(h, (base.abs_w * x[:, None]).max(axis=0))
-    return _reach(base, xhat, t * base.spread_of_one / base.radius, t * (1 - 1 / p.N))
+    return _reach(base, xhat, t * base.single_row_std / base.radius, t * (1 - 1 / p.N))
 
 
 def _reach_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> FloatArray:

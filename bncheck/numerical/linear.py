@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bncheck.model.components import AFFINE, RELU, Component
 from bncheck.model.layers import relu_forward
-from bncheck.numerical.error_bounds import CONDITIONING_FACTOR, ROUNDING_FACTOR, UNDERFLOWS, Bars
-from bncheck.numerical.basepoint import LEAST, U
+from bncheck.model.problem import FloatArray, Problem
+from bncheck.numerical.basepoint import LEAST, UNIT_ROUNDOFF
+from bncheck.numerical.error_bounds import CONDITIONING_FACTOR, ROUNDING_FACTOR, UNDERFLOWS, ErrorBounds
 from bncheck.numerical.schemes import Quotient, Response, Scheme
 from bncheck.numerical.steps import Steps
-from bncheck.model.components import AFFINE, RELU, Piece
-from bncheck.model.problem import FloatArray, Problem
 
 
-def linear_steps(problem: Problem, piece: Piece, scheme: Scheme, arrays: Mapping[str, FloatArray]) -> Steps:
+def linear_steps(problem: Problem, piece: Component, scheme: Scheme, arrays: Mapping[str, FloatArray]) -> Steps:
     """Return steps that move h by its own size, and no y across 0; large, for rounding.
 
     ``arrays`` are the inputs of the piece.
@@ -35,16 +35,16 @@ def linear_steps(problem: Problem, piece: Piece, scheme: Scheme, arrays: Mapping
 
 def linear_bars(
     problem: Problem,
-    piece: Piece,
+    piece: Component,
     scheme: Scheme,
     steps: Steps,
     names: Sequence[str],
     arrays: Mapping[str, FloatArray],
     least: float,
-) -> Bars:
+) -> ErrorBounds:
     """Return the bars of the named gradients: rounding and conditioning, no truncation.
 
-    ``least`` is that of ``bars_of``.
+    ``least`` is that of ``compute_bounds``.
     """
     m, W, X = np.abs(problem.dout), np.abs(problem.W), np.abs(problem.X)
     N, H = m.shape
@@ -56,15 +56,16 @@ def linear_bars(
     else:
         size = {"X": m @ W.T, "W": X.T @ m, "b": m.sum(axis=0)}
         scale, rows, columns = (magnitude(problem).max(), np.linalg.norm(m, axis=1), np.linalg.norm(m, axis=0))
-        furthest = {"X": W.max(axis=1), "W": X.max(axis=0)[:, None], "b": np.ones(1)}
+        max_shift = {"X": W.max(axis=1), "W": X.max(axis=0)[:, None], "b": np.ones(1)}
         norms = {"X": rows[:, None], "W": columns, "b": columns}
-        reached = {name: norms[name] * (scale + scheme.reach * steps[name] * furthest[name]) for name in size}
+        reached = {name: norms[name] * (scale + scheme.reach * steps[name] * max_shift[name]) for name in size}
         terms = {"X": H, "W": N, "b": N}
-    factor = ROUNDING_FACTOR * scheme.rounding * U
+    factor = ROUNDING_FACTOR * scheme.rounding * UNIT_ROUNDOFF
     conditioning = {
-        name: (CONDITIONING_FACTOR + terms[name]) * U * size[name] + UNDERFLOWS * least * terms[name] for name in names
+        name: (CONDITIONING_FACTOR + terms[name]) * UNIT_ROUNDOFF * size[name] + UNDERFLOWS * least * terms[name]
+        for name in names
     }
-    return Bars(
+    return ErrorBounds(
         {name: np.zeros(1) for name in names},
         {name: (factor * reached[name] + LEAST * terms[name]) / steps[name] for name in names},
         conditioning,
@@ -74,7 +75,12 @@ def linear_bars(
 
 
 def linear_gradients(
-    problem: Problem, piece: Piece, scheme: Scheme, steps: Steps, names: Sequence[str], arrays: Mapping[str, FloatArray]
+    problem: Problem,
+    piece: Component,
+    scheme: Scheme,
+    steps: Steps,
+    names: Sequence[str],
+    arrays: Mapping[str, FloatArray],
 ) -> dict[str, FloatArray]:
     """Return the numerical gradient of every entry, by parameter name, without error bars."""
     X, W, dout = problem.X, problem.W, problem.dout

@@ -19,16 +19,16 @@ from typing import NamedTuple
 import numpy as np
 
 from bncheck.model.layers import Array
-from bncheck.numerical.basepoint import BasePoint, U
-from bncheck.numerical.schemes import Quotient, Response, Scheme
-from bncheck.numerical.steps import Steps
 from bncheck.model.problem import FloatArray
 from bncheck.model.progress import Progress
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
+from bncheck.numerical.schemes import Quotient, Response, Scheme
+from bncheck.numerical.steps import Steps
 
 # Rows or entries of X evaluated at a time, times H: a few arrays of this many numbers stay in cache ...
-BLOCK = 16_384
+CACHE_BLOCK_VALUES = 16_384
 # ... and rows multiplied at a time: a matrix product takes many, or it mostly rearranges its other factor.
-ROWS = 512
+MATMUL_BLOCK_ROWS = 512
 # Beyond that many samples per row and column every response is evaluated.
 MOST_NODES = 8
 
@@ -50,12 +50,12 @@ def _gradient(
         return _through_affine(base, columns, scheme, step, progress)
     if name in ("gamma", "beta"):
         return _linear(base, scheme, step, name)
-    still = _Moves(*np.zeros((3, base.problem.H)))
+    still = _DirectionSums(*np.zeros((3, base.problem.H)))
     moves = _row_moves(base) if name == "h" else _weight_moves(base) if name == "W" else still
     return columns.slopes(scheme, moves, step)
 
 
-class _Moves(NamedTuple):
+class _DirectionSums(NamedTuple):
     """The sums p, q / N and r / N of the directions v, each broadcasting to (moves, H)."""
 
     p: FloatArray
@@ -75,7 +75,7 @@ class _Columns(NamedTuple):
         gamma = base.problem.gamma
         return cls(gamma, gamma * (base.m * base.c).sum(axis=0), base.sigma * base.sigma)
 
-    def response(self, moves: _Moves) -> Response:
+    def response(self, moves: _DirectionSums) -> Response:
         """Return the loss of each column as a function of how far it is moved, per move and column."""
         p, q = self.gamma * moves.p, 2 * moves.q
 
@@ -90,11 +90,11 @@ class _Columns(NamedTuple):
 
         return response
 
-    def changes(self, scheme: Scheme, moves: _Moves, t: FloatArray, multiple: float) -> FloatArray:
+    def changes(self, scheme: Scheme, moves: _DirectionSums, t: FloatArray, multiple: float) -> FloatArray:
         """Return multiple * t times the scheme's quotient there, per move and column."""
         return scheme.quotient.change(self.response(moves), multiple * t)
 
-    def slopes(self, scheme: Scheme, moves: _Moves, step: FloatArray) -> FloatArray:
+    def slopes(self, scheme: Scheme, moves: _DirectionSums, step: FloatArray) -> FloatArray:
         """Return the derivative along each move, (moves, H)."""
         if moves.p.ndim == 1:
             return scheme.estimate(lambda m: self.changes(scheme, moves, step, m) / (m * step))
@@ -102,7 +102,7 @@ class _Columns(NamedTuple):
         each = np.broadcast_to(moves.r, (len(found), 1)), np.broadcast_to(step, found.shape)
         for block in _blocks(found):
             r, s = (array[block] for array in each)
-            some = _Moves(moves.p[block], moves.q[block], r)
+            some = _DirectionSums(moves.p[block], moves.q[block], r)
             found[block] = scheme.estimate(
                 lambda m, some=some, s=s: self.changes(scheme, some, s, m) / (m * s)  # type: ignore[misc]  # mypy cannot infer the bound defaults
             )
@@ -111,19 +111,19 @@ class _Columns(NamedTuple):
 
 def _blocks(array: FloatArray) -> Iterator[slice]:
     """Yield the rows of an array in blocks that stay in cache."""
-    rows = max(1, BLOCK // array.shape[1])
+    rows = max(1, CACHE_BLOCK_VALUES // array.shape[1])
     return (slice(start, min(start + rows, len(array))) for start in range(0, len(array), rows))
 
 
-def _row_moves(base: BasePoint) -> _Moves:
+def _row_moves(base: BasePoint) -> _DirectionSums:
     """Return the moves of single entries of h: v is 1 in one row, (N,H)."""
     N = base.problem.N
-    return _Moves(base.m - base.m.mean(axis=0), base.c / N, np.full(1, (N - 1) / N**2))
+    return _DirectionSums(base.m - base.m.mean(axis=0), base.c / N, np.full(1, (N - 1) / N**2))
 
 
-def _weight_moves(base: BasePoint) -> _Moves:
+def _weight_moves(base: BasePoint) -> _DirectionSums:
     """Return the moves of single entries of W: v is a column of X, (D,H)."""
-    return _Moves(base.along, base.centred.T @ base.c / base.problem.N, (base.spread * base.spread)[:, None])
+    return _DirectionSums(base.along, base.centred.T @ base.c / base.problem.N, (base.spread * base.spread)[:, None])
 
 
 def _through_affine(
@@ -141,12 +141,12 @@ def _through_affine(
     step = np.broadcast_to(step, (D,))
     moves = _row_moves(base)
     moved = step * np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
-    furthest = np.abs(moved).max(axis=1)
-    count = nodes_needed(scheme.reach * float((furthest / base.radius).max()) * base.spread_of_one)
+    max_shift = np.abs(moved).max(axis=1)
+    count = nodes_needed(scheme.reach * float((max_shift / base.radius).max()) * base.single_row_std)
     if count > MOST_NODES:
-        return _one_by_one(columns, moves, scheme, step, moved.T, progress)
+        return _evaluate_every_response(columns, moves, scheme, step, moved.T, progress)
     nodes = _nodes(count)
-    share = moved / np.where(furthest > 0, furthest, 1.0)[:, None]
+    share = moved / np.where(max_shift > 0, max_shift, 1.0)[:, None]
     odd_and_even = scheme.quotient is Quotient.FORWARD
     weights = np.empty(((1 + odd_and_even) * count, *share.shape))
     for block in _blocks(share):
@@ -154,18 +154,20 @@ def _through_affine(
     weights = weights.reshape(-1, D)
 
     def samples(rows: slice) -> FloatArray:
-        response = columns.response(_Moves(moves.p[rows], moves.q[rows], moves.r))
+        response = columns.response(_DirectionSums(moves.p[rows], moves.q[rows], moves.r))
 
         def at(multiple: float) -> FloatArray:
-            parts = zip(*(scheme.quotient.parts(response, multiple * x * furthest) for x in nodes), strict=True)
+            parts = zip(*(scheme.quotient.parts(response, multiple * x * max_shift) for x in nodes), strict=True)
             return np.concatenate([sample for part in parts for sample in part], axis=1) / multiple
 
         return scheme.estimate(at)
 
     dX = np.empty((N, D))
-    for start in range(0, N, ROWS):
-        rows = dX[start : start + ROWS]
-        found = [samples(slice(start + b.start, start + b.stop)) for b in _blocks(moves.p[start : start + ROWS])]
+    for start in range(0, N, MATMUL_BLOCK_ROWS):
+        rows = dX[start : start + MATMUL_BLOCK_ROWS]
+        found = [
+            samples(slice(start + b.start, start + b.stop)) for b in _blocks(moves.p[start : start + MATMUL_BLOCK_ROWS])
+        ]
         np.matmul(np.concatenate(found), weights, out=rows)
         progress((start + len(rows)) * D, N * D)
     return dX / step
@@ -182,7 +184,7 @@ def nodes_needed(tau: float) -> int:
     if not tau < 1:
         return MOST_NODES + 1
     left = (2 * (tau / 2) ** (2 * k) / (1 - tau * tau) ** (k + 1) for k in range(1, MOST_NODES + 1))
-    return next((k for k, share in enumerate(left, 1) if share <= U), MOST_NODES + 1)
+    return next((k for k, share in enumerate(left, 1) if share <= UNIT_ROUNDOFF), MOST_NODES + 1)
 
 
 def _nodes(count: int) -> FloatArray:
@@ -203,14 +205,14 @@ def _weights(nodes: FloatArray, share: FloatArray, odd_and_even: bool) -> list[F
     return weights
 
 
-def _one_by_one(
-    columns: _Columns, moves: _Moves, scheme: Scheme, step: FloatArray, moved: FloatArray, progress: Progress
+def _evaluate_every_response(
+    columns: _Columns, moves: _DirectionSums, scheme: Scheme, step: FloatArray, moved: FloatArray, progress: Progress
 ) -> FloatArray:
     """Return dX by evaluating every column's response to the move of every entry."""
     N, D = len(moves.p), len(moved)
     dX = np.empty((N, D))
     for n in range(N):
-        row = _Moves(moves.p[n], moves.q[n], moves.r)
+        row = _DirectionSums(moves.p[n], moves.q[n], moves.r)
         for block in _blocks(moved):
             t, s = moved[block], step[block]
             dX[n, block] = scheme.estimate(

@@ -8,31 +8,31 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.model.options import Method
-from bncheck.numerical.error_bounds import Bars, bars_of, lost_sigma
-from bncheck.numerical.basepoint import LEAST, BasePoint, U
-from bncheck.numerical.full import BoolArray, Evaluated, full_gradients, one_per_column
-from bncheck.numerical.kink_guard import MARGIN, rounding_of_y, within_reach
-from bncheck.numerical.linear import linear_bars, linear_gradients, linear_steps, magnitude
-from bncheck.numerical.local import local_gradients
-from bncheck.numerical.schemes import Scheme, scheme_named
-from bncheck.numerical.steps import Steps, automatic_steps, fixed_steps
-from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, BnEps, Forward, Piece
+from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, BnEps, Component, Forward
+from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import Audit, Cause, Kinks, Measurement, NumericalGradient
+from bncheck.model.results import Cause, CrossCheck, KinkExclusion, Measurement, NumericalGradient
+from bncheck.numerical.basepoint import LEAST, UNIT_ROUNDOFF, BasePoint
+from bncheck.numerical.error_bounds import ErrorBounds, compute_bounds, lost_sigma
+from bncheck.numerical.full import BoolArray, SampledGradient, full_gradients, perturb_one_entry_per_column
+from bncheck.numerical.kink_guard import GUARD_SAFETY_FACTOR, can_cross_kink, rounding_of_y
+from bncheck.numerical.linear import linear_bars, linear_gradients, linear_steps, magnitude
+from bncheck.numerical.local import local_gradients
+from bncheck.numerical.schemes import Scheme, get_scheme
+from bncheck.numerical.steps import Steps, automatic_steps, fixed_steps
 
 # An audit takes fewer entries of X where a forward pass is dear, down to the minimum: about as many
 # products as AUDIT_COST.
-LEAST_AUDIT, AUDIT_COST = 8, 2**21
+MIN_CROSS_CHECK_ENTRIES, CROSS_CHECK_PRODUCTS = 8, 2**21
 # The share of the automatic steps at which one is differentiated.
-FINER = 1 / 8
+STEP_REDUCTION = 1 / 8
 # Where two steps differ by more than this share, the smaller is not small enough to tell anything.
 LARGEST_DIFFERENCE = 1e-3
 # How much more than sigma a gradient may change.
 SIGMA_TERMS = 3.0
 # How many times its scatter the rounding of a forward pass that is not ours is taken to be.
-SCATTERS = 32.0
+SCATTER_SAFETY_FACTOR = 32.0
 # Within these magnitudes of dout nothing that is made of it leaves float64; and a unit's gradients are clear of the
 # least number, which products round to a multiple of, if its dout reaches the third.
 MIN_DOUT, MAX_DOUT, MIN_DOUT_OF_UNIT = 2.0**-128, 2.0**128, 2.0**-800
@@ -45,15 +45,15 @@ np.empty(2**25 - 2**16, np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ground:
+class MeasurementPlan:
     """What the engines work on: the guarded problem, the steps, and the bars."""
 
     problem: Problem
-    piece: Piece
+    piece: Component
     scheme: Scheme
     steps: Steps  # by parameter name; they broadcast against the parameter
-    bars: Bars
-    kinks: Kinks
+    bars: ErrorBounds
+    kinks: KinkExclusion
     local: Callable[[Progress], dict[str, FloatArray]]  # the local engine, every entry
     output: FloatArray  # the piece's own output
     output_bar: FloatArray  # how far from it another right forward pass may come out
@@ -63,8 +63,8 @@ class Ground:
 
 def measure(
     problem: Problem,
-    piece: Piece,
-    method: Method,
+    piece: Component,
+    method: CheckOptions,
     names: Sequence[str],
     *,
     bn_eps: BnEps | None = None,
@@ -104,30 +104,30 @@ def measure(
     scaled, exponent, least = _scaled(problem)
     ground = prepare(scaled, piece, method, names, bn_eps=bn_eps, roundoff_factor=roundoff_factor, least=least)
     if own is not None and method.step == "auto":
-        ground = _finer(ground)
+        ground = _reduce_steps(ground)
     audit, interrupted = None, False
     if own is not None or method.engine == "full":
         arrays = piece.arrays(problem)
         rng = _generator(problem)
         entries = {name: _draw(rng, arrays[name].size, method.sample) for name in names}
         forward = own or piece.forward(ground.bn_eps)
-        evaluated, interrupted = _by_full(ground, forward, entries, progress)
+        evaluated, interrupted = _run_full_engine(ground, forward, entries, progress)
         asked = {name: len(flat) for name, flat in entries.items()}
         if own is not None and not interrupted:
             found = [evaluated]
             for multiple in (2.0, 1.01):
                 other = replace(ground, steps={name: multiple * s for name, s in ground.steps.items()})
-                again, stopped = _by_full(other, own, entries, silent)
+                again, stopped = _run_full_engine(other, own, entries, silent)
                 interrupted |= stopped
                 found.append(again)
-            ground = replace(ground, bars=_bars_of_another(ground, found))
+            ground = replace(ground, bars=_estimate_black_box_bounds(ground, found))
     else:
         values = ground.local(progress)
         ground = replace(ground, local=lambda _: values)  # what it worked with is large
         evaluated = {name: _everything(value) for name, value in values.items()}
         asked = {name: value.size for name, value in values.items()}
-        audit = _audit(ground, values, method.audit, _generator(problem)) if method.audit else None
-    gradients = _with_bars(ground, evaluated, asked, own is not None)
+        audit = _cross_check(ground, values, method.audit, _generator(problem)) if method.audit else None
+    gradients = _assemble_gradients(ground, evaluated, asked, own is not None)
     guarded = ground.problem
     if exponent:
         guarded = replace(problem, dout=np.where(guarded.dout == 0, 0.0, problem.dout))
@@ -181,7 +181,7 @@ def _scaled(problem: Problem) -> tuple[Problem, int, float]:
     """Scale dout by a power of two to a maximum of about 1 if something made of it could leave float64.
 
     A gradient is linear in dout, so that this is exact: dout is not divided by so much that an entry would underflow.
-    Returns the problem, the exponent to scale its gradients by, and the ``least`` of ``bars_of``.
+    Returns the problem, the exponent to scale its gradients by, and the ``least`` of ``compute_bounds``.
     """
     magnitude = np.abs(problem.dout)
     of_unit = magnitude.max(axis=0)
@@ -202,28 +202,28 @@ def _times_power_of_2(gradient: NumericalGradient, exponent: int) -> NumericalGr
     return replace(gradient, **{name: np.ldexp(getattr(gradient, name), exponent) for name in scaled})
 
 
-def _finer(ground: Ground) -> Ground:
+def _reduce_steps(ground: MeasurementPlan) -> MeasurementPlan:
     """Take smaller steps, for a forward pass that may bend on a smaller scale than batch norm."""
-    rounding = {name: bar / FINER for name, bar in ground.bars.rounding.items()}
-    steps = {name: FINER * step for name, step in ground.steps.items()}
+    rounding = {name: bar / STEP_REDUCTION for name, bar in ground.bars.rounding.items()}
+    steps = {name: STEP_REDUCTION * step for name, step in ground.steps.items()}
     return replace(ground, steps=steps, bars=ground.bars._replace(rounding=rounding))
 
 
 def prepare(
     problem: Problem,
-    piece: Piece,
-    method: Method,
+    piece: Component,
+    method: CheckOptions,
     names: Sequence[str],
     *,
     bn_eps: BnEps | None = None,
     roundoff_factor: float = 1.0,
     least: float = 0.0,
-) -> Ground:
+) -> MeasurementPlan:
     """Choose the steps, and take out of the loss what they or rounding may carry across ReLU's kink.
 
-    ``bn_eps`` and ``roundoff_factor`` are those of ``measure``, ``least`` is that of ``bars_of``.
+    ``bn_eps`` and ``roundoff_factor`` are those of ``measure``, ``least`` is that of ``compute_bounds``.
     """
-    scheme = scheme_named(method.scheme)
+    scheme = get_scheme(method.scheme)
     eps: BnEps = problem.bn_eps if bn_eps is None else bn_eps
     fixed = None if isinstance(method.step, str) else fixed_steps(method.step, piece.inputs)
     never = np.zeros(problem.dout.shape, bool)
@@ -233,10 +233,10 @@ def prepare(
         steps = fixed or linear_steps(problem, piece, scheme, arrays)
         near, active = never, ~never
         if base is not None:
-            reach = MARGIN * scheme.reach * steps["y"]
+            reach = GUARD_SAFETY_FACTOR * scheme.reach * steps["y"]
             near, active = np.abs(base.y) <= reach + rounding_of_y(base, roundoff_factor), base.y > 0
         guarded = replace(problem, dout=np.where(near, 0.0, problem.dout))
-        return Ground(
+        return MeasurementPlan(
             problem=guarded,
             piece=piece,
             scheme=scheme,
@@ -246,20 +246,22 @@ def prepare(
             local=lambda _: linear_gradients(guarded, piece, scheme, steps, names, arrays),
             output=piece.forward(eps)(arrays),
             # ReLU rounds nothing, but code may round its input.
-            output_bar=U * np.abs(base.y) if base is not None else (8 + problem.D) * U * magnitude(problem),
+            output_bar=UNIT_ROUNDOFF * np.abs(base.y)
+            if base is not None
+            else (8 + problem.D) * UNIT_ROUNDOFF * magnitude(problem),
             bn_eps=eps,
             roundoff_factor=roundoff_factor,
         )
     base = BasePoint.of(problem, piece, eps)
     steps = fixed or automatic_steps(base, scheme)
-    near = within_reach(base, scheme, steps, roundoff_factor) if piece is NETWORK else never
+    near = can_cross_kink(base, scheme, steps, roundoff_factor) if piece is NETWORK else never
     point = base.guarded(near)
-    return Ground(
+    return MeasurementPlan(
         problem=point.problem,
         piece=piece,
         scheme=scheme,
         steps=steps,
-        bars=bars_of(point, scheme, steps, names, roundoff_factor, least),
+        bars=compute_bounds(point, scheme, steps, names, roundoff_factor, least),
         kinks=_kinks(near, base.y > 0 if piece is NETWORK else ~never, problem.dout),
         local=lambda progress: local_gradients(point, scheme, steps, names, progress),
         output=np.maximum(base.y, 0.0) if piece is NETWORK else base.y,
@@ -269,15 +271,15 @@ def prepare(
     )
 
 
-def _kinks(near: BoolArray, active: BoolArray, dout: FloatArray) -> Kinks:
+def _kinks(near: BoolArray, active: BoolArray, dout: FloatArray) -> KinkExclusion:
     alive = (active & ~near & (dout != 0)).any(axis=0)
-    return Kinks(int(near.sum()), near.size, int((~alive).sum()))
+    return KinkExclusion(int(near.sum()), near.size, int((~alive).sum()))
 
 
 def rounding_of_output(base: BasePoint, roundoff_factor: float) -> FloatArray:
     """Bound how far apart two forward passes may come out, in units of their roundoff over float64's, (N,H)."""
     gamma, beta, xhat, kappa = np.abs(base.problem.gamma), np.abs(base.problem.beta), base.abs_xhat, base.kappa
-    factor = (8 + base.problem.N + base.problem.D) * U
+    factor = (8 + base.problem.N + base.problem.D) * UNIT_ROUNDOFF
     scale = factor * gamma * (1 + kappa)
     bound: FloatArray = xhat * scale
     bound += scale + factor * beta
@@ -285,20 +287,20 @@ def rounding_of_output(base: BasePoint, roundoff_factor: float) -> FloatArray:
     return bound
 
 
-def _by_full(
-    ground: Ground,
+def _run_full_engine(
+    ground: MeasurementPlan,
     forward: Forward,
     entries: Mapping[str, npt.NDArray[np.intp]],
     progress: Progress,
-    at_rest: FloatArray | None = None,
-) -> tuple[dict[str, Evaluated], bool]:
+    base_output: FloatArray | None = None,
+) -> tuple[dict[str, SampledGradient], bool]:
     g = ground
     return full_gradients(
-        forward, g.piece, g.problem, g.scheme, g.steps, entries, progress, at_rest=at_rest, bn_eps=g.bn_eps
+        forward, g.piece, g.problem, g.scheme, g.steps, entries, progress, base_output=base_output, bn_eps=g.bn_eps
     )
 
 
-def _bars_of_another(ground: Ground, at: Sequence[Mapping[str, Evaluated]]) -> Bars:
+def _estimate_black_box_bounds(ground: MeasurementPlan, at: Sequence[Mapping[str, SampledGradient]]) -> ErrorBounds:
     """Return the bars for a forward pass that is not ours, from estimates at s, 2s and 1.01 s.
 
     Nothing is known of it, so both parts are measured. Its truncation error at 2s is at least
@@ -320,11 +322,13 @@ def _bars_of_another(ground: Ground, at: Sequence[Mapping[str, Evaluated]]) -> B
         truncation[name] = np.where(twice.unresolved | beside.unresolved | coarse, np.inf, differ)
         scatter = np.where(found.done, np.abs(found.value - beside.value), 0.0)
         spread = float(np.sqrt((scatter * scatter).mean()))  # of all entries: a few are too small a sample
-        rounding[name] = ground.bars.rounding[name] + SCATTERS * spread
-    return Bars(truncation, rounding, conditioning, analytic, size)
+        rounding[name] = ground.bars.rounding[name] + SCATTER_SAFETY_FACTOR * spread
+    return ErrorBounds(truncation, rounding, conditioning, analytic, size)
 
 
-def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.random.Generator) -> Audit:
+def _cross_check(
+    ground: MeasurementPlan, values: Mapping[str, FloatArray], most: int, rng: np.random.Generator
+) -> CrossCheck:
     """Evaluate random entries by whole forward passes and hold the local values against them.
 
     ``most`` entries of X at most, one pair of passes each; of each other array one in every column,
@@ -334,13 +338,13 @@ def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.
     p, bars, piece = ground.problem, ground.bars, ground.piece
     forward = piece.forward(ground.bn_eps)
     rows = {name: rng.integers(len(value), size=p.H) for name, value in values.items() if name != "X"}
-    evaluated = one_per_column(
-        forward, piece, p, ground.scheme, ground.steps, rows, at_rest=ground.output, bn_eps=ground.bn_eps
+    evaluated = perturb_one_entry_per_column(
+        forward, piece, p, ground.scheme, ground.steps, rows, base_output=ground.output, bn_eps=ground.bn_eps
     )
     if "X" in values:
-        count = min(most, max(LEAST_AUDIT, AUDIT_COST // (p.N * p.D * p.H)))
+        count = min(most, max(MIN_CROSS_CHECK_ENTRIES, CROSS_CHECK_PRODUCTS // (p.N * p.D * p.H)))
         drawn = {"X": _draw(rng, values["X"].size, count)}
-        of_x, interrupted = _by_full(ground, forward, drawn, silent, at_rest=ground.output)
+        of_x, interrupted = _run_full_engine(ground, forward, drawn, silent, base_output=ground.output)
         if interrupted:  # half an audit audits nothing
             raise KeyboardInterrupt
         evaluated |= of_x
@@ -353,11 +357,11 @@ def _audit(ground: Ground, values: Mapping[str, FloatArray], most: int, rng: np.
         differences.append(difference)
         shares_of_bar.append(_ratio(difference, bar))
     difference, share = np.concatenate(differences), np.concatenate(shares_of_bar)
-    return Audit(len(share), float(difference.max(initial=0.0)), float(share.max(initial=0.0)))
+    return CrossCheck(len(share), float(difference.max(initial=0.0)), float(share.max(initial=0.0)))
 
 
-def _with_bars(
-    ground: Ground, evaluated: Mapping[str, Evaluated], asked: Mapping[str, int], own: bool
+def _assemble_gradients(
+    ground: MeasurementPlan, evaluated: Mapping[str, SampledGradient], asked: Mapping[str, int], own: bool
 ) -> dict[str, NumericalGradient]:
     # Batch norm cancels b; and if N = 1, h - mu is 0 whatever h is.
     zeros = {"b"} if ground.piece is NETWORK and not own else set()
@@ -382,12 +386,14 @@ def _with_bars(
             conditioning=analytic,
             size=size,
             zero=name in zeros,
-            widest=partial(_widest, parts, ground.roundoff_factor, found.done, size),
+            widest=partial(_dominant_cause, parts, ground.roundoff_factor, found.done, size),
         )
     return gradients
 
 
-def _widest(parts: Mapping[Cause, FloatArray], roundoff_factor: float, done: BoolArray, size: FloatArray) -> Cause:
+def _dominant_cause(
+    parts: Mapping[Cause, FloatArray], roundoff_factor: float, done: BoolArray, size: FloatArray
+) -> Cause:
     """Return the largest part of the tolerance in the entry with the largest tolerance in terms of size.
 
     The conditioning counts as often as the arithmetic of the code under test is coarser than float64.
@@ -412,5 +418,5 @@ def _draw(rng: np.random.Generator, size: int, count: int | None) -> npt.NDArray
     return np.sort(rng.choice(size, count, replace=False)).astype(np.intp)
 
 
-def _everything(value: FloatArray) -> Evaluated:
-    return Evaluated(value, np.ones(value.shape, bool), np.zeros(value.shape, bool))
+def _everything(value: FloatArray) -> SampledGradient:
+    return SampledGradient(value, np.ones(value.shape, bool), np.zeros(value.shape, bool))

@@ -46,8 +46,8 @@ class Quotient(enum.Enum):
         """Return what of ``change`` is odd in t, and for the forward quotient what is even."""
         if self is not Quotient.FORWARD:
             return (self.change(response, t),)
-        at_rest = response(np.zeros_like(t))
-        above, below = response(t) - at_rest, response(-t) - at_rest
+        base_output = response(np.zeros_like(t))
+        above, below = response(t) - base_output, response(-t) - base_output
         return (above - below) / 2, (above + below) / 2
 
 
@@ -131,7 +131,7 @@ SCHEMES = {
 }
 
 
-def scheme_named(name: str) -> Scheme:
+def get_scheme(name: str) -> Scheme:
     """Return the scheme of that name.
 
     Raises

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from bncheck.numerical.basepoint import BasePoint, U
-from bncheck.numerical.schemes import Quotient, Scheme
 from bncheck.model.problem import FloatArray
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
+from bncheck.numerical.schemes import Quotient, Scheme
 
 # A complex step subtracts nothing, so it can be so small that its truncation is far below u.
 COMPLEX_STEP = 2.0**-66
 # No automatic step moves h by more than this share of sigma, however large the cancellation ...
-LARGEST_SHARE = 2.0**-6
+MAX_STEP_FRACTION = 2.0**-6
 # ... and a single row's move may always be this share of sigma, however large the batch.
 SINGLE_ROW_SHARE = 2.0**-9
 
@@ -34,13 +34,13 @@ def automatic_steps(base: BasePoint, scheme: Scheme) -> Steps:
     if scheme.quotient is Quotient.COMPLEX:
         delta = np.full_like(sigma, COMPLEX_STEP)
     else:
-        delta = np.minimum((U * (1 + base.kappa)) ** (1 / (scheme.order + 1)), LARGEST_SHARE)
+        delta = np.minimum((UNIT_ROUNDOFF * (1 + base.kappa)) ** (1 / (scheme.order + 1)), MAX_STEP_FRACTION)
     wide = np.maximum(delta, SINGLE_ROW_SHARE)
     # Where xhat is tiny (var << eps) and beta is 0, all of y lies near the kink: move less.
     with np.errstate(divide="ignore", invalid="ignore"):  # a zero scale sets no limit
         nearness = np.abs(base.y).mean(axis=0) / np.abs(p.gamma)
         q = np.where(nearness > 0, np.minimum(nearness, 1.0), 1.0)
-        h = q * np.minimum(delta * sigma / base.spread_of_one, wide * sigma)
+        h = q * np.minimum(delta * sigma / base.single_row_std, wide * sigma)
         x = 1 / (base.abs_w / h).max(axis=1)
         w = delta * sigma / base.spread[:, None]
         np.minimum(w, wide * sigma / np.abs(base.centred).max(axis=0)[:, None], out=w)

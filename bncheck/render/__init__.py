@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from rich.console import Group, RenderableType
 
+from bncheck.render.encoding import escape_control_chars
 from bncheck.render.report import Report
-from bncheck.render.encoding import speakable
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Format:
     suffix: str = ""  # of files that are saved in it
     printed: bool = True  # --format offers it
     whole: bool = False  # one document of all reports, which can only be written at the end
-    every_check: bool = False  # a sweep keeps all its rows for it, not only what they come to
+    needs_all_rows: bool = False  # a sweep keeps all its rows for it, not only what they come to
 
     def content(self, reports: Sequence[Report], several: bool) -> bytes:
         """Return what a file of it holds."""
@@ -31,7 +31,7 @@ class Picture:
     """A drawing of the last report, a sweep's; its module needs matplotlib, which is not always installed."""
 
     kind: str
-    every_check: bool = False
+    needs_all_rows: bool = False
 
     @property
     def suffix(self) -> str:
@@ -64,10 +64,10 @@ def _each(show: Callable[[Report], str]) -> Callable[[Sequence[Report], bool], s
 # By the name that --format takes.
 FORMATS: Mapping[str, Format] = {
     "table": Format(lambda reports, _: Group(*reports)),
-    "json": Format(as_json, ".json", whole=True, every_check=True),
-    "markdown": Format(_each(lambda report: speakable(f"{report.markdown()}\n")), ".md"),
-    "junit": Format(_by("junit", "junit"), ".xml", whole=True, every_check=True),
-    "github": Format(_by("github", "github"), every_check=True),
+    "json": Format(as_json, ".json", whole=True, needs_all_rows=True),
+    "markdown": Format(_each(lambda report: escape_control_chars(f"{report.markdown()}\n")), ".md"),
+    "junit": Format(_by("junit", "junit"), ".xml", whole=True, needs_all_rows=True),
+    "github": Format(_by("github", "github"), needs_all_rows=True),
     "latex": Format(_each(lambda report: str(cast(Any, report).latex())), ".tex"),
     "html": Format(_by("pages", "html"), ".html", printed=False),
     "svg": Format(_by("pages", "svg"), ".svg", printed=False),

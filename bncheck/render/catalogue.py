@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.mistakes import Mistake
+from bncheck.model.results import SCHEMA
 from bncheck.render.layout import Page
 from bncheck.render.report import Report
-from bncheck.model.results import SCHEMA
 
 LEGEND = "x is the layer's input, c = x - mu, std = sqrt(var), sigma = sqrt(var + eps), g = dy * gamma"
 
@@ -63,7 +63,7 @@ def _as_data(m: Mistake) -> Mapping[str, Any]:
     }
     parts = {heading.lower().replace(" ", "_"): body for heading, body in plain.items()}
     known = {"code": m.code, "name": m.text.name, "section": m.section, "message": m.text.message}
-    return {**known, "never_seen": m.never_seen or None, **parts}
+    return {**known, "never_seen": m.undetectable_because or None, **parts}
 
 
 def _lines(page: Page, mistakes: Sequence[Mistake]) -> Table:
@@ -72,7 +72,7 @@ def _lines(page: Page, mistakes: Sequence[Mistake]) -> Table:
     grid.add_column(width=33)
     grid.add_column()
     for m in mistakes:
-        never = " (never seen)" if m.never_seen else ""
+        never = " (never seen)" if m.undetectable_because else ""
         grid.add_row(page.text(f"  {m.code}"), page.text(m.text.name), page.text(m.text.parts["What was seen"] + never))
     return grid
 
@@ -80,8 +80,8 @@ def _lines(page: Page, mistakes: Sequence[Mistake]) -> Table:
 def _in_full(page: Page, m: Mistake) -> Iterator[RenderableType]:
     yield Text.assemble(page.text(f"{m.code}  {m.text.name}", "bold"), page.text(f"   ({m.section})", "dim"))
     yield page.text(m.text.message)
-    if m.never_seen:
-        yield page.text(f"No check can tell it from the right pass: {m.never_seen}.")
+    if m.undetectable_because:
+        yield page.text(f"No check can tell it from the right pass: {m.undetectable_because}.")
     for heading, body in m.text.parts.items():
         yield Text.assemble(page.text(heading, "bold"), "\n", _body(page, body))
     yield page.text(LEGEND, "dim")

@@ -8,20 +8,20 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model.problem import USUAL
-from bncheck.render import words
-from bncheck.render.diagnosis_report import departure, diagnosis, remarked
+from bncheck.model.problem import PROBLEM_DEFAULTS
+from bncheck.model.results import CheckResult, EdgeCaseResult, ForwardResult, GradientResult, Verdict
+from bncheck.render import format
+from bncheck.render.diagnosis_report import departure, diagnosis, format_note
 from bncheck.render.layout import GAP, STYLES, Command, Page, two_columns
-from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.model.results import CheckResult, ForwardResult, GradientResult, ProbeResult, Verdict
+from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 from bncheck.targets import BUILT_IN
 
 # The gradient nearest to the loss that fails is told in full: the others may follow from it.
-FROM_THE_LOSS = ("dbeta", "dgamma", "dh", "db", "dW", "dX")
+BACKWARD_ORDER = ("dbeta", "dgamma", "dh", "db", "dW", "dX")
 
 
 # What answers the reader's question, among the lines of machinery.
-ANSWERS = ("not checked", "departs", "why", "smallest")
+HIGHLIGHTED_LABELS = ("not checked", "departs", "why", "smallest")
 # Why a check in which nothing is wrong is no pass.
 INCOMPLETE = "Nothing is wrong, but not everything is there"
 # Columns of the labels next to these lines.
@@ -36,15 +36,15 @@ def _zero(g: GradientResult) -> bool:
 GRADIENT_CELLS: Mapping[str, Callable[[GradientResult], str]] = {
     "entries": lambda g: f"{g.checked:,}",
     "wrong": lambda g: f"{g.wrong:,}",
-    "max rel.": lambda g: "zero" if _zero(g) else words.relative(g.max_relative_error),
-    "norm rel.": lambda g: "zero" if _zero(g) else words.relative(g.norm_relative_error),
-    "of tolerance": lambda g: words.times(g.of_tolerance),
-    "resolution": lambda g: words.relative(g.resolution),
+    "max rel.": lambda g: "zero" if _zero(g) else format.relative(g.max_relative_error),
+    "norm rel.": lambda g: "zero" if _zero(g) else format.relative(g.norm_relative_error),
+    "of tolerance": lambda g: format.format_tolerance_ratio(g.of_tolerance),
+    "resolution": lambda g: format.relative(g.resolution),
 }
 FORWARD_CELLS: Mapping[str, Callable[[ForwardResult], str]] = {
     "entries": lambda f: f"{f.entries:,}",
     "wrong": lambda f: f"{f.wrong:,}",
-    "max rel.": lambda f: words.relative(f.max_relative_error),
+    "max rel.": lambda f: format.relative(f.max_relative_error),
 }
 
 
@@ -89,47 +89,49 @@ class CheckReport(Report):
         name = f"{r.target.name}, N {p.N}, D {p.D}, H {p.H}, eps {p.bn_eps:g}{seed}"
         yield Suite(name, tuple(_findings(r)), r.seconds, r.reproduce)
         for probe in r.probes:
-            yield Suite(f"{r.target.name}, edge case {probe.name}", tuple(_probed(r, probe)), reproduce=probe.reproduce)
+            yield Suite(
+                f"{r.target.name}, edge case {probe.name}", tuple(_edge_case_items(r, probe)), reproduce=probe.reproduce
+            )
 
 
 def _subject(r: CheckResult, function: str | None) -> str:
     return f"{r.target.name}.{function}" if function else r.target.name
 
 
-def _probed(r: CheckResult, probe: ProbeResult) -> Iterator[Finding]:
+def _edge_case_items(r: CheckResult, probe: EdgeCaseResult) -> Iterator[ReportItem]:
     """Yield a finding for each gradient of a probe, and for whatever else fails there."""
     told, again = f"{probe.verdict.value} on the edge case {probe.name}", probe.reproduce or ""
     for key, g in r.gradients.items():
-        fine = Finding(_subject(r, g.function), g.name, Outcome.PASS, source=g.source)
-        wrong = fine._replace(outcome=Outcome.of(probe.verdict), message=told, detail=again)
+        fine = ReportItem(_subject(r, g.function), g.name, ItemStatus.PASS, source=g.source)
+        wrong = fine._replace(outcome=ItemStatus.of(probe.verdict), message=told, detail=again)
         yield wrong if key in probe.failing else fine
     others = [what for what in probe.failing if what not in r.gradients]
     if others or (probe.verdict is not Verdict.PASS and not probe.failing):
         message = f"{told}: {', '.join(others)}" if others else told
-        yield Finding(r.target.name, "check", Outcome.of(probe.verdict), message, again)
+        yield ReportItem(r.target.name, "check", ItemStatus.of(probe.verdict), message, again)
 
 
-def _findings(r: CheckResult) -> Iterator[Finding]:
+def _findings(r: CheckResult) -> Iterator[ReportItem]:
     for item in _items(r):
         whose = _subject(r, item.function)
         if isinstance(item, ForwardResult):
-            yield Finding(whose, item.name, Outcome.of(item.verdict), item.note, r.reproduce or "", item.source)
+            yield ReportItem(whose, item.name, ItemStatus.of(item.verdict), item.note, r.reproduce or "", item.source)
         else:
-            message = " ".join([*words.failures([item])] if item.wrong else item.reasons)
+            message = " ".join([*format.failures([item])] if item.wrong else item.reasons)
             detail = "" if item.verdict is Verdict.PASS else "\n".join(_evidence(r, item))
-            yield Finding(whose, item.name, Outcome.of(item.verdict), message, detail, item.source)
+            yield ReportItem(whose, item.name, ItemStatus.of(item.verdict), message, detail, item.source)
     for note in r.notes:
-        text, outcome = note.text.split("\n", maxsplit=1)[0], Outcome.of(note.verdict)
-        yield Finding(_subject(r, note.function), "answer", outcome, text, note.text, note.source)
+        text, outcome = note.text.split("\n", maxsplit=1)[0], ItemStatus.of(note.verdict)
+        yield ReportItem(_subject(r, note.function), "answer", outcome, text, note.text, note.source)
     if r.incomplete:
-        yield Finding(r.target.name, "complete", Outcome.ERROR, f"{INCOMPLETE}: {words.missing(r)}")
+        yield ReportItem(r.target.name, "complete", ItemStatus.ERROR, f"{INCOMPLETE}: {format.missing(r)}")
     for left_out in r.not_checked:
-        yield Finding(_subject(r, left_out.function), "not checked", Outcome.SKIPPED, left_out.reason)
+        yield ReportItem(_subject(r, left_out.function), "not checked", ItemStatus.SKIPPED, left_out.reason)
     if r.audit is not None and not r.audit.agrees:
-        yield Finding(r.target.name, "audit", Outcome.INCONCLUSIVE, words.audit(r))
+        yield ReportItem(r.target.name, "audit", ItemStatus.INCONCLUSIVE, format.audit(r))
     if r.interrupted:
         told = f"interrupted after {r.checked:,} of {r.entries:,} entries"
-        yield Finding(r.target.name, "every entry", Outcome.INCONCLUSIVE, told)
+        yield ReportItem(r.target.name, "every entry", ItemStatus.INCONCLUSIVE, told)
 
 
 def _evidence(r: CheckResult, g: GradientResult) -> Iterator[str]:
@@ -137,8 +139,8 @@ def _evidence(r: CheckResult, g: GradientResult) -> Iterator[str]:
     for d in (d for d in r.diagnosis if d.function == g.function and g.name in (d.gradient, *d.also)):
         yield f"{d.code} {d.name}: {d.message}" if d.code else f"{'; '.join(d.description)}."
     if g.wrong and g.worst:
-        analytic, numerical = words.aligned(g.worst)
-        yield f"{words.place(g, g.worst)}: analytic {analytic.strip()}, numerical {numerical.strip()}"
+        analytic, numerical = format.aligned(g.worst)
+        yield f"{format.place(g, g.worst)}: analytic {analytic.strip()}, numerical {numerical.strip()}"
     codes = [d.code for d in r.diagnosis if d.code and d.function == g.function]
     if codes:
         yield f"bncheck explain {' '.join(codes)}"
@@ -173,7 +175,7 @@ class _Page(Page):
         grid = Table.grid()
         grid.add_column(overflow="fold")
         grid.add_row(title)
-        numerical = words.measured(r.method.scheme)
+        numerical = format.describe_scheme(r.method.scheme)
         if r.target.interface == "network":
             which = "every entry" if r.method.sample is None else f"{r.method.sample:,} entries each"
             grid.add_row(self.text(f"{self.named()}, against {numerical} {which}"))
@@ -182,7 +184,7 @@ class _Page(Page):
             grid.add_row(self.text(f"course functions: {pieces}, against {numerical.rpartition(' ')[0]}"))
         unusual = [
             f"{name.replace('_', '-')} {getattr(p, name):g}"
-            for name, usual in USUAL.items()
+            for name, usual in PROBLEM_DEFAULTS.items()
             if name != "bn_eps" and getattr(p, name) not in (None, usual)
         ]
         if r.method.step != "auto":
@@ -245,7 +247,7 @@ class _Page(Page):
         r, named = self.result, ""
         for item in _items(r):
             function = item.function or ""
-            name = f"{item.name} {words.shape(item.shape)}"
+            name = f"{item.name} {format.shape(item.shape)}"
             names = [name] if not course else [function if function != named else "", name]
             named = function
             yield [*map(self.text, [*names, *_cells(item, shown)]), self.verdict(item.verdict)]
@@ -263,7 +265,7 @@ class _Page(Page):
             grid.add_row(word if number == 0 else "", sentence)
         for label, told in diagnosis(self, self.result):
             grid.add_row(self.text(label, "bold"), told)
-        by_loss = {name: number for number, name in enumerate(FROM_THE_LOSS)}
+        by_loss = {name: number for number, name in enumerate(BACKWARD_ORDER)}
         failing = [g for g in self.result.gradients.values() if g.wrong]
         nearest = min(failing, key=lambda g: by_loss.get(g.name, 0), default=None)
         if nearest is not None and not nearest.reasons:
@@ -273,7 +275,7 @@ class _Page(Page):
 
     def on_pass(self) -> Iterable[Text]:
         r = self.result
-        rule = "their error bars" if not r.method.usual_rule else "the tolerance that was asked for"
+        rule = "their error bars" if not r.method.uses_allclose_rule else "the tolerance that was asked for"
         sampled = "" if r.checked == r.entries else ", drawn at random,"
         yield self.text(f"{r.checked:,} of {r.entries:,} entries{sampled} agree within {rule}.")
         yield self.text(f"A term wrong by {r.resolution:.1e} of itself would have been seen.")
@@ -295,9 +297,9 @@ class _Page(Page):
         by_reason: dict[str, list[str]] = {}
         for g in r.gradients.values():
             for reason in g.reasons:
-                by_reason.setdefault(reason, []).append(_whose(g))
+                by_reason.setdefault(reason, []).append(_qualified_name(g))
         by_reason |= {part.note: [] for part in r.forward if part.note}
-        by_reason |= {sentence: [] for sentence in words.failing_edge_cases(r)}
+        by_reason |= {sentence: [] for sentence in format.failing_edge_cases(r)}
         for reason, names in by_reason.items():
             if not names or len(names) == len(r.gradients):
                 yield self.text(f"{reason[0].upper()}{reason[1:]}.")
@@ -311,7 +313,7 @@ class _Page(Page):
                 when = f" {part.usage}" if part.usage else ""
                 yield self.text(f"{part.function or 'forward'}: {part.note}{when}.")
         failing = [g for g in r.gradients.values() if g.wrong]
-        for sentence in words.failures(failing):
+        for sentence in format.failures(failing):
             yield self.text(sentence)
         if r.interrupted:
             yield self.text(f"Interrupted after {r.checked:,} of {r.entries:,} entries.")
@@ -323,7 +325,7 @@ class _Page(Page):
     def on_failing_edge_cases(self) -> Iterable[RenderableType]:
         r = self.result
         if not any(d.gradient is None and d.function is None and d.code is None for d in r.diagnosis):
-            for sentence in words.failing_edge_cases(r):
+            for sentence in format.failing_edge_cases(r):
                 yield self.text(f"{sentence[0].upper()}{sentence[1:]}.")
         command = next((p.reproduce for p in r.probes if p.verdict is not Verdict.PASS and p.reproduce), None)
         if command:
@@ -334,9 +336,9 @@ class _Page(Page):
         entries = ([g.worst] if g.worst else []) + list(g.next_worst)
         for number, entry in enumerate(entries):
             label = "worst entry" if number == 0 else "next"
-            analytic, numerical = words.aligned(entry)
+            analytic, numerical = format.aligned(entry)
             grid.add_row(
-                self.text(label), self.text(words.place(g, entry) + (f" of {g.function}" if g.function else ""))
+                self.text(label), self.text(format.place(g, entry) + (f" of {g.function}" if g.function else ""))
             )
             grid.add_row(self.text("  analytic"), self.text(analytic))
             grid.add_row(self.text("  numerical"), self.text(f"{numerical} ± {entry.tolerance:.1e}"))
@@ -346,20 +348,20 @@ class _Page(Page):
         r = self.result
         grid = two_columns(width=LABEL_WIDTH)
         for label, sentence in (
-            ("not checked", words.not_checked(r)),
-            ("max rel.", words.max_relative(r)),
-            ("kinks", words.kinks(r)),
-            ("audit", words.audit(r)),
-            *(("remark", remarked(r, remark)) for remark in r.remarks),
-            ("edge cases", words.edge_cases(r)),
+            ("not checked", format.not_checked(r)),
+            ("max rel.", format.max_relative(r)),
+            ("kinks", format.kinks(r)),
+            ("audit", format.audit(r)),
+            *(("remark", format_note(r, remark)) for remark in r.remarks),
+            ("edge cases", format.edge_cases(r)),
             *departure(r),
         ):
             if sentence:
                 shown = sentence if isinstance(sentence, Command) else self.text(sentence)
-                grid.add_row(label, shown, style="" if label in ANSWERS else "dim")
+                grid.add_row(label, shown, style="" if label in HIGHLIGHTED_LABELS else "dim")
         seconds = f"{r.seconds:.2f} s"
         if r.reproduce:
-            lines = words.broken(r.reproduce, self.width - LABEL_WIDTH - GAP, ascii_only=self.ascii_only)
+            lines = format.wrap_command(r.reproduce, self.width - LABEL_WIDTH - GAP, ascii_only=self.ascii_only)
             # The time stands at the end of the command's line where there is room.
             room = self.width - LABEL_WIDTH - GAP - len(lines[0])
             if len(lines) == 1 and room >= len(seconds) + GAP:
@@ -380,5 +382,5 @@ def _uses_features(r: CheckResult) -> bool:
     return any(part.piece in ("network", "affine") for part in r.forward) or not r.forward
 
 
-def _whose(g: GradientResult) -> str:
+def _qualified_name(g: GradientResult) -> str:
     return g.name if g.function is None else f"{g.name} of {g.function}"

@@ -10,14 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.derivation import Derivation
-from bncheck.derivation.checking import Checked
+from bncheck.derivation.checking import DerivativeCheck
 from bncheck.derivation.equations import Equation
 from bncheck.model.problem import FloatArray, Problem
-from bncheck.render import words
-from bncheck.render.layout import Page, two_columns
-from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.render.encoding import spell
 from bncheck.model.results import SCHEMA
+from bncheck.render import format
+from bncheck.render.encoding import to_ascii
+from bncheck.render.layout import Page, two_columns
+from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 
 # Of a larger matrix so many rows and columns are shown.
 MOST_SHOWN = 6
@@ -64,9 +64,9 @@ class DerivationReport(Report):
         return _latex(self.derivation)
 
 
-def _finding(subject: str, name: str, c: Checked) -> Finding:
+def _finding(subject: str, name: str, c: DerivativeCheck) -> ReportItem:
     told = f"{c.wrong:,} of {c.entries:,} entries are wrong" if c.wrong else ""
-    return Finding(subject, name, Outcome.of(c.verdict), told)
+    return ReportItem(subject, name, ItemStatus.of(c.verdict), told)
 
 
 def _tables(page: Page, d: Derivation) -> Iterator[RenderableType]:
@@ -94,16 +94,16 @@ def _fold(table: Table) -> None:
     table.columns[-1].justify = "left"
 
 
-def _cells(page: Page, checked: Checked) -> list[Text]:
+def _cells(page: Page, checked: DerivativeCheck) -> list[Text]:
     entries = page.text(f"{checked.entries:,}")
-    return [entries, page.text(words.times(checked.of_tolerance)), page.verdict(checked.verdict)]
+    return [entries, page.text(format.format_tolerance_ratio(checked.of_tolerance)), page.verdict(checked.verdict)]
 
 
 def _settings(p: Problem) -> str:
     return f"N {p.N}   D {p.D}   H {p.H}   eps {p.bn_eps:g}   seed {p.seed}"
 
 
-def _page(page: Page, d: Derivation, equation: Equation, checked: Checked) -> Iterator[RenderableType]:
+def _page(page: Page, d: Derivation, equation: Equation, checked: DerivativeCheck) -> Iterator[RenderableType]:
     yield page.text(f"{equation.name}:  {equation.formula}", "bold")
     yield page.prose([equation.why])
     yield page.prose(equation.algebra)
@@ -124,10 +124,10 @@ def _page(page: Page, d: Derivation, equation: Equation, checked: Checked) -> It
     yield end
 
 
-def _measured(equation: Equation, checked: Checked) -> Iterator[tuple[str, str]]:
+def _measured(equation: Equation, checked: DerivativeCheck) -> Iterator[tuple[str, str]]:
     yield (
         "checked",
-        f"{checked.entries:,} entries: {checked.verdict.value}, {words.times(checked.of_tolerance)} of tolerance; "
+        f"{checked.entries:,} entries: {checked.verdict.value}, {format.format_tolerance_ratio(checked.of_tolerance)} of tolerance; "
         f"error bars up to {checked.error_bar.max():.0e}; "
         f"a term wrong by {checked.resolution:.0e} of itself would be seen",
     )
@@ -163,7 +163,7 @@ def _beside(matrices: Sequence[tuple[str, str, FloatArray]], page: Page) -> str:
     """Return labelled matrices side by side; one under the other where the page is too narrow."""
     blocks = []
     for formula, form, matrix in matrices:
-        label, rows = spell(formula, ascii_only=page.ascii_only), np.atleast_2d(matrix)[:MOST_SHOWN]
+        label, rows = to_ascii(formula, ascii_only=page.ascii_only), np.atleast_2d(matrix)[:MOST_SHOWN]
         lines = ["".join(form.format(value) for value in row) for row in rows]
         width = max(len(label), *map(len, lines))
         blocks.append([label.rjust(width), *(line.rjust(width) for line in lines)])
@@ -189,7 +189,7 @@ def _data(d: Derivation) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _found(c: Checked) -> Mapping[str, Any]:
+def _found(c: DerivativeCheck) -> Mapping[str, Any]:
     numbers = {
         "max_error_bar": float(c.error_bar.max()),
         "max_difference": c.max_difference,
@@ -203,7 +203,7 @@ def _found(c: Checked) -> Mapping[str, Any]:
 def _latex(d: Derivation) -> str:
     lines = []
     for e, c in d.equations:
-        lines += [f"  % {e.name} ({c.verdict.value}): {spell(e.why, ascii_only=True)}"]
+        lines += [f"  % {e.name} ({c.verdict.value}): {to_ascii(e.why, ascii_only=True)}"]
         lines += [f"  {e.latex.replace('=', '&=', 1)} \\\\"]
     return "\n".join([r"\begin{align*}", *lines, r"\end{align*}"]) + "\n"
 

@@ -7,8 +7,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bncheck.model.results import CheckResult, Note, Verdict
 from bncheck.render.layout import Command, Page
-from bncheck.model.results import CheckResult, Remark, Verdict
 
 if TYPE_CHECKING:  # what a pass has none of
     from bncheck.model.diagnosis_records import Diagnosis, Terms
@@ -87,7 +87,7 @@ def departure(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
         yield "smallest", Command(s.reproduce) if s.reproduce else f"N {s.N}, D {s.D}, H {s.H}, seed {s.seed}"
 
 
-def remarked(result: CheckResult, remark: Remark) -> str:
+def format_note(result: CheckResult, remark: Note) -> str:
     """Return a remark, with the code under which the catalogue explains it."""
     code = next((d.code for d in result.diagnosis if d.name == remark.code), None)
     return f"{remark.text} ({code})" if code else remark.text

@@ -2,7 +2,7 @@
 
 import re
 
-SPELLING = {
+ASCII_REPLACEMENTS = {
     "→": "->",
     "─": "-",
     "█": "#",
@@ -27,16 +27,16 @@ SPELLING = {
 }
 
 # Control characters and halves of surrogate pairs: no file and no terminal should get them from code under test.
-UNSPEAKABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+CONTROL_CHARS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
-_TABLE = str.maketrans(SPELLING)
+_TABLE = str.maketrans(ASCII_REPLACEMENTS)
 
 
-def spell(text: str, *, ascii_only: bool) -> str:
+def to_ascii(text: str, *, ascii_only: bool) -> str:
     """Return the text, in ASCII if asked; to be done before columns are laid out."""
     return text.translate(_TABLE) if ascii_only else text
 
 
-def speakable(text: str) -> str:
+def escape_control_chars(text: str) -> str:
     r"""Return the text with what is unspeakable written out: \x1b, \udc80."""
-    return UNSPEAKABLE.sub(lambda match: repr(match[0])[1:-1], text)
+    return CONTROL_CHARS.sub(lambda match: repr(match[0])[1:-1], text)

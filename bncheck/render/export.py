@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.console import Console
 
+from bncheck.render.encoding import escape_control_chars
 from bncheck.render.layout import INDENT, WIDTH
 from bncheck.render.report import Report
-from bncheck.render.encoding import speakable
 
 HTML = """\
 <!DOCTYPE html>
@@ -28,21 +28,21 @@ FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 def text(reports: Sequence[Report]) -> str:
     """Return them as plain text."""
     written = _printed(reports, colours=False).export_text()
-    return speakable("".join(f"{line.rstrip()}\n" for line in written.split("\n"))).rstrip("\n") + "\n"
+    return escape_control_chars("".join(f"{line.rstrip()}\n" for line in written.split("\n"))).rstrip("\n") + "\n"
 
 
 def html(reports: Sequence[Report]) -> str:
     """Return them as a page by itself."""
     whole = " ".join(reports[0].headline.split()) if len(reports) == 1 else "bncheck"
     title = escaping.escape(whole).replace("{", "{{").replace("}", "}}")
-    return speakable(_printed(reports).export_html(code_format=HTML.format(title=title), inline_styles=True))
+    return escape_control_chars(_printed(reports).export_html(code_format=HTML.format(title=title), inline_styles=True))
 
 
 def svg(reports: Sequence[Report]) -> str:
     """Return them as a picture of a terminal, as wide as its longest line: a picture cuts what is longer."""
     console = _printed(reports)
     console.width = max(console.width, *map(cell_len, console.export_text(clear=False).split("\n")))
-    return speakable(FONTS.sub("", console.export_svg(title="bncheck", unique_id="bncheck")))
+    return escape_control_chars(FONTS.sub("", console.export_svg(title="bncheck", unique_id="bncheck")))
 
 
 def _printed(reports: Sequence[Report], *, colours: bool = True) -> Console:

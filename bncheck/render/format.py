@@ -23,7 +23,7 @@ CONTINUED, CONTINUATION = " \\", "  "
 PLAIN = frozenset(string.ascii_letters + string.digits + ' !#%&()*+,-./:;<=>?@[]^_`{|}~"$')
 
 
-def measured(scheme: str) -> str:
+def describe_scheme(scheme: str) -> str:
     """Say what the numerical values are, before "every entry"."""
     return "the complex step at" if scheme == "complex" else f"{scheme} differences of"
 
@@ -33,7 +33,7 @@ def relative(value: float) -> str:
     return f"{value:.1e}" if math.isfinite(value) else str(value)
 
 
-def times(share: float) -> str:
+def format_tolerance_ratio(share: float) -> str:
     """Write |a - n| / tolerance: as per cent while it is small, as a factor where it is not."""
     if not math.isfinite(share):
         return str(share)
@@ -69,27 +69,27 @@ def failures(failing: Sequence[GradientResult]) -> Iterator[str]:
         if g.reasons:
             yield from (f"{g.function or g.name}: {r.rstrip('.')}{'' if r.endswith('?') else '.'}" for r in g.reasons)
         elif len(together) < 2 or g.name not in together:
-            yield f"{g.function or g.name}: {census(g)}{when}."
+            yield f"{g.function or g.name}: {count_wrong_entries(g)}{when}."
         elif g.name == together[0]:
             yield f"{g.function}: all entries of {', '.join(together[:-1])} and {together[-1]} are wrong{when}."
 
 
-def census(g: GradientResult) -> str:
+def count_wrong_entries(g: GradientResult) -> str:
     """Say how many of how many entries are wrong, and where."""
     entries = "entries" if g.function is None else f"entries of {g.name}"
     if g.wrong == g.checked:
         return f"all {g.checked:,} {entries} are wrong" if g.checked > 1 else f"the one entry{entries[7:]} is wrong"
     many = f"{g.wrong:,} of {g.checked:,} {entries} {'is' if g.wrong == 1 else 'are'} wrong"
     if g.numerical.ndim == 1:
-        return f"{many}: {listed(g.columns, 'unit')}"
+        return f"{many}: {format_index_ranges(g.columns, 'unit')}"
     N, H = g.numerical.shape
-    rows = "" if len(g.rows) == N else listed(g.rows, "row")
-    columns = "" if len(g.columns) == H else listed(g.columns, "column")
+    rows = "" if len(g.rows) == N else format_index_ranges(g.rows, "row")
+    columns = "" if len(g.columns) == H else format_index_ranges(g.columns, "column")
     where = " and ".join(filter(None, (rows, columns)))
     return f"{many}, in {where or 'every row and every column'}"
 
 
-def listed(indices: Sequence[int], noun: str) -> str:
+def format_index_ranges(indices: Sequence[int], noun: str) -> str:
     """Name a few indices, runs as ranges: rows 3, 60-63; many are counted."""
     runs: list[list[int]] = []
     for i in indices:
@@ -133,7 +133,7 @@ def audit(r: CheckResult) -> str:
         return ""
     if not r.audit.agrees:
         return f"{r.audit.entries} entries by whole forward passes: off by {r.audit.of_bar:.1f} bars"
-    within = f"within {times(r.audit.of_bar)} of the bar" if r.audit.of_bar else "to the last bit"
+    within = f"within {format_tolerance_ratio(r.audit.of_bar)} of the bar" if r.audit.of_bar else "to the last bit"
     return f"{r.audit.entries} entries by whole forward passes agree {within}"
 
 
@@ -183,7 +183,7 @@ def shape(sizes: Sequence[int]) -> str:
     return str(tuple(sizes))
 
 
-def broken(command: str, width: int, *, ascii_only: bool = False) -> list[str]:
+def wrap_command(command: str, width: int, *, ascii_only: bool = False) -> list[str]:
     r"""Break a shell command into lines that run as they stand when they are pasted.
 
     Parameters

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from bncheck.render.report import Finding, Outcome, Report
-from bncheck.render.encoding import speakable
+from bncheck.render.encoding import escape_control_chars
+from bncheck.render.report import ItemStatus, Report, ReportItem
 
 # GitHub shows so many annotations of a kind and step.
 MOST = 10
@@ -29,14 +29,14 @@ def github(reports: Iterable[Report]) -> str:
             if len(of_it) > MOST:
                 lines.append(f"and {len(of_it) - MOST:,} more, of which GitHub would show none")
         lines.append(report.headline.replace("\n", " "))
-    return "".join(f"{speakable(line)}\n" for line in lines)
+    return "".join(f"{escape_control_chars(line)}\n" for line in lines)
 
 
-def _level(finding: Finding) -> str:
-    return "warning" if finding.outcome is Outcome.INCONCLUSIVE else "error"
+def _level(finding: ReportItem) -> str:
+    return "warning" if finding.outcome is ItemStatus.INCONCLUSIVE else "error"
 
 
-def _annotation(finding: Finding, root: Path) -> str:
+def _annotation(finding: ReportItem, root: Path) -> str:
     properties = {"title": f"{finding.subject}: {finding.name}"}
     if finding.source is not None:
         file = Path(finding.source.file)

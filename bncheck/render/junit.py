@@ -4,15 +4,15 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
-from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.render.encoding import speakable
+from bncheck.render.encoding import escape_control_chars
+from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 
 # How an outcome is called there, and which of a suite's counts it is in.
 ELEMENTS = {
-    Outcome.FAIL: ("failure", "failures"),
-    Outcome.INCONCLUSIVE: ("failure", "failures"),
-    Outcome.ERROR: ("error", "errors"),
-    Outcome.SKIPPED: ("skipped", "skipped"),
+    ItemStatus.FAIL: ("failure", "failures"),
+    ItemStatus.INCONCLUSIVE: ("failure", "failures"),
+    ItemStatus.ERROR: ("error", "errors"),
+    ItemStatus.SKIPPED: ("skipped", "skipped"),
 }
 
 
@@ -31,21 +31,25 @@ def _suite(suite: Suite) -> ElementTree.Element:
     for finding in suite.findings:
         if finding.outcome in ELEMENTS:
             counts[ELEMENTS[finding.outcome][1]] += 1
-    element = ElementTree.Element("testsuite", name=speakable(suite.name), tests=str(len(suite.findings)))
+    element = ElementTree.Element("testsuite", name=escape_control_chars(suite.name), tests=str(len(suite.findings)))
     element.attrib.update({name: str(count) for name, count in counts.items()}, time=f"{suite.seconds:.3f}")
     if suite.reproduce:
         properties = ElementTree.SubElement(element, "properties")
-        ElementTree.SubElement(properties, "property", name="reproduce", value=speakable(suite.reproduce))
+        ElementTree.SubElement(properties, "property", name="reproduce", value=escape_control_chars(suite.reproduce))
     element.extend(map(_case, suite.findings))
     return element
 
 
-def _case(finding: Finding) -> ElementTree.Element:
+def _case(finding: ReportItem) -> ElementTree.Element:
     subject = re.sub(r"[/\\]+", ".", re.sub(r"\.py(?=$|[:.])", "", finding.subject)).strip(".")
-    case = ElementTree.Element("testcase", classname=speakable(subject), name=speakable(finding.name))
+    case = ElementTree.Element(
+        "testcase", classname=escape_control_chars(subject), name=escape_control_chars(finding.name)
+    )
     if finding.outcome in ELEMENTS:
         name, _ = ELEMENTS[finding.outcome]
-        told = ElementTree.SubElement(case, name, type=finding.outcome.value, message=speakable(finding.message))
+        told = ElementTree.SubElement(
+            case, name, type=finding.outcome.value, message=escape_control_chars(finding.message)
+        )
         where = f"{finding.source.file}:{finding.source.line}" if finding.source else ""
-        told.text = speakable("\n".join(filter(None, (finding.message, finding.detail, where))))
+        told.text = escape_control_chars("\n".join(filter(None, (finding.message, finding.detail, where))))
     return case

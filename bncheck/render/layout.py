@@ -11,9 +11,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.render.encoding import spell
-from bncheck.render.format import broken
 from bncheck.model.results import Verdict
+from bncheck.render.encoding import to_ascii
+from bncheck.render.format import wrap_command
 
 # Everything stands in the columns 3 to 78 of at least 80.
 INDENT, WIDTH, GAP = 2, 76, 2
@@ -46,11 +46,11 @@ class Page:
 
     def text(self, sentence: str, style: str = "") -> Text:
         """Return a sentence in the stream's alphabet."""
-        return Text(spell(sentence, ascii_only=self.ascii_only), style=style)
+        return Text(to_ascii(sentence, ascii_only=self.ascii_only), style=style)
 
     def prose(self, paragraphs: Iterable[str]) -> Text:
         """Return paragraphs filled to the width; one that begins with two spaces is a formula, on lines of its own."""
-        spelled = (spell(paragraph, ascii_only=self.ascii_only) for paragraph in paragraphs)
+        spelled = (to_ascii(paragraph, ascii_only=self.ascii_only) for paragraph in paragraphs)
         filled = (textwrap.wrap(p, self.width, subsequent_indent=" " * 8 * p.startswith("  ")) or [""] for p in spelled)
         return Text("\n".join(line for lines in filled for line in lines))
 
@@ -87,7 +87,7 @@ class Command:
     command: str
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
-        lines = broken(self.command, options.max_width, ascii_only=options.ascii_only)
+        lines = wrap_command(self.command, options.max_width, ascii_only=options.ascii_only)
         yield Text("\n".join(lines), no_wrap=True, overflow="ignore")
 
 

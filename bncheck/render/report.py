@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-from bncheck.render.layout import WIDTH, Page
 from bncheck.model.results import Source, Verdict
+from bncheck.render.layout import WIDTH, Page
 
 
-class Outcome(enum.Enum):
+class ItemStatus(enum.Enum):
     """How a finding ended; the value is the word for it."""
 
     PASS = "pass"
@@ -21,22 +21,22 @@ class Outcome(enum.Enum):
     SKIPPED = "skipped"  # it counts for nothing
 
     @classmethod
-    def of(cls, verdict: Verdict | None) -> "Outcome":
+    def of(cls, verdict: Verdict | None) -> "ItemStatus":
         """Return the outcome of a verdict; of none, that nothing was judged."""
         return cls.ERROR if verdict is None else cls(verdict.value)
 
     @property
     def counts(self) -> bool:
         """Whether a command that found it does not exit 0."""
-        return self not in (Outcome.PASS, Outcome.SKIPPED)
+        return self not in (ItemStatus.PASS, ItemStatus.SKIPPED)
 
 
-class Finding(NamedTuple):
+class ReportItem(NamedTuple):
     """One thing that was judged."""
 
     subject: str  # the function, or whatever else it is about
     name: str  # "dx"
-    outcome: Outcome
+    outcome: ItemStatus
     message: str = ""  # one line
     detail: str = ""  # more of them
     source: Source | None = None  # where that function is written
@@ -46,7 +46,7 @@ class Suite(NamedTuple):
     """The findings on one problem."""
 
     name: str
-    findings: tuple[Finding, ...]
+    findings: tuple[ReportItem, ...]
     seconds: float = 0.0
     reproduce: str | None = None  # the command that makes them again
 

@@ -8,11 +8,17 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from bncheck.mistakes import CATALOGUE
-from bncheck.render.layout import STYLES, Command, Page, two_columns
-from bncheck.render.report import Finding, Report, Suite
-from bncheck.render.report import Outcome as Ended
 from bncheck.model.results import Verdict
-from bncheck.selftest.trials import PLACES, SIZES, Outcome, RightCode, SelftestResult, SmallError
+from bncheck.render.layout import STYLES, Command, Page, two_columns
+from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
+from bncheck.selftest.trials import (
+    ERROR_REGIONS,
+    ERROR_SIZES,
+    FalseAlarmTrial,
+    InjectionResult,
+    SelftestResult,
+    SensitivityTrial,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +34,10 @@ class SelftestReport(Report):
         problems, alarms = (
             sum(count) for count in zip(*((c.problems, len(c.false_alarms)) for c in r.right), strict=True)
         )
-        seen = [o for o in r.mistakes if not o.never_seen]
-        caught = sum(o.caught == o.problems for o in seen)
+        seen = [o for o in r.mistakes if not o.undetectable_because]
+        detected = sum(o.detected == o.problems for o in seen)
         return (
-            f"{'PASS' if r.passed else 'FAIL'}  {caught} of {len(seen)} planted mistakes are caught, "
+            f"{'PASS' if r.passed else 'FAIL'}  {detected} of {len(seen)} planted mistakes are caught, "
             f"{alarms or 'no'} false alarm{'s' * (alarms > 1)} on {problems:,} problems, {r.seconds:.1f} s"
         )
 
@@ -47,33 +53,41 @@ class SelftestReport(Report):
         """Return the mistakes, the right code, and the small errors."""
         r = self.result
         yield Suite("known mistakes", tuple(map(_planted, r.mistakes)), r.seconds)
-        yield Suite("right code", tuple(map(_tried, r.right)))
+        yield Suite("right code", tuple(map(_false_alarm_item, r.right)))
         if r.small:
-            yield Suite("small errors", tuple(map(_shown, r.small)))
+            yield Suite("small errors", tuple(map(_sensitivity_item, r.small)))
 
 
-def _planted(o: Outcome) -> Finding:
-    wrong = o.caught if o.never_seen else o.problems - o.caught
-    told = f"{'flagged' if o.never_seen else 'missed'} in {wrong} of {o.problems} problems" if wrong else o.never_seen
-    ended = Ended.FAIL if wrong else Ended.SKIPPED if o.never_seen else Ended.PASS
-    return Finding(o.code, o.name, ended, told)
+def _planted(o: InjectionResult) -> ReportItem:
+    wrong = o.detected if o.undetectable_because else o.problems - o.detected
+    told = (
+        f"{'flagged' if o.undetectable_because else 'missed'} in {wrong} of {o.problems} problems"
+        if wrong
+        else o.undetectable_because
+    )
+    ended = ItemStatus.FAIL if wrong else ItemStatus.SKIPPED if o.undetectable_because else ItemStatus.PASS
+    return ReportItem(o.code, o.name, ended, told)
 
 
-def _tried(code: RightCode) -> Finding:
+def _false_alarm_item(code: FalseAlarmTrial) -> ReportItem:
     told = f"{len(code.false_alarms)} false alarms on {code.problems} problems" if code.false_alarms else ""
-    return Finding("right", code.name, Ended.FAIL if told else Ended.PASS, told, "\n".join(code.false_alarms))
+    return ReportItem(
+        "right", code.name, ItemStatus.FAIL if told else ItemStatus.PASS, told, "\n".join(code.false_alarms)
+    )
 
 
-def _shown(small: SmallError) -> Finding:
-    missed = small.must_be_seen and small.seen < small.planted
+def _sensitivity_item(small: SensitivityTrial) -> ReportItem:
+    missed = small.must_be_detected and small.seen < small.planted
     told = f"{small.seen} of {small.planted} seen"
-    return Finding("resolution", f"{small.size:g} times, {small.place}", Ended.FAIL if missed else Ended.PASS, told)
+    return ReportItem(
+        "resolution", f"{small.size:g} times, {small.place}", ItemStatus.FAIL if missed else ItemStatus.PASS, told
+    )
 
 
 def _blocks(page: Page, r: SelftestResult) -> Iterator[RenderableType]:
     yield page.text("Known mistakes, planted in random problems", "bold")
     yield _mistakes(page, r)
-    amiss = _amiss(page, r)
+    amiss = _undetected_rows(page, r)
     if amiss.row_count:
         yield amiss
     yield page.text("Right code on random problems over hard scales, means, eps and N from 1", "bold")
@@ -94,7 +108,7 @@ def _blocks(page: Page, r: SelftestResult) -> Iterator[RenderableType]:
 def _mistakes(page: Page, r: SelftestResult) -> Table:
     table = page.table("kind", "mistakes", "planted", "caught", "named first")
     sections = {m.code: m.section for m in CATALOGUE}
-    seen = [o for o in r.mistakes if not o.never_seen]
+    seen = [o for o in r.mistakes if not o.undetectable_because]
     for section in dict.fromkeys(sections.values()):
         of_it = [o for o in seen if sections[o.code] == section]
         if of_it:
@@ -103,22 +117,24 @@ def _mistakes(page: Page, r: SelftestResult) -> Table:
     return table
 
 
-def _counts(outcomes: list[Outcome]) -> list[str]:
-    planted, caught, named = (sum(getattr(o, n) for o in outcomes) for n in ("problems", "caught", "named"))
-    return [f"{len(outcomes)}", f"{planted:,}", f"{caught:,}", f"{named:,}"]
+def _counts(outcomes: list[InjectionResult]) -> list[str]:
+    planted, detected, named = (sum(getattr(o, n) for o in outcomes) for n in ("problems", "caught", "named"))
+    return [f"{len(outcomes)}", f"{planted:,}", f"{detected:,}", f"{named:,}"]
 
 
-def _amiss(page: Page, r: SelftestResult) -> Table:
+def _undetected_rows(page: Page, r: SelftestResult) -> Table:
     """Return a line for each mistake that was missed, taken for another, or cannot be seen."""
     grid = two_columns()
     for o in r.mistakes:
-        if o.never_seen and not o.caught:
-            grid.add_row(o.code, page.text(f"{o.name} cannot be seen: {o.never_seen}."), style="dim")
-        elif o.never_seen:
-            grid.add_row(o.code, page.text(f"{o.name} is no mistake, and was flagged {o.caught} times."))
+        if o.undetectable_because and not o.detected:
+            grid.add_row(o.code, page.text(f"{o.name} cannot be seen: {o.undetectable_because}."), style="dim")
+        elif o.undetectable_because:
+            grid.add_row(o.code, page.text(f"{o.name} is no mistake, and was flagged {o.detected} times."))
         elif not o.passed:
-            others = f", taken for {', '.join(dict.fromkeys(o.taken_for))}" if o.taken_for else ""
-            missed = f"missed in {o.problems - o.caught} of {o.problems}" if o.caught < o.problems else "always caught"
+            others = f", taken for {', '.join(dict.fromkeys(o.identified_as))}" if o.identified_as else ""
+            missed = (
+                f"missed in {o.problems - o.detected} of {o.problems}" if o.detected < o.problems else "always caught"
+            )
             grid.add_row(o.code, page.text(f"{o.name}: {missed}{others}."))
     return grid
 
@@ -133,9 +149,9 @@ def _right(page: Page, r: SelftestResult) -> Table:
 
 
 def _small(page: Page, r: SelftestResult) -> Table:
-    table = page.table("planted", *PLACES)
+    table = page.table("planted", *ERROR_REGIONS)
     shares = {(s.size, s.place): s.seen / s.planted for s in r.small}
-    for size in SIZES:
-        seen = (page.text(f"{100 * shares[size, place]:.0f} %") for place in PLACES)
+    for size in ERROR_SIZES:
+        seen = (page.text(f"{100 * shares[size, place]:.0f} %") for place in ERROR_REGIONS)
         table.add_row(page.text(f"{size:g} times"), *seen)
     return table

@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from bncheck.render.layout import Page
-from bncheck.render.report import Finding, Outcome, Report, Suite
 from bncheck.model.results import SCHEMA, CheckResult, Source, Verdict
+from bncheck.render.layout import Page
+from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TargetSummary:
     """What is kept of a target when its report has been written."""
 
     target: str
@@ -25,12 +25,12 @@ class Line:
     not_checked: int  # functions and parts of the check that are listed as that
 
     @classmethod
-    def unanswered(cls, target: str) -> "Line":
+    def unanswered(cls, target: str) -> "TargetSummary":
         """Return the line of a target that did not load or run."""
         return cls(target, 0, 0, None, 0)
 
     @classmethod
-    def of(cls, target: str, result: CheckResult) -> "Line":
+    def of(cls, target: str, result: CheckResult) -> "TargetSummary":
         """Return the line of a result."""
         wrong = sum(g.wrong for g in result.gradients.values())
         wrong += sum(f.wrong for f in result.forward)
@@ -41,7 +41,7 @@ class Line:
 class Summary(Report):
     """The lines of all targets."""
 
-    lines: Sequence[Line]
+    lines: Sequence[TargetSummary]
 
     @property
     def headline(self) -> str:
@@ -61,7 +61,7 @@ class Summary(Report):
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer(Report):
+class RunFailure(Report):
     """A target that did not load or did not run: why."""
 
     target: str
@@ -91,4 +91,6 @@ class NoAnswer(Report):
         lines = re.findall(rf'(?:File "{re.escape(path)}"|{re.escape(os.path.basename(path))}), line (\d+)', self.error)
         source = Source(path, int(lines[-1]) if lines else 1) if os.path.isfile(path) else None
         detail = self.error.partition("\n")[2]
-        return (Suite(self.target, (Finding(self.target, "answer", Outcome.ERROR, self.headline, detail, source),)),)
+        return (
+            Suite(self.target, (ReportItem(self.target, "answer", ItemStatus.ERROR, self.headline, detail, source),)),
+        )

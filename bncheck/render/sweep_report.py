@@ -10,29 +10,29 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.checking.judge import BLUNT
-from bncheck.sweeps.sweep import AXES, SCHEMA, Point, Row
-from bncheck.render.layout import STYLES, WORDS, Command, Page, two_columns
-from bncheck.render.report import Finding, Outcome, Report, Suite
+from bncheck.checking.judge import MAX_RESOLUTION
 from bncheck.model.results import Source, Verdict
-from bncheck.sweeps.aggregate import MOST_VALUES, Cell, Tally
+from bncheck.render.layout import STYLES, WORDS, Command, Page, two_columns
+from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
+from bncheck.sweeps.aggregate import MAX_LISTED_VALUES, Aggregate, SweepSummary
+from bncheck.sweeps.sweep import AXES, SCHEMA, Row, SweepPoint
 
 # A bar has a cell for each correct digit; float64 has 16.
-LONGEST = 16
+DIGITS_BAR_WIDTH = 16
 # A table of two axes with more cells is not read.
 MOST_CELLS = 400
 # Notes that are shown.
 MOST_NOTES = 8
 # Behind a number, for what its checks came to.
 SIGNS = {Verdict.PASS: "", Verdict.INCONCLUSIVE: "?", Verdict.FAIL: "!", None: "x"}
-SHORT = {"bn_eps": "eps", "x_mean": "x-mean", "x_std": "x-std"}
+AXIS_LABELS = {"bn_eps": "eps", "x_mean": "x-mean", "x_std": "x-std"}
 
 
 @dataclass(frozen=True, slots=True)
 class SweepReport(Report):
     """The tables of a sweep."""
 
-    tally: Tally
+    tally: SweepSummary
     reproduce: str = ""
     orders: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by scheme and gradient
     seconds: float | None = None
@@ -49,7 +49,7 @@ class SweepReport(Report):
     def counts(self) -> str:
         """How many checks there are of each verdict."""
         counts = self.tally.whole.verdicts
-        return ", ".join(f"{counts[v]:,} {WORDS[v].lower()}" for v in COUNTED if v is not None or counts[v])
+        return ", ".join(f"{counts[v]:,} {WORDS[v].lower()}" for v in VERDICT_ORDER if v is not None or counts[v])
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:
         """Return a table for each axis, or of two axes, and what it comes to."""
@@ -58,35 +58,35 @@ class SweepReport(Report):
     def data(self) -> Any:
         """Return the verdict, the counts, and every row."""
         rows = [row.to_dict() for row in self.rows]
-        counts = {WORDS[v].lower(): self.tally.whole.verdicts[v] for v in COUNTED}
+        counts = {WORDS[v].lower(): self.tally.whole.verdicts[v] for v in VERDICT_ORDER}
         return {"schema": SCHEMA, "passed": self.tally.passed, "checks": counts, "orders": self.orders, "rows": rows}
 
     def suites(self) -> Iterable[Suite]:
         """Return a suite for each check."""
         for row in self.rows:
-            told = {SHORT.get(axis, axis): getattr(row.point, axis) for axis in AXES}
+            told = {AXIS_LABELS.get(axis, axis): getattr(row.point, axis) for axis in AXES}
             target = told.pop("target")
             name = ", ".join([target, *(f"{axis} {written(value)}" for axis, value in told.items())])
             yield Suite(name, tuple(self._findings(row)), row.seconds, row.reproduce)
 
-    def _findings(self, row: Row) -> Iterator[Finding]:
+    def _findings(self, row: Row) -> Iterator[ReportItem]:
         """Yield a finding for each gradient; a check that is merely blunt counts if its problem passes nowhere."""
         target, verdict = row.point.target, row.verdict
         source = Source(os.path.realpath(target), 1) if os.path.isfile(target) else None
-        blunt = Outcome.INCONCLUSIVE if self.tally.never_passes(row) else Outcome.SKIPPED
+        blunt = ItemStatus.INCONCLUSIVE if self.tally.has_no_pass(row) else ItemStatus.SKIPPED
         found = []
         for key, gradient in row.gradients.items():
             wrong = not gradient.of_tolerance <= 1
-            unsure = verdict is Verdict.INCONCLUSIVE and not gradient.resolution <= BLUNT
-            outcome = Outcome.FAIL if wrong and verdict is Verdict.FAIL else blunt if unsure else Outcome.PASS
-            told = row.said or f"of tolerance: {gradient.of_tolerance:.3g}" if outcome is not Outcome.PASS else ""
+            unsure = verdict is Verdict.INCONCLUSIVE and not gradient.resolution <= MAX_RESOLUTION
+            outcome = ItemStatus.FAIL if wrong and verdict is Verdict.FAIL else blunt if unsure else ItemStatus.PASS
+            told = row.said or f"of tolerance: {gradient.of_tolerance:.3g}" if outcome is not ItemStatus.PASS else ""
             function, _, name = key.rpartition(".")
             subject = f"{target}.{function}" if function else target
-            found.append(Finding(subject, name, outcome, told, row.reproduce, source))
+            found.append(ReportItem(subject, name, outcome, told, row.reproduce, source))
         yield from found
-        wanted = blunt if verdict is Verdict.INCONCLUSIVE else Outcome.of(verdict)
-        if wanted not in (Outcome.PASS, *(f.outcome for f in found)):  # an output, a dead unit, an error
-            yield Finding(target, "check", wanted, row.said, row.reproduce, source)
+        wanted = blunt if verdict is Verdict.INCONCLUSIVE else ItemStatus.of(verdict)
+        if wanted not in (ItemStatus.PASS, *(f.outcome for f in found)):  # an output, a dead unit, an error
+            yield ReportItem(target, "check", wanted, row.said, row.reproduce, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class _Page(Page):
             for axis, cells in varied.items():
                 yield self.along(axis, cells)
         for axis in sorted(tally.many):
-            yield self.text(f"{SHORT.get(axis, axis)}: more than {MOST_VALUES} values, not told one by one")
+            yield self.text(f"{AXIS_LABELS.get(axis, axis)}: more than {MAX_LISTED_VALUES} values, not told one by one")
         yield self.summary()
 
     def header(self) -> Table:
@@ -116,16 +116,18 @@ class _Page(Page):
         grid.add_row(self.text(settings))
         return grid
 
-    def along(self, axis: str, cells: Mapping[Any, Cell]) -> Table:
+    def along(self, axis: str, cells: Mapping[Any, Aggregate]) -> Table:
         """Return the table along one axis: the worst over everything else."""
         names = [name for name in self.report.tally.whole.digits if not self.zero(name)]
         columns = names if len(names) <= 6 and all(len(name) <= 6 for name in names) else []
-        table = self.table(SHORT.get(axis, axis), *columns, "fewest correct digits")
+        table = self.table(AXIS_LABELS.get(axis, axis), *columns, "fewest correct digits")
         table.add_column("verdict", overflow="fold")  # counts of several, which may take two lines
         best = self.best(axis, cells)
         for value, cell in cells.items():
-            digits = [written_digits(cell.digits.get(name, 0.0)) for name in columns]
-            bar = ("█" * round(min(LONGEST, cell.fewest))).ljust(LONGEST) + written_digits(cell.fewest).rjust(5)
+            digits = [format_digits(cell.digits.get(name, 0.0)) for name in columns]
+            bar = ("█" * round(min(DIGITS_BAR_WIDTH, cell.fewest))).ljust(DIGITS_BAR_WIDTH) + format_digits(
+                cell.fewest
+            ).rjust(5)
             verdict = self.verdicts(cell)
             if value == best:
                 verdict.append(", best")
@@ -138,7 +140,7 @@ class _Page(Page):
     def heat(self, first: str, second: str) -> Table:
         """Return the table of two axes: in each cell the fewest digits, and a mark for no pass."""
         tally = self.report.tally
-        table = self.table(f"{SHORT.get(first, first)} \\ {SHORT.get(second, second)}")
+        table = self.table(f"{AXIS_LABELS.get(first, first)} \\ {AXIS_LABELS.get(second, second)}")
         cells = tally.pair(first, second)
         for value in tally.varied[second]:
             table.add_column(written(value), justify="right", no_wrap=True)
@@ -147,13 +149,13 @@ class _Page(Page):
             table.add_row(written(value), *(self.mark(cell) for cell in row_cells))
         return table
 
-    def mark(self, cell: Cell | None) -> Text:
+    def mark(self, cell: Aggregate | None) -> Text:
         if cell is None:
             return self.text("-")
-        return self.text(written_digits(cell.fewest) + SIGNS[cell.verdict], STYLES[cell.verdict])
+        return self.text(format_digits(cell.fewest) + SIGNS[cell.verdict], STYLES[cell.verdict])
 
-    def verdicts(self, cell: Cell) -> Text:
-        counts = [(verdict, cell.verdicts[verdict]) for verdict in COUNTED if cell.verdicts[verdict]]
+    def verdicts(self, cell: Aggregate) -> Text:
+        counts = [(verdict, cell.verdicts[verdict]) for verdict in VERDICT_ORDER if cell.verdicts[verdict]]
         if len(counts) == 1:
             return self.verdict(counts[0][0])
         told = ", ".join(f"{count:,} {WORDS[verdict]}" for verdict, count in counts)
@@ -162,7 +164,7 @@ class _Page(Page):
     def zero(self, name: str) -> bool:
         return math.isinf(self.report.tally.whole.digits[name])
 
-    def best(self, axis: str, cells: Mapping[Any, Cell]) -> Any:
+    def best(self, axis: str, cells: Mapping[Any, Aggregate]) -> Any:
         """Return the step, or scheme, with the most digits that passes everywhere."""
         passing = {value: cell for value, cell in cells.items() if cell.verdict is Verdict.PASS}
         if axis not in ("step", "scheme") or not passing:
@@ -199,16 +201,18 @@ class _Page(Page):
 
 
 # The order in which verdicts are counted.
-COUNTED = (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, None)
+VERDICT_ORDER = (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, None)
 
 
-def headings(tally: Tally) -> tuple[str, str]:
+def headings(tally: SweepSummary) -> tuple[str, str]:
     """Return what was checked and how, and on which problem, as far as these are the same for all."""
     same = {axis: next(iter(cells)) for axis, cells in tally.values.items() if len(cells) == 1}
     told = [axis for axis in same if axis in ("target", "N", "D", "H", "seed", "scheme", "bn_eps")]
-    told += [axis for axis in same if axis not in told and same[axis] != getattr(Point(), axis)]
+    told += [axis for axis in same if axis not in told and same[axis] != getattr(SweepPoint(), axis)]
     words = [str(same[axis]) for axis in ("target", "scheme") if axis in told]
-    settings = [f"{SHORT.get(axis, axis)} {written(same[axis])}" for axis in told if axis not in ("target", "scheme")]
+    settings = [
+        f"{AXIS_LABELS.get(axis, axis)} {written(same[axis])}" for axis in told if axis not in ("target", "scheme")
+    ]
     return ", ".join(words) or "several targets", "   ".join(settings)
 
 
@@ -220,6 +224,6 @@ def written(value: Any) -> str:
     return power if float(power) == value and not 0.1 < abs(value) < 1000 and value else f"{value:.3g}"
 
 
-def written_digits(digits: float) -> str:
+def format_digits(digits: float) -> str:
     """Write correct digits; endless are those of a gradient that is exactly 0."""
     return "zero" if math.isinf(digits) else f"{round(digits, 1) + 0.0:.1f}"  # and never -0.0

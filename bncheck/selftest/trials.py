@@ -10,28 +10,28 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from bncheck.model import network
 from bncheck.checking.check import check
 from bncheck.errors import InvalidInput
+from bncheck.execution.pool import block_sigint_in_children, one_thread_each, pool
+from bncheck.mistakes import CATALOGUE, LAYER_ONLY, SIDE_EFFECTS, Mistake
+from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
+from bncheck.model import network
 from bncheck.model.layers import Array
 from bncheck.model.options import GRADIENTS
-from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake
-from bncheck.mistakes.injected import Planted, planted_in_layers
 from bncheck.model.problem import FloatArray, Problem, random_problem
 from bncheck.model.progress import Progress, silent
 from bncheck.model.results import SCHEMA, Verdict, as_json
-from bncheck.execution.pool import born_deaf, one_thread_each, pool
 
 # For each problem that every mistake is planted in, as many right ones and as many small errors.
-RIGHT_EACH, SMALL_EACH = 40, 4
+FALSE_ALARM_TRIALS, SENSITIVITY_TRIALS = 40, 4
 # Planted errors, in terms of the resolution that the check claims, and where they are planted.
-SIZES = (0.1, 0.3, 1.0, 3.0, 10.0)
-PLACES = ("every entry", "one column", "one entry")
+ERROR_SIZES = (0.1, 0.3, 1.0, 3.0, 10.0)
+ERROR_REGIONS = ("every entry", "one column", "one entry")
 # From here on an error must be seen wherever it is.
-ALWAYS_SEEN = 10.0
+MUST_DETECT_FROM = 10.0
 
 # Of right code: its name, the verdict, and the command that makes the problem if it is a false alarm.
-CheckedRight: TypeAlias = tuple[str, Verdict, str | None]
+FalseAlarmRecord: TypeAlias = tuple[str, Verdict, str | None]
 
 # Unlike shapes and scales for smoke: (N, D, H) and what is unusual about it.
 SMOKE_PROBLEMS: tuple[tuple[tuple[int, int, int], Mapping[str, Any]], ...] = (
@@ -46,35 +46,35 @@ SMOKE_PROBLEMS: tuple[tuple[tuple[int, int, int], Mapping[str, Any]], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class InjectionResult:
     """A mistake, planted in random problems."""
 
     code: str
     name: str
     problems: int
-    caught: int
+    detected: int
     named: int  # its code came first
-    taken_for: tuple[str, ...]  # what came first elsewhere: codes, or "?" for none
-    never_seen: str  # why it cannot be caught; empty for most
+    identified_as: tuple[str, ...]  # what came first elsewhere: codes, or "?" for none
+    undetectable_because: str  # why it cannot be caught; empty for most
 
     @classmethod
-    def of(cls, mistake: Mistake, taken_for: Sequence[str | None]) -> "Outcome":
+    def of(cls, mistake: Mistake, identified_as: Sequence[str | None]) -> "InjectionResult":
         """Return the outcome of a mistake, from what it was taken for on each problem."""
-        caught = [code for code in taken_for if code is not None]
-        others = tuple(code for code in caught if code != mistake.code)
-        named = len(caught) - len(others)
+        detected = [code for code in identified_as if code is not None]
+        others = tuple(code for code in detected if code != mistake.code)
+        named = len(detected) - len(others)
         return cls(
-            mistake.code, mistake.text.name, len(taken_for), len(caught), named, others, mistake.never_seen
+            mistake.code, mistake.text.name, len(identified_as), len(detected), named, others, mistake.undetectable_because
         )  # fmt: skip
 
     @property
     def passed(self) -> bool:
         """Whether it was caught and named everywhere, or cannot be and was not."""
-        return not self.caught if self.never_seen else self.named == self.problems
+        return not self.detected if self.undetectable_because else self.named == self.problems
 
 
 @dataclass(frozen=True, slots=True)
-class RightCode:
+class FalseAlarmTrial:
     """An implementation that is right, on random problems over the hard regimes."""
 
     name: str
@@ -84,7 +84,7 @@ class RightCode:
 
 
 @dataclass(frozen=True, slots=True)
-class SmallError:
+class SensitivityTrial:
     """Errors of one size and place, planted in right gradients."""
 
     size: float  # in terms of the resolution claimed
@@ -93,18 +93,18 @@ class SmallError:
     seen: int
 
     @property
-    def must_be_seen(self) -> bool:
+    def must_be_detected(self) -> bool:
         """Whether it is so large that one which is missed is a failure."""
-        return self.size >= ALWAYS_SEEN
+        return self.size >= MUST_DETECT_FROM
 
 
 @dataclass(frozen=True, slots=True)
 class SelftestResult:
     """What the selftest found."""
 
-    mistakes: tuple[Outcome, ...]
-    right: tuple[RightCode, ...]
-    small: tuple[SmallError, ...]
+    mistakes: tuple[InjectionResult, ...]
+    right: tuple[FalseAlarmTrial, ...]
+    small: tuple[SensitivityTrial, ...]
     resolution: float  # the median that was claimed where these were planted
     seconds: float
 
@@ -114,16 +114,18 @@ class SelftestResult:
 
         A mistake that is caught and not named first is told, but is no failure by itself.
         """
-        missed = any(o.caught < o.problems for o in self.mistakes if not o.never_seen)
-        alarmed = any(r.false_alarms for r in self.right) or any(o.caught for o in self.mistakes if o.never_seen)
-        return not (missed or alarmed or any(s.seen < s.planted for s in self.small if s.must_be_seen))
+        missed = any(o.detected < o.problems for o in self.mistakes if not o.undetectable_because)
+        alarmed = any(r.false_alarms for r in self.right) or any(
+            o.detected for o in self.mistakes if o.undetectable_because
+        )
+        return not (missed or alarmed or any(s.seen < s.planted for s in self.small if s.must_be_detected))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON document."""
         return {"schema": SCHEMA, "passed": self.passed, **as_json(self)}
 
 
-class SmallErrors:
+class PerturbedReference:
     """The network, whose right gradients get an error of some share of their terms."""
 
     forward = staticmethod(network.forward)
@@ -179,13 +181,13 @@ def selftest(problems: int = 2, *, jobs: int = 1, progress: Progress = silent) -
             raise InvalidInput(f"{name} is {value}; take 1 or more")
     started = time.perf_counter()
     parts = [(m.code, seed) for m in CATALOGUE for seed in range(problems)]
-    parts += [("right", seed) for seed in range(RIGHT_EACH * problems)]
-    parts += [("small", seed) for seed in range(SMALL_EACH * problems)]
+    parts += [("right", seed) for seed in range(FALSE_ALARM_TRIALS * problems)]
+    parts += [("small", seed) for seed in range(SENSITIVITY_TRIALS * problems)]
     found: dict[str, list[Any]] = {}
     for done, ((kind, _), part) in enumerate(zip(parts, _each(parts, jobs), strict=True), 1):
         found.setdefault(kind, []).append(part)
         progress(done, len(parts))
-    return _gathered(found, started)
+    return _collect_results(found, started)
 
 
 def smoke() -> SelftestResult:
@@ -197,7 +199,7 @@ def smoke() -> SelftestResult:
         _right(random_problem(*shape, seed=seed, **unusual), ("reference",), must_pass=True)
         for seed, (shape, unusual) in enumerate(SMOKE_PROBLEMS)
     ]
-    return _gathered(found, started)
+    return _collect_results(found, started)
 
 
 def _each(parts: Sequence[tuple[str, int]], jobs: int) -> Iterator[Any]:
@@ -207,7 +209,7 @@ def _each(parts: Sequence[tuple[str, int]], jobs: int) -> Iterator[Any]:
     with one_thread_each():
         executor = pool(jobs)
         try:
-            with born_deaf():  # the workers are started as the parts are handed out
+            with block_sigint_in_children():  # the workers are started as the parts are handed out
                 found = executor.map(_part, parts, chunksize=4)
             yield from found
         finally:
@@ -221,18 +223,18 @@ def _part(part: tuple[str, int]) -> Any:
     return _small(seed) if kind == "small" else _planted(kind, seed)
 
 
-def _gathered(found: Mapping[str, list[Any]], started: float) -> SelftestResult:
+def _collect_results(found: Mapping[str, list[Any]], started: float) -> SelftestResult:
     """Put together what was found part by part."""
     small = found.get("small", [])
     counts = sum((Counter(seen) for _, seen in small), Counter[tuple[float, str]]())
     planted = len(GRADIENTS) * len(small)
-    by_name: dict[str, list[CheckedRight]] = {}
+    by_name: dict[str, list[FalseAlarmRecord]] = {}
     for one in (one for several in found["right"] for one in several):
         by_name.setdefault(one[0], []).append(one)
     return SelftestResult(
-        mistakes=tuple(Outcome.of(m, found[m.code]) for m in CATALOGUE if m.code in found),
+        mistakes=tuple(InjectionResult.of(m, found[m.code]) for m in CATALOGUE if m.code in found),
         right=tuple(
-            RightCode(
+            FalseAlarmTrial(
                 name,
                 len(checked),
                 sum(verdict is Verdict.INCONCLUSIVE for _, verdict, _ in checked),
@@ -240,7 +242,9 @@ def _gathered(found: Mapping[str, list[Any]], started: float) -> SelftestResult:
             )
             for name, checked in by_name.items()
         ),
-        small=tuple(SmallError(*at, planted, counts[at]) for at in itertools.product(SIZES, PLACES) if small),
+        small=tuple(
+            SensitivityTrial(*at, planted, counts[at]) for at in itertools.product(ERROR_SIZES, ERROR_REGIONS) if small
+        ),
         resolution=float(np.median([resolution for resolution, _ in small])) if small else math.nan,
         seconds=time.perf_counter() - started,
     )
@@ -249,18 +253,18 @@ def _gathered(found: Mapping[str, list[Any]], started: float) -> SelftestResult:
 def _planted(code: str, seed: int) -> str | None:
     """Plant a mistake in one problem; return what it is taken for, "?" for nothing, or None if it is missed."""
     mistake = next(m for m in CATALOGUE if m.code == code)
-    target = planted_in_layers(mistake) if code in OF_A_LAYER else Planted(mistake)
+    target = faulty_layers(mistake) if code in LAYER_ONLY else FaultyNetwork(mistake)
     result = check(plain_problem(seed), target, shrink=False)
     codes = [d.code or "?" for d in result.diagnosis] or ["?"]
-    caught = code in codes if code in CONDUCT else result.verdict is Verdict.FAIL
-    return codes[0] if caught else None
+    detected = code in codes if code in SIDE_EFFECTS else result.verdict is Verdict.FAIL
+    return codes[0] if detected else None
 
 
-def _right(problem: Problem, names: Iterable[str], *, must_pass: bool = False) -> list[CheckedRight]:
+def _right(problem: Problem, names: Iterable[str], *, must_pass: bool = False) -> list[FalseAlarmRecord]:
     """Try right code on one problem; ``foreign`` is a network that bncheck does not know to be its own."""
     found = []
     for name in names:
-        target: Any = Planted(Mistake("", "", {})) if name == "foreign" else name
+        target: Any = FaultyNetwork(Mistake("", "", {})) if name == "foreign" else name
         result = check(problem, target, probes=False, explain=False)
         wrong = result.verdict is Verdict.FAIL or (must_pass and result.verdict is not Verdict.PASS)
         again = result.method.command(problem, "reference" if name == "foreign" else name)
@@ -273,10 +277,10 @@ def _small(seed: int) -> tuple[float, dict[tuple[float, str], int]]:
     problem, rng = plain_problem(seed), np.random.default_rng([seed, 9])
     gradients = check(problem).gradients
     seen = {}
-    for place in PLACES:
+    for place in ERROR_REGIONS:
         share = {name: g.resolution * g.size * _where(place, g.size, rng) for name, g in gradients.items()}
-        for size in SIZES:
-            target = SmallErrors({name: size * error for name, error in share.items()})
+        for size in ERROR_SIZES:
+            target = PerturbedReference({name: size * error for name, error in share.items()})
             result = check(problem, target, probes=False, explain=False)
             seen[size, place] = sum(g.verdict is Verdict.FAIL for g in result.gradients.values())
     return float(np.median([g.resolution for g in gradients.values()])), seen
@@ -285,9 +289,9 @@ def _small(seed: int) -> tuple[float, dict[tuple[float, str], int]]:
 def _where(place: str, size: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Return 1 where an error is planted, and 0 elsewhere: in entries that have terms at all."""
     where = np.ones(size.shape)
-    if place != PLACES[0]:
+    if place != ERROR_REGIONS[0]:
         chosen = rng.choice(np.flatnonzero(size))
         where = (np.arange(size.size) == chosen).astype(float).reshape(size.shape)
-        if place == PLACES[1] and size.ndim == 2:
+        if place == ERROR_REGIONS[1] and size.ndim == 2:
             where = np.broadcast_to(where.max(axis=0), size.shape)
     return where

@@ -8,20 +8,20 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from bncheck.checking.judge import BLUNT
-from bncheck.sweeps.sweep import AXES, Found, Point, Row, digits_of
+from bncheck.checking.judge import MAX_RESOLUTION
 from bncheck.model.results import Verdict
+from bncheck.sweeps.sweep import AXES, GradientSummary, Row, SweepPoint, digits_of
 
 # An axis of more values is not told value by value.
-MOST_VALUES = 64
+MAX_LISTED_VALUES = 64
 # How many failures are kept to be shown.
-KEPT = 5
+MAX_FAILED_ROWS = 5
 # With more than two axes, only these are kept together.
-TOGETHER = {("scheme", "step"), ("target", "step")}
+AXIS_PAIRS = {("scheme", "step"), ("target", "step")}
 
 
 @dataclass(slots=True)
-class Worst:
+class WorstError:
     """The worst that some rows keep of one gradient."""
 
     error: float | None = None  # norm relative error; None: the gradient is exactly 0, as it must be, in every row
@@ -29,7 +29,7 @@ class Worst:
     of_tolerance: float = 0.0
     resolution: float = 0.0
 
-    def add(self, found: Found) -> None:
+    def add(self, found: GradientSummary) -> None:
         """Take a row's in."""
         if found.norm_relative_error is not None:
             self.error = _larger(self.error or 0.0, found.norm_relative_error)
@@ -44,7 +44,7 @@ def _larger(one: float, other: float) -> float:
 
 
 @dataclass(slots=True)
-class Times:
+class Durations:
     """How long some checks took, in whole nanoseconds: their sum is the same in any order."""
 
     count: int = 0
@@ -62,18 +62,18 @@ class Times:
 
 
 @dataclass(slots=True)
-class Cell:
+class Aggregate:
     """Some rows together: the worst of each gradient, the verdicts, and the times."""
 
-    gradients: dict[str, Worst] = field(default_factory=dict)
+    gradients: dict[str, WorstError] = field(default_factory=dict)
     verdicts: Counter[Verdict | None] = field(default_factory=Counter)
-    times: Times = field(default_factory=Times)  # of those that ran
+    times: Durations = field(default_factory=Durations)  # of those that ran
 
     def add(self, row: Row) -> None:
         """Take a row in."""
         self.verdicts[row.verdict] += 1
         for key, found in row.gradients.items():
-            self.gradients.setdefault(key, Worst()).add(found)
+            self.gradients.setdefault(key, WorstError()).add(found)
         if row.verdict is not None:
             self.times.add(row.seconds)
 
@@ -101,7 +101,7 @@ class Cell:
         """
         if self.verdicts[Verdict.FAIL] and not self.gradients[gradient].of_tolerance <= 1:
             return Verdict.FAIL
-        blunt = [key for key, worst in self.gradients.items() if not worst.resolution <= BLUNT]
+        blunt = [key for key, worst in self.gradients.items() if not worst.resolution <= MAX_RESOLUTION]
         unsure = self.verdicts[Verdict.INCONCLUSIVE] and (gradient in blunt or not blunt)
         return Verdict.INCONCLUSIVE if unsure else Verdict.PASS
 
@@ -112,16 +112,16 @@ def _in_order(axis: str) -> Callable[[tuple[Any, Any]], Any]:
     return lambda item: (1, 0, item[0]) if isinstance(item[0], str) else (0, sign * item[0], "")
 
 
-class Tally:
+class SweepSummary:
     """Counts rows, by axis and value, and by the values of two axes where no others vary."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self.whole = Cell()
-        self.values: dict[str, dict[Any, Cell]] = {axis: {} for axis in AXES}
+        self.whole = Aggregate()
+        self.values: dict[str, dict[Any, Aggregate]] = {axis: {} for axis in AXES}
         self.many: set[str] = set()  # axes of more values than are told
         self.bad: list[Row] = []
         self.notes: dict[str, list[str]] = {}  # the targets that each note is about
-        self._pairs: dict[tuple[str, str], dict[tuple[Any, Any], Cell]] = {}
+        self._pairs: dict[tuple[str, str], dict[tuple[Any, Any], Aggregate]] = {}
         self._passed: set[int] = set()
         self._problems: set[int] = set()
         for row in rows:
@@ -129,42 +129,42 @@ class Tally:
 
     def add(self, row: Row) -> None:
         """Take a row in."""
-        self._pair_up(row.point)
+        self._start_pair_tables(row.point)
         self.whole.add(row)
         for axis, cells in self.values.items():
             value = getattr(row.point, axis)
-            if value in cells or len(cells) < MOST_VALUES:
-                cells.setdefault(value, Cell()).add(row)
+            if value in cells or len(cells) < MAX_LISTED_VALUES:
+                cells.setdefault(value, Aggregate()).add(row)
             elif axis not in self.many:
                 self.many.add(axis)
                 self._pairs = {pair: cells for pair, cells in self._pairs.items() if axis not in pair}
         for (first, second), together in self._pairs.items():
-            together.setdefault((getattr(row.point, first), getattr(row.point, second)), Cell()).add(row)
+            together.setdefault((getattr(row.point, first), getattr(row.point, second)), Aggregate()).add(row)
         for note in row.notes:
-            if note in self.notes or len(self.notes) < MOST_VALUES:
+            if note in self.notes or len(self.notes) < MAX_LISTED_VALUES:
                 targets = self.notes.setdefault(note, [])
                 targets += [row.point.target] if row.point.target not in targets else []
         if row.verdict in (Verdict.FAIL, None):
-            self.bad = sorted([*self.bad, row], key=lambda bad: repr(bad.point))[:KEPT]
+            self.bad = sorted([*self.bad, row], key=lambda bad: repr(bad.point))[:MAX_FAILED_ROWS]
         problem = row.point.problem.key
         self._problems.add(problem)
         if row.verdict is Verdict.PASS:
             self._passed.add(problem)
 
-    def _pair_up(self, point: Point) -> None:
+    def _start_pair_tables(self, point: SweepPoint) -> None:
         """Begin to count two axes together when the second of them gets its second value: until then it had one."""
         new = {axis for axis, cells in self.values.items() if len(cells) == 1 and getattr(point, axis) not in cells}
         if not new:
             return
         varied = [axis for axis, cells in self.values.items() if axis in new or len(cells) > 1]
-        wanted = [pair for pair in itertools.combinations(varied, 2) if len(varied) == 2 or pair in TOGETHER]
+        wanted = [pair for pair in itertools.combinations(varied, 2) if len(varied) == 2 or pair in AXIS_PAIRS]
         self._pairs = {
-            pair: self._pairs.get(pair) or self._begun(*pair, new)
+            pair: self._pairs.get(pair) or self._copy_into_pair(*pair, new)
             for pair in wanted
             if not self.many.intersection(pair)
         }
 
-    def _begun(self, first: str, second: str, new: set[str]) -> dict[tuple[Any, Any], Cell]:
+    def _copy_into_pair(self, first: str, second: str, new: set[str]) -> dict[tuple[Any, Any], Aggregate]:
         """Return what two axes come to by now, one of which had one value."""
         if first in new:
             (only,) = self.values[first]
@@ -178,17 +178,17 @@ class Tally:
         return self.whole.verdicts.total()
 
     @property
-    def varied(self) -> Mapping[str, Mapping[Any, Cell]]:
+    def varied(self) -> Mapping[str, Mapping[Any, Aggregate]]:
         """The axes of more than one value; these in order, whatever order their rows came in."""
         return {axis: dict(sorted(c.items(), key=_in_order(axis))) for axis, c in self.values.items() if len(c) > 1}
 
-    def pair(self, first: str, second: str) -> Mapping[tuple[Any, Any], Cell]:
+    def pair(self, first: str, second: str) -> Mapping[tuple[Any, Any], Aggregate]:
         """Return the cells by the values of both axes; none where they are not kept together."""
         if (second, first) in self._pairs:
             return {(one, other): cell for (other, one), cell in self._pairs[second, first].items()}
         return self._pairs.get((first, second), {})
 
-    def never_passes(self, row: Row) -> bool:
+    def has_no_pass(self, row: Row) -> bool:
         """Tell whether the problem of a row passed at no scheme and step."""
         return row.point.problem.key not in self._passed
 

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bncheck.model import network
 from bncheck.errors import InvalidInput
-from bncheck.sweeps.sweep import Grid
-from bncheck.model.options import Method
-from bncheck.numerical.measure import prepare
+from bncheck.model import network
 from bncheck.model.components import NETWORK
+from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.progress import silent
+from bncheck.numerical.measure import prepare
+from bncheck.sweeps.sweep import Grid
 from bncheck.targets import BUILT_IN
 
 # Truncation is seen at the largest steps.
@@ -35,21 +35,21 @@ def observed_orders(grid: Grid) -> dict[str, dict[str, float]]:
         return {}
     orders = {}
     for scheme in dict.fromkeys(grid.axes.get("scheme", ("central",))):
-        usable = [s for s in steps if prepare(problem, NETWORK, Method(scheme, step=s), ()).kinks.dead_units == 0]
+        usable = [s for s in steps if prepare(problem, NETWORK, CheckOptions(scheme, step=s), ()).kinks.dead_units == 0]
         if len(usable) < 2:
             continue
         inputs = [name for name in NETWORK.inputs if f"d{name}" in grid.method.only]
-        guarded = prepare(problem, NETWORK, Method(scheme, step=usable[0]), ()).problem
+        guarded = prepare(problem, NETWORK, CheckOptions(scheme, step=usable[0]), ()).problem
         _, cache = network.forward(guarded.X, guarded.W, guarded.b, guarded.gamma, guarded.beta, guarded.bn_eps)
         truth = network.backward(guarded.dout, cache)
-        errors = [_errors(guarded, Method(scheme, step=s), inputs, truth) for s in usable]
+        errors = [_errors(guarded, CheckOptions(scheme, step=s), inputs, truth) for s in usable]
         found = {f"d{name}": _order(usable, [error[name] for error in errors]) for name in inputs}
         orders[scheme] = {name: order for name, order in found.items() if order is not None}
     return {scheme: found for scheme, found in orders.items() if found}
 
 
 def _errors(
-    problem: Problem, method: Method, inputs: Sequence[str], truth: Mapping[str, FloatArray]
+    problem: Problem, method: CheckOptions, inputs: Sequence[str], truth: Mapping[str, FloatArray]
 ) -> dict[str, tuple[float, float]]:
     """Return the norm of each gradient's error, and what of it rounding may make."""
     ground = prepare(problem, NETWORK, method, inputs)

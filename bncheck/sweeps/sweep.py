@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from bncheck.checking.check import check
-from bncheck.errors import BncheckError, InvalidInput
-from bncheck.model.options import Method, gradients_named
-from bncheck.numerical.schemes import scheme_named
-from bncheck.model.problem import USUAL, Problem, random_problem, require_settings
-from bncheck.model.results import CheckResult, GradientResult, Verdict
 from bncheck.checking.target_check import NOT_ASKED_FOR
-from bncheck.targets.bundle import Unpacked
-from bncheck.execution.pool import Processes, Workers, hand_out
+from bncheck.errors import BncheckError, InvalidInput
+from bncheck.execution.pool import ProcessPool, WorkerPool, run_unordered
+from bncheck.model.options import CheckOptions, parse_gradient_names
+from bncheck.model.problem import PROBLEM_DEFAULTS, Problem, random_problem, require_settings
+from bncheck.model.results import CheckResult, GradientResult, Verdict
+from bncheck.numerical.schemes import get_scheme
+from bncheck.targets.bundle import UnpackedBundle
 
 SCHEMA = "bncheck-sweep/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SweepPoint:
     """One check of a sweep: everything that may vary."""
 
     target: str = "reference"
@@ -43,7 +43,7 @@ class Point:
     step: float | str = "auto"
 
     @property
-    def problem(self) -> "Point":
+    def problem(self) -> "SweepPoint":
         """The same for every scheme and step: what a problem passes or does not pass at."""
         return replace(self, scheme="", step="")
 
@@ -72,11 +72,11 @@ class Point:
         return int.from_bytes(hashlib.blake2b(repr(self).encode(), digest_size=8).digest(), "big")
 
 
-AXES = tuple(Point.__dataclass_fields__)
+AXES = tuple(SweepPoint.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class GradientSummary:
     """What a row keeps of one gradient."""
 
     norm_relative_error: float | None  # None for a gradient that is exactly 0, as it must be
@@ -93,23 +93,23 @@ class Found:
 # Points that are tried for one that can be drawn.
 MAX_FIRST_POINTS = 64
 # A norm relative error under this is none: float64 holds no 17 digits.
-LEAST_ERROR = 1e-17
+MIN_RELATIVE_ERROR = 1e-17
 
 
 def digits_of(error: float | None) -> float:
     """Return the correct digits that a norm relative error leaves; None: of a gradient that is exactly 0."""
     if error is None:
         return math.inf
-    return -math.log10(max(error, LEAST_ERROR)) if math.isfinite(error) else 0.0
+    return -math.log10(max(error, MIN_RELATIVE_ERROR)) if math.isfinite(error) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One check, done: self-contained, and small."""
 
-    point: Point
+    point: SweepPoint
     verdict: Verdict | None  # None: it failed to run
-    gradients: Mapping[str, Found]
+    gradients: Mapping[str, GradientSummary]
     checked: int
     wrong: int
     guarded: int
@@ -119,10 +119,12 @@ class Row:
     notes: tuple[str, ...] = ()  # what was remarked, and what of the target was not checked
 
     @classmethod
-    def of(cls, point: Point, result: CheckResult) -> "Row":
+    def of(cls, point: SweepPoint, result: CheckResult) -> "Row":
         """Return the row of a result."""
         gradients = {
-            key: Found(None if g.zero and not g.wrong else g.norm_relative_error, g.of_tolerance, g.resolution, _bar(g))
+            key: GradientSummary(
+                None if g.zero and not g.wrong else g.norm_relative_error, g.of_tolerance, g.resolution, _bar(g)
+            )
             for key, g in result.gradients.items()
         }
         reasons = [reason for g in result.gradients.values() for reason in g.reasons]
@@ -162,10 +164,10 @@ class Row:
     @classmethod
     def parsed(cls, content: Mapping[str, Any]) -> "Row":
         """Return the row that a parsed line holds."""
-        point = Point(**{axis: content[axis] for axis in AXES})
+        point = SweepPoint(**{axis: content[axis] for axis in AXES})
         verdict = Verdict(content["verdict"]) if content["verdict"] else None
         gradients = {
-            key: Found(None if error is None else float(error), *map(float, (*rest, "nan")[:3]))
+            key: GradientSummary(None if error is None else float(error), *map(float, (*rest, "nan")[:3]))
             for key, (error, *rest) in content["gradients"].items()
         }
         kept = {name: content[name] for name in ("checked", "wrong", "guarded", "seconds", "reproduce", "said")}
@@ -201,7 +203,7 @@ class Grid:
     """The axes of a sweep and what is the same for all of it."""
 
     axes: Mapping[str, Sequence[Any]]  # by the field of Point; what is not named has its default
-    method: Method  # engine, sample, only, rtol and atol; scheme and step are the points'
+    method: CheckOptions  # engine, sample, only, rtol and atol; scheme and step are the points'
     timeout: float = 60.0
 
     def __post_init__(self) -> None:
@@ -223,21 +225,21 @@ class Grid:
         """Return how many checks it is."""
         return math.prod(len(dict.fromkeys(values)) for values in self.axes.values())
 
-    def points(self) -> Iterator[Point]:
+    def points(self) -> Iterator[SweepPoint]:
         """Yield the checks, the last axis fastest; a value named twice counts once."""
         for values in itertools.product(*(dict.fromkeys(values) for values in self.axes.values())):
-            yield Point(**dict(zip(self.axes, values, strict=True)))
+            yield SweepPoint(**dict(zip(self.axes, values, strict=True)))
 
     @property
-    def first(self) -> Point:
+    def first(self) -> SweepPoint:
         """The first check that can be done; that of each target, which includes the edge cases, has its settings."""
         some = itertools.islice(self.points(), MAX_FIRST_POINTS)
-        return next(filter(Point.can_be_drawn, some), next(self.points()))
+        return next(filter(SweepPoint.can_be_drawn, some), next(self.points()))
 
     @property
     def name(self) -> str:
         """What a row of this sweep is known by: the same axes and method, the same name."""
-        axes = {axis: list(self.axes.get(axis, [Point.__dataclass_fields__[axis].default])) for axis in AXES}
+        axes = {axis: list(self.axes.get(axis, [SweepPoint.__dataclass_fields__[axis].default])) for axis in AXES}
         told = json.dumps([axes, asdict(self.method)], sort_keys=True)
         return hashlib.blake2b(told.encode(), digest_size=6).hexdigest()
 
@@ -245,18 +247,20 @@ class Grid:
 def _require(axis: str, value: Any) -> None:
     """Refuse a value that no check can have; what only some combinations cannot have makes rows."""
     if axis == "scheme":
-        scheme_named(value)
+        get_scheme(value)
     elif axis == "step":
-        Method(step=value)
+        CheckOptions(step=value)
     elif axis == "target":
         if not isinstance(value, str):
             raise InvalidInput(f"target is {value!r}; a sweep takes the names of files and modules")
     else:
-        settings = {"N": 2, "D": 1, "H": 1, "seed": 0, **USUAL, axis: value}
+        settings = {"N": 2, "D": 1, "H": 1, "seed": 0, **PROBLEM_DEFAULTS, axis: value}
         require_settings(**settings)
 
 
-def run_point(method: Method, timeout: float, first: Point, point: Point, unpacked: Unpacked | None = None) -> Row:
+def run_point(
+    method: CheckOptions, timeout: float, first: SweepPoint, point: SweepPoint, unpacked: UnpackedBundle | None = None
+) -> Row:
     """Do one check; one that fails to run is a row that says so.
 
     The edge cases do not depend on the point, and so they are a part of the ``first`` check of each target alone.
@@ -269,35 +273,35 @@ def run_point(method: Method, timeout: float, first: Point, point: Point, unpack
             p.draw(), unpacked.target if unpacked else p.target, scheme=p.scheme, step=p.step, engine=m.engine,
             sample=m.sample, only=m.only, rtol=m.rtol, atol=m.atol,
             probes=p == replace(first, target=p.target), timeout=timeout,
-            explain=False, audit=0 if p.key % AUDITED else AUDIT,
+            explain=False, audit=0 if p.key % CROSS_CHECK_INTERVAL else CROSS_CHECK_ENTRIES,
         )  # fmt: skip
         return Row.of(point, result)
     except BncheckError as error:
-        said = unpacked.at_home(str(error), p.target) if unpacked else str(error)
-        return not_run(point, said, time.perf_counter() - started)
+        said = unpacked.to_local_paths(str(error), p.target) if unpacked else str(error)
+        return failed_row(point, said, time.perf_counter() - started)
 
 
-def not_run(point: Point, said: str, seconds: float = 0.0) -> Row:
+def failed_row(point: SweepPoint, said: str, seconds: float = 0.0) -> Row:
     """Return the row of a check that did not run, and why."""
     return Row(point, None, {}, 0, 0, 0, seconds, "", said.split("\n", maxsplit=1)[0])
 
 
 # One check in so many is audited by whole forward passes, whichever order they come in, and on so
 # many entries; a run by itself takes up to 64 each time.
-AUDITED, AUDIT = 4, 8
+CROSS_CHECK_INTERVAL, CROSS_CHECK_ENTRIES = 4, 8
 
 
-def run_grid(grid: Grid, workers: Workers | None = None, *, done: Collection[int] = ()) -> Iterator[Row]:
+def run_grid(grid: Grid, workers: WorkerPool | None = None, *, done: Collection[int] = ()) -> Iterator[Row]:
     """Yield the rows of a grid as they are done, but for the points whose keys are in ``done``.
 
     In this process, in order; or by ``workers``, in whatever order they are done.
     """
     points = (point for point in grid.points() if point.key not in done)
     work = partial(run_point, grid.method, grid.timeout, grid.first)
-    return map(work, points) if workers is None else hand_out(work, points, workers, not_run)
+    return map(work, points) if workers is None else run_unordered(work, points, workers, failed_row)
 
 
-def workers_for(grid: Grid, jobs: int, dask: str | None, warn: Callable[[str], None]) -> Workers | None:
+def create_pool(grid: Grid, jobs: int, dask: str | None, warn: Callable[[str], None]) -> WorkerPool | None:
     """Return those that do a grid's checks: a cluster's, processes, or with one job nobody else.
 
     Raises
@@ -306,10 +310,10 @@ def workers_for(grid: Grid, jobs: int, dask: str | None, warn: Callable[[str], N
         The cluster cannot be used.
     """
     if dask is not None:
-        from bncheck.execution.dask_pool import Cluster  # noqa: PLC0415 - few sweeps leave the machine
+        from bncheck.execution.dask_pool import DaskPool  # noqa: PLC0415 - few sweeps leave the machine
 
-        return Cluster(dask, grid.axes.get("target", (Point().target,)), warn)
-    return Processes(jobs) if jobs > 1 else None
+        return DaskPool(dask, grid.axes.get("target", (SweepPoint().target,)), warn)
+    return ProcessPool(jobs) if jobs > 1 else None
 
 
 def sweep(
@@ -350,5 +354,5 @@ def sweep(
     }
     if "target" in listed:
         listed["target"] = tuple(os.fspath(v) if isinstance(v, os.PathLike) else v for v in listed["target"])
-    grid = Grid(listed, Method(engine=engine, only=gradients_named(only), rtol=rtol, atol=atol))
-    return run_grid(grid, workers_for(grid, jobs, dask, warnings.warn))
+    grid = Grid(listed, CheckOptions(engine=engine, only=parse_gradient_names(only), rtol=rtol, atol=atol))
+    return run_grid(grid, create_pool(grid, jobs, dask, warnings.warn))

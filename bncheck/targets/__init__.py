@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from bncheck.errors import InvalidInput, TargetError
 from bncheck.model.components import BATCHNORM
 from bncheck.model.problem import Problem
-from bncheck.model.results import Answer, NotChecked, Remark, TargetInfo
+from bncheck.model.results import NotChecked, Note, PairOutput, TargetInfo
 from bncheck.targets.calling import Pair, raised
-from bncheck.targets.layer_functions import CourseFunctions, piece_of
+from bncheck.targets.layer_functions import LayerFunctions, piece_of
 from bncheck.targets.usage import Usage
 from bncheck.targets.whole_network import WholeNetwork
 
@@ -49,7 +49,7 @@ class Target(Protocol):
     interrupted: Callable[[], bool]  # whether a KeyboardInterrupt is Ctrl-C
 
     @property
-    def remarks(self) -> tuple[Remark, ...]:
+    def remarks(self) -> tuple[Note, ...]:
         """What was worth a remark in the calls so far."""
         ...
 
@@ -61,7 +61,7 @@ class Target(Protocol):
         """Tell whether a pair is right on arrays of shape (features, batch) instead."""
         ...
 
-    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> Answer:
+    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> PairOutput:
         """Run a forward and a backward function on copies of the problem's arrays."""
         ...
 
@@ -82,16 +82,16 @@ def resolve(target: Any, name: str | None = None) -> Target:
         target = SimpleNamespace(**{str(key): value for key, value in target.items()})
     name = name or str(getattr(target, "__name__", type(target).__name__))
     if inspect.isfunction(target) and piece_of(target.__name__) is not None:
-        return CourseFunctions(sys.modules[target.__module__], name, target.__name__)
+        return LayerFunctions(sys.modules[target.__module__], name, target.__name__)
     if isinstance(target, type) and not isinstance(target.__dict__.get("forward"), staticmethod):
         target = _instance(target, name)
     try:
-        batchnorm, course = CourseFunctions.recognised(target, (BATCHNORM,)), CourseFunctions.recognised(target)
+        batchnorm, course = LayerFunctions.is_supported(target, (BATCHNORM,)), LayerFunctions.is_supported(target)
         missing = [half for half in ("forward", "backward") if not callable(getattr(target, half, None))]
     except Exception as error:
         raise TargetError(raised(f"looking into {name}", error)) from error
     if batchnorm or (course and missing):
-        return CourseFunctions(target, name)
+        return LayerFunctions(target, name)
     if missing:
         raise InvalidInput(f"{name} has no functions that bncheck knows; it looks for {INTERFACES}")
     return WholeNetwork(target, name)

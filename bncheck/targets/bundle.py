@@ -15,21 +15,21 @@ from bncheck.targets.loading import is_path, split
 SHIM = "bncheck_target.py"
 
 
-class Unpacked(NamedTuple):
+class UnpackedBundle(NamedTuple):
     """A target's files, written on another machine."""
 
     target: str  # what it is called there
     there: str  # the folder of its files there ...
     here: str  # ... and where they came from
 
-    def at_home(self, text: str, target: str) -> str:
+    def to_local_paths(self, text: str, target: str) -> str:
         """Return a text, which may begin with the target's name, as it would have been here."""
         if text.startswith(self.target):
             text = target + text.removeprefix(self.target)
         return text.replace(self.there, self.here)
 
 
-class Sources(NamedTuple):
+class SourceBundle(NamedTuple):
     """A file and the files beside it that it imports: what is installed is not among them, nor is data."""
 
     main: str  # the file that is run, among these
@@ -38,7 +38,7 @@ class Sources(NamedTuple):
     root: str  # ... which is this one here
 
     @classmethod
-    def of(cls, target: str) -> "Sources | None":
+    def of(cls, target: str) -> "SourceBundle | None":
         """Return the files of a target; None of one that is installed, is bncheck's own, or cannot be read."""
         place, name = split(target)
         if target in BUILT_IN:
@@ -57,24 +57,24 @@ class Sources(NamedTuple):
             return cls(main.relative_to(root).as_posix(), name, _texts(found, root), str(root))
         return None
 
-    def unpack(self, folder: Path) -> Unpacked:
+    def unpack(self, folder: Path) -> UnpackedBundle:
         """Write the files below a folder."""
         for name, text in self.files:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text)
-        return Unpacked(f"{folder / self.main}{':' * bool(self.name)}{self.name}", str(folder), self.root)
+        return UnpackedBundle(f"{folder / self.main}{':' * bool(self.name)}{self.name}", str(folder), self.root)
 
 
-def _of_module(folder: Path, module: str, name: str) -> Sources | None:
+def _of_module(folder: Path, module: str, name: str) -> SourceBundle | None:
     """Return the files of a module that lies in a folder, and one that imports it there."""
     names = module.split(".")
-    if not any(file.is_file() for file in _either(folder.joinpath(*names))):
+    if not any(file.is_file() for file in _module_candidates(folder.joinpath(*names))):
         return None
-    along = list(_along(folder, names))
+    along = list(_module_files(folder, names))
     found = _with_imports(along, [folder])
     shim = f"import importlib, sys\nsys.modules[__name__] = importlib.import_module({module!r})\n"
-    return Sources(SHIM, name, ((SHIM, shim.encode()), *_texts(found, folder)), str(folder))
+    return SourceBundle(SHIM, name, ((SHIM, shim.encode()), *_texts(found, folder)), str(folder))
 
 
 def _texts(files: Iterable[Path], root: Path) -> tuple[tuple[str, bytes], ...]:
@@ -91,14 +91,14 @@ def _with_imports(along: list[Path], beside: list[Path], main: Path | None = Non
     while waiting:
         file = waiting.pop()
         for level, names in _imported(file):
-            for base in _bases(file, level, names[0], beside, main):
-                more = [part for part in _along(base, names) if part not in found]
+            for base in _search_roots(file, level, names[0], beside, main):
+                more = [part for part in _module_files(base, names) if part not in found]
                 found |= dict.fromkeys(more, base)
                 waiting += more
     return found
 
 
-def _bases(file: Path, level: int, name: str, beside: list[Path], main: Path | None) -> list[Path]:
+def _search_roots(file: Path, level: int, name: str, beside: list[Path], main: Path | None) -> list[Path]:
     """Return the folders in which the first part of a name may lie."""
     if level:
         return [file.parents[level - 1]] if level <= len(file.parents) else []
@@ -120,12 +120,14 @@ def _imported(file: Path) -> Iterator[tuple[int, list[str]]]:
             yield from ((node.level, [*module, alias.name]) for alias in node.names)
 
 
-def _along(base: Path, names: list[str]) -> Iterator[Path]:
+def _module_files(base: Path, names: list[str]) -> Iterator[Path]:
     """Yield the files that importing a dotted name runs: the packages on the way, and the module."""
     for number in range(len(names)):
-        yield from (file for file in _either(base.joinpath(*names[: number + 1])) if os.access(file, os.R_OK))
+        yield from (
+            file for file in _module_candidates(base.joinpath(*names[: number + 1])) if os.access(file, os.R_OK)
+        )
 
 
-def _either(place: Path) -> tuple[Path, Path]:
+def _module_candidates(place: Path) -> tuple[Path, Path]:
     """Return the files that a module may be: of a package, or by itself."""
     return place / "__init__.py", place.with_name(f"{place.name}.py")

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bncheck.errors import NotImplementedYet, TargetError
+from bncheck.model.components import Component
 from bncheck.model.layers import Array
-from bncheck.model.components import Piece
 from bncheck.model.problem import Problem
-from bncheck.model.results import Answer, Remark, Source
+from bncheck.model.results import Note, PairOutput, Source
 from bncheck.targets.arrays import read
 from bncheck.targets.usage import Usage
 
-OURS = str(__file__).rsplit("targets", 1)[0]
+PACKAGE_DIR = str(__file__).rsplit("targets", 1)[0]
 # How many lines of decorators may stand above a function's def.
 MOST_DECORATORS, DEF = 20, re.compile(r"\s*(async\s+)?def\s")
 
@@ -29,7 +29,7 @@ MOST_DECORATORS, DEF = 20, re.compile(r"\s*(async\s+)?def\s")
 class Pair(NamedTuple):
     """A forward function and its backward function, by their names."""
 
-    piece: Piece
+    piece: Component
     forward: str | None  # None: a network's forward
     backward: str | None  # None: a network's backward, or a layer function that is missing
     optional: bool  # an error in it is a failure, and does not end the check
@@ -52,7 +52,7 @@ class Gradients(NamedTuple):
     missing: tuple[str, ...]  # inputs whose gradient is None: not written yet
 
 
-class Caller(ABC):
+class FunctionCaller(ABC):
     """Calls a target's functions and collects what is worth a remark, each once.
 
     ``calling`` is told the name of each function when its call begins, and "" when it has ended;
@@ -60,21 +60,21 @@ class Caller(ABC):
     """
 
     def __init__(self) -> None:
-        self._remarks: dict[tuple[str, str], Remark] = {}
+        self._remarks: dict[tuple[str, str], Note] = {}
         # What the last call was given, to see whether the next one changes it, and that function.
-        self._kept: list[tuple[int, Array, Array]] = []
-        self._before: Callable[..., Any] = lambda: None
+        self._previous_arguments: list[tuple[int, Array, Array]] = []
+        self._previous_function: Callable[..., Any] = lambda: None
         self.calling: Callable[[str], None] = lambda _: None
         self.interrupted: Callable[[], bool] = lambda: True
 
     @property
-    def remarks(self) -> tuple[Remark, ...]:
+    def remarks(self) -> tuple[Note, ...]:
         """What was remarked so far."""
         return tuple(self._remarks.values())
 
     def remark(self, code: str, text: str) -> None:
         """Note something that is no verdict; the same code and text once."""
-        self._remarks[code, text] = Remark(code, text)
+        self._remarks[code, text] = Note(code, text)
 
     def call(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Call a function; arrays are handed over as copies that it may write into.
@@ -104,17 +104,17 @@ class Caller(ABC):
                 else:
                     which = argument_name(function, number)
                     self.remark("mutates-input", f"{name} writes into its {which} (it was given a copy)")
-        for number, before, after in self._kept:
+        for number, before, after in self._previous_arguments:
             if not _same(before, after):
-                which = argument_name(self._before, number)
+                which = argument_name(self._previous_function, number)
                 text = f"{name} changes the {which} that its forward function was given (a parameter step?)"
                 self.remark("parameter-step", text)
-        self._kept, self._before = given_now, function
+        self._previous_arguments, self._previous_function = given_now, function
         return returned
 
     def forward(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any, Any]:
         """Return the output and the cache of a forward function."""
-        self._kept = []
+        self._previous_arguments = []
         returned = self.call(name, function, *arguments, **named)
         if returned is None:
             raise NotImplementedYet(f"{name} returns None: not written yet")
@@ -159,7 +159,7 @@ class Caller(ABC):
     def functions(self, pair: Pair) -> Functions:
         """Return the functions of a pair as they are called."""
 
-    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> Answer:
+    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> PairOutput:
         """Run a pair on copies of a problem's arrays, in one of the ways of ``Usage``.
 
         If the backward function is missing or not written yet, the answer has no gradients.
@@ -177,7 +177,7 @@ class Caller(ABC):
         names = [name for name in labels if name != "h" or len(labels) <= 3]
         out, cache = functions.forward(piece.arrays(problem, names), problem)
         # A buffer that the function uses again is read before it is called again.
-        output, dtype = self.settle(f"out of {pair.forward}" if of_layer else "a", out, problem.dout.shape)
+        output, dtype = self.as_array(f"out of {pair.forward}" if of_layer else "a", out, problem.dout.shape)
         unwritten: dict[str, str] = {}
         values: Mapping[str, Any] = {}
         backward_name = pair.backward or "backward"
@@ -189,21 +189,21 @@ class Caller(ABC):
                 unwritten = {backward_name: str(error).partition(" ")[2]}
         expected = shapes(piece, problem)
         whose = f" of {pair.backward}" if of_layer else ""
-        settled = {name: self.settle(f"{labels[name]}{whose}", v, expected[name]) for name, v in values.items()}
+        settled = {name: self.as_array(f"{labels[name]}{whose}", v, expected[name]) for name, v in values.items()}
 
-        def differentiable(arrays: Mapping[str, Array]) -> npt.NDArray[Any]:
-            return self.differentiable(
+        def as_real_output(arrays: Mapping[str, Array]) -> npt.NDArray[Any]:
+            return self.as_real_output(
                 pair.forward or "forward", functions.forward(arrays, problem)[0], problem.dout.shape
             )
 
-        return Answer(
+        return PairOutput(
             piece=piece,
             forward_name=pair.forward,
             backward_name=pair.backward,
             output=output,
             gradients={name: array for name, (array, _) in settled.items()},
             labels=labels,
-            forward=differentiable,
+            forward=as_real_output,
             dtypes=(dtype, *(kind for _, kind in settled.values())),
             unwritten=unwritten,
             usage=usage.value,
@@ -221,13 +221,13 @@ class Caller(ABC):
             if cache is None and functions.pair.forward is None:  # an object that is one network may keep its state
                 raise TargetError(f"{name} gets None as its cache: the object keeps its state")
             functions.forward(functions.pair.piece.arrays(_other_data(problem), names), problem)
-            self._kept = []  # that call was given other arrays
+            self._previous_arguments = []  # that call was given other arrays
         returned = self.backward(name, backward, functions.labels, dout, cache)
         if usage is Usage.BACKWARD_TWICE:
             returned = self.backward(name, backward, functions.labels, dout, cache)
         return returned
 
-    def settle(self, name: str, value: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], str]:
+    def as_array(self, name: str, value: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], str]:
         """Return a value as an array, and the name of its dtype; a vector written as a row or a column is taken as one.
 
         Raises
@@ -245,7 +245,7 @@ class Caller(ABC):
             array = array.reshape(shape)
         return array, dtype
 
-    def differentiable(self, name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    def as_real_output(self, name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """Return an output that the full engine can subtract: real numbers of that shape, its own.
 
         Raises
@@ -253,7 +253,7 @@ class Caller(ABC):
         TargetError
             It is something else, if only for these inputs.
         """
-        array, _ = self.settle(name, value, shape)
+        array, _ = self.as_array(name, value, shape)
         if array.shape != shape or array.dtype.kind not in "fiu":
             raise TargetError(
                 f"{name} returned {array.dtype} of shape {array.shape}; expected numbers of shape {shape}"
@@ -267,7 +267,7 @@ def _other_data(problem: Problem) -> Problem:
     return replace(p, X=1 - 2 * p.X[::-1], W=1.5 * p.W, b=-p.b, gamma=-1.5 * p.gamma, beta=p.beta + 1)
 
 
-def shapes(piece: Piece, problem: Problem) -> dict[str, tuple[int, ...]]:
+def shapes(piece: Component, problem: Problem) -> dict[str, tuple[int, ...]]:
     """Return the shape of each gradient of a piece, by input name."""
     N, D, H = problem.N, problem.D, problem.H
     matrices = {"X": (N, D), "W": (D, H), "h": (N, H), "y": (N, H)}
@@ -297,7 +297,7 @@ def source_of(function: Any) -> Source | None:
     try:
         function = inspect.unwrap(function.func if isinstance(function, partial) else function)
         code = getattr(function, "__code__", None) or type(function).__call__.__code__
-        if code.co_filename.startswith(("<", OURS)):
+        if code.co_filename.startswith(("<", PACKAGE_DIR)):
             return None
         # A decorated function's code begins at its first decorator.
         lines = range(code.co_firstlineno, code.co_firstlineno + MOST_DECORATORS)
@@ -330,7 +330,7 @@ def raised(name: str, error: BaseException) -> str:
         message = str(error)
     except Exception:  # noqa: BLE001 - an error of theirs that cannot say what it is
         message = "(its message cannot be read)"
-    text = f"{name} raised {type(error).__name__}: {message[:LONGEST]}{'...' * (len(message) > LONGEST)}"
+    text = f"{name} raised {type(error).__name__}: {message[:MAX_MESSAGE_CHARS]}{'...' * (len(message) > MAX_MESSAGE_CHARS)}"
     removed = re.search(r"module 'numpy' has no attribute '(\w+)'", message)
     if removed:
         text += f" (NumPy removed np.{removed[1]}; write {REMOVED.get(removed[1], 'what replaced it')})"
@@ -341,12 +341,14 @@ def raised(name: str, error: BaseException) -> str:
     import traceback  # noqa: PLC0415 - most code raises nothing
 
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if not f.filename.startswith((OURS, "<frozen")) and "importlib" not in f.filename]
-    return "\n".join([text, *(line.rstrip("\n") for line in traceback.format_list(theirs[-DEEPEST:]))])
+    theirs = [
+        f for f in frames if not f.filename.startswith((PACKAGE_DIR, "<frozen")) and "importlib" not in f.filename
+    ]
+    return "\n".join([text, *(line.rstrip("\n") for line in traceback.format_list(theirs[-MAX_TRACEBACK_FRAMES:]))])
 
 
 # What is shown of a message, and of the frames of a recursion.
-LONGEST, DEEPEST = 500, 8
+MAX_MESSAGE_CHARS, MAX_TRACEBACK_FRAMES = 500, 8
 PYTHON_2_NAMES = {"xrange", "raw_input", "unicode", "basestring", "reduce", "long"}
 REMOVED = {
     "float": "float", "int": "int", "bool": "bool", "object": "object", "complex": "complex",

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from bncheck.errors import InvalidInput, TargetError
+from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Component
 from bncheck.model.layers import Array, affine_forward, batchnorm_backward, batchnorm_forward
-from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Piece
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.results import NotChecked, TargetInfo
-from bncheck.targets.calling import Caller, Functions, Pair
+from bncheck.targets.calling import FunctionCaller, Functions, Pair
 
 _BN = r"(?:batch_?norm(?:alization)?(?:_?1d)?|bn)"
 _AFFINE = r"(?:affine|linear|fc|dense)"
@@ -47,7 +47,7 @@ MODE_WORDS = {"test", "eval", "inference", "train", "training", "is_training", "
 STATISTICS_WORDS = {"running_mean", "running_var", "moving_mean", "moving_var", "running_average"}
 
 
-def functions_of(namespace: Any, piece: Piece, direction: str) -> dict[tuple[str, str], str]:
+def functions_of(namespace: Any, piece: Component, direction: str) -> dict[tuple[str, str], str]:
     """Return the names of a piece's functions by stem and suffix: ("batchnorm", ""), ("bn", "_alt"), ...
 
     One with a suffix that cannot be called as such a function is something else, such as a test.
@@ -58,7 +58,7 @@ def functions_of(namespace: Any, piece: Piece, direction: str) -> dict[tuple[str
     for name in map(str, dir(namespace)):
         match = pattern.fullmatch(name)
         function = getattr(namespace, name, None) if match else None
-        if match and callable(function) and (not match[2] or _takes(function, arguments)):
+        if match and callable(function) and (not match[2] or _accepts(function, arguments)):
             found[match[1].lower(), match[2]] = name
     return found
 
@@ -72,13 +72,13 @@ def other_functions(namespace: Any) -> Iterator[NotChecked]:
             yield NotChecked(name, reason or "bncheck does not know this layer")
 
 
-def piece_of(name: str) -> Piece | None:
+def piece_of(name: str) -> Component | None:
     """Return the piece that a function of this name is one half of; None for any other name."""
     patterns = {piece: rf"(?:{stem})_?(?:{FORWARD}|{BACKWARD})(?:_pass)?(?:\d*|_\w+)" for piece, stem in STEMS.items()}
     return next((piece for piece, p in patterns.items() if re.fullmatch(p, name, re.IGNORECASE)), None)
 
 
-def _takes(function: Callable[..., Any], arguments: list[None]) -> bool:
+def _accepts(function: Callable[..., Any], arguments: list[None]) -> bool:
     try:
         inspect.signature(function).bind_partial(*arguments)
     except TypeError:
@@ -88,7 +88,7 @@ def _takes(function: Callable[..., Any], arguments: list[None]) -> bool:
     return True
 
 
-class CourseFunctions(Caller):
+class LayerFunctions(FunctionCaller):
     """A namespace of functions such as ``batchnorm_forward`` and ``batchnorm_backward``.
 
     ``named`` is the one function that is asked for: then its pair alone is checked.
@@ -99,7 +99,7 @@ class CourseFunctions(Caller):
         self._namespace = namespace
         self._named = named
         self.info = TargetInfo(name, "course")
-        pairs = [pair for piece in STEMS for pair in self._paired(piece)]
+        pairs = [pair for piece in STEMS for pair in self._match_pairs(piece)]
         if named:  # what is asked for by name is required
             pairs = [pair._replace(optional=False) for pair in pairs if named in (pair.forward, pair.backward)]
         self.pairs = tuple(pairs)
@@ -109,11 +109,11 @@ class CourseFunctions(Caller):
         self.not_checked = () if named else tuple(self._not_checked())
 
     @classmethod
-    def recognised(cls, namespace: Any, pieces: Iterable[Piece] = tuple(STEMS)) -> bool:
+    def is_supported(cls, namespace: Any, pieces: Iterable[Component] = tuple(STEMS)) -> bool:
         """Tell whether there is any function of this kind, of these pieces, that can be checked."""
         return any(functions_of(namespace, piece, direction) for piece in pieces for direction in (FORWARD, BACKWARD))
 
-    def _paired(self, piece: Piece) -> Iterator[Pair]:
+    def _match_pairs(self, piece: Component) -> Iterator[Pair]:
         """Yield each backward function with its forward: of its own stem and suffix, or the nearest.
 
         A forward function without any backward function is a pair without one.
@@ -128,7 +128,7 @@ class CourseFunctions(Caller):
                 used.add(forward)
                 yield Pair(piece, forward, backward, optional=piece is not BATCHNORM or bool(suffix))
         for forward in forwards.values():
-            if forward not in used and _takes(getattr(self._namespace, forward), [None] * len(ARGUMENTS[piece])):
+            if forward not in used and _accepts(getattr(self._namespace, forward), [None] * len(ARGUMENTS[piece])):
                 yield Pair(piece, forward, None, optional=piece is not BATCHNORM)
 
     def _required(self) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ class CourseFunctions(Caller):
                     pair.backward, functions.backward, functions.labels, p.dout.T.copy(), theirs
                 ).values
                 returned = [out, *map(values.get, ARGUMENTS[BATCHNORM])]
-                found = [self.settle(pair.backward, value, h.T.shape)[0] for value in returned]
+                found = [self.as_array(pair.backward, value, h.T.shape)[0] for value in returned]
             except TargetError:
                 continue
             if any(_is_transposed(found, p, h, eps) for eps in LAYOUT_EPS):
@@ -200,7 +200,7 @@ class CourseFunctions(Caller):
             given = [arrays[name] for name in inputs]
             if "gamma" not in inputs:
                 return self.forward(str(pair.forward), function, *given)
-            more, named = _parameters(function, len(inputs), problem)
+            more, named = _batchnorm_arguments(function, len(inputs), problem)
             return self.forward(str(pair.forward), function, *given, *more, **named)
 
         backward = None if pair.backward is None else getattr(self._namespace, pair.backward)
@@ -230,7 +230,9 @@ def _words_of(function: Any) -> set[str]:
     return {word.lower() for word in words}
 
 
-def _parameters(function: Callable[..., Any], given: int, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
+def _batchnorm_arguments(
+    function: Callable[..., Any], given: int, problem: Problem
+) -> tuple[list[Any], dict[str, Any]]:
     """Return what a batch norm takes after gamma and beta, by position and by name, as its names tell.
 
     Course code takes a dict ("bn_param"); other code takes eps, a mode, momentum, running

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bncheck.model.layers import Array
 from bncheck.model.components import NETWORK
+from bncheck.model.layers import Array
 from bncheck.model.problem import Problem
 from bncheck.model.results import NotChecked, TargetInfo
-from bncheck.targets.calling import Caller, Functions, Pair
+from bncheck.targets.calling import FunctionCaller, Functions, Pair
 from bncheck.targets.layer_functions import other_functions
 
 
-class WholeNetwork(Caller):
+class WholeNetwork(FunctionCaller):
     """An object with ``forward(X, W, b, gamma, beta, bn_eps)`` and ``backward(dout, cache)``."""
 
     pairs: tuple[Pair, ...] = (Pair(NETWORK, None, None, optional=False),)

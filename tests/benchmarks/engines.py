@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bncheck import check, random_problem
-from bncheck.model.options import Method
+from bncheck.model.components import NETWORK
+from bncheck.model.options import CheckOptions
+from bncheck.model.progress import silent
 from bncheck.numerical.full import full_gradients
 from bncheck.numerical.measure import prepare
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.model.components import NETWORK
-from bncheck.model.progress import silent
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -45,7 +45,7 @@ def main(N: int, D: int, H: int, repeat: int, save: Path | None) -> None:
     problem = random_problem(N, D, H)
     rows: list[dict[str, Any]] = []
     for name, scheme in SCHEMES.items():
-        ground = prepare(problem, NETWORK, Method(scheme=name), NETWORK.inputs)
+        ground = prepare(problem, NETWORK, CheckOptions(scheme=name), NETWORK.inputs)
         sizes = {p: array.size for p, array in NETWORK.arrays(problem).items()}
         entries = {p: np.arange(size) for p, size in sizes.items()}
         measured: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {

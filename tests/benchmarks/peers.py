@@ -27,14 +27,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bncheck import Problem, check, network, random_problem
-from bncheck.model.options import Method
-from bncheck.numerical.measure import measure
+from bncheck import Problem, check, random_problem
+from bncheck.model import network
 from bncheck.model.components import NETWORK
+from bncheck.model.options import CheckOptions
+from bncheck.numerical.measure import measure
 
 CARD = (64, 100, 50)
 NAMES = ("X", "W", "b", "gamma", "beta")
-UNAUDITED = Method(audit=0)
+UNAUDITED = CheckOptions(audit=0)
 START = "import numpy, click, rich.console, rich.table"
 
 
@@ -156,7 +157,7 @@ def one_pass(p: Problem) -> None:
 def passes(repeat: int) -> Iterator[dict[str, Any]]:
     for n in (512, 1024):
         p = random_problem(n, n, n)
-        audited = {"without audit": UNAUDITED, "with audit": Method()}
+        audited = {"without audit": UNAUDITED, "with audit": CheckOptions()}
         for what, method in audited.items():
             work = partial(measure, p, NETWORK, method, NAMES)
             other, mine, ratio = against(partial(one_pass, p), work, repeat)

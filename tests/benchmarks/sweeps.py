@@ -26,12 +26,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-THREADS = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
-os.environ.update(THREADS)
+BLAS_THREAD_VARIABLES = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+os.environ.update(BLAS_THREAD_VARIABLES)
 import bncheck  # noqa: E402 - NumPy reads these once
-from bncheck.execution.dask_pool import Cluster  # noqa: E402 - likewise
-from bncheck.sweeps.sweep import Point  # noqa: E402 - likewise
-from bncheck.execution.pool import hand_out  # noqa: E402 - likewise
+from bncheck.execution.dask_pool import DaskPool  # noqa: E402 - likewise
+from bncheck.execution.pool import run_unordered  # noqa: E402 - likewise
+from bncheck.sweeps.sweep import SweepPoint  # noqa: E402 - likewise
 
 SIZES = {"small": (8, 5, 4), "card": (64, 100, 50), "large": (192, 192, 128)}
 CHECKS = {"small": 600, "card": 300, "large": 120}
@@ -59,7 +59,7 @@ def rates(repeat: int, _: int) -> Iterator[dict[str, Any]]:
         yield {"what": f"{size} {shape}: a second by one process, two", **compared(size, {}, {"jobs": 2}, repeat)}
 
 
-class Processes:
+class ProcessPool:
     """A scheduler and so many workers of one thread."""
 
     def __init__(self, folder: Path, workers: int, started: Callable[[Any], Any]) -> None:
@@ -82,7 +82,8 @@ class Processes:
 def cluster(repeat: int, _: int) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ended:
         one, two = (
-            {"dask": Processes(Path(folder), count, lambda p: ended.callback(p.terminate)).address} for count in (1, 2)
+            {"dask": ProcessPool(Path(folder), count, lambda p: ended.callback(p.terminate)).address}
+            for count in (1, 2)
         )
         for size, shape in SIZES.items():
             what = f"{size} {shape}: a second by one Dask worker, two"
@@ -93,9 +94,9 @@ def cluster(repeat: int, _: int) -> Iterator[dict[str, Any]]:
 
 def nothing(address: str) -> float:
     """Return how many checks a second could be handed out: what is done is next to nothing."""
-    workers = Cluster(address, [Point().target], print)
-    started, points = time.perf_counter(), (Point(seed=seed) for seed in range(2000))
-    return len(list(hand_out(repr, points, workers, lambda _, said: said))) / (time.perf_counter() - started)
+    workers = DaskPool(address, [SweepPoint().target], print)
+    started, points = time.perf_counter(), (SweepPoint(seed=seed) for seed in range(2000))
+    return len(list(run_unordered(repr, points, workers, lambda _, said: said))) / (time.perf_counter() - started)
 
 
 def scale(_: int, checks: int) -> Iterator[dict[str, Any]]:

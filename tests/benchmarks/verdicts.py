@@ -31,7 +31,8 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from bncheck import Problem, Verdict, check, network, random_problem
+from bncheck import Problem, Verdict, check, random_problem
+from bncheck.model import network
 
 Array = npt.NDArray[np.float64]
 

@@ -9,21 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bncheck import (
-    CheckResult,
-    InterruptedCheck,
-    InvalidInput,
-    Problem,
-    TargetError,
-    Verdict,
-    check,
-    network,
-    random_problem,
-)
+from bncheck import CheckResult, InterruptedCheck, InvalidInput, Problem, TargetError, Verdict, check, random_problem
 from bncheck.checking.judge import _share
+from bncheck.mistakes import CATALOGUE, LAYER_ONLY, Mistake
+from bncheck.mistakes.injected import FaultyNetwork
+from bncheck.model import network
 from bncheck.model.layers import Array
-from bncheck.mistakes import CATALOGUE, OF_A_LAYER, Mistake
-from bncheck.mistakes.injected import Planted
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.selftest.trials import hard_problem
 
@@ -127,13 +118,13 @@ BACKWARD = [
 
 
 @pytest.mark.parametrize(
-    "mistake", [m for m in BACKWARD if m.code not in OF_A_LAYER and not m.never_seen], ids=lambda m: m.code
+    "mistake", [m for m in BACKWARD if m.code not in LAYER_ONLY and not m.undetectable_because], ids=lambda m: m.code
 )
 def test_a_wrong_backward_fails_at_the_gradients_that_are_wrong_and_nowhere_else(mistake: Mistake) -> None:
     for seed in range(5):
         # An eps of the variance's size, so that it matters.
         problem = random_problem(7, 5, 4, seed=seed, bn_eps=0.05)
-        target = Planted(mistake)
+        target = FaultyNetwork(mistake)
         result = check(problem, target, probes=False, explain=False)
         p = result.problem
         planted = target.backward(p.dout, target.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)[1])

@@ -7,7 +7,6 @@ import pytest
 
 from bncheck import CheckResult, Problem, Verdict, check, random_problem
 from bncheck.model.problem import FloatArray
-
 from tests.implementations import Implementation, edited
 from tests.implementations.right import RIGHT
 from tests.implementations.wrong import UNDETECTABLE, WRONG

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bncheck import InvalidInput, Problem, Verdict, check, network, random_problem
+from bncheck import InvalidInput, Problem, Verdict, check, random_problem
+from bncheck.model import network
+from bncheck.model.components import BATCHNORM, NETWORK
 from bncheck.model.layers import AffineCache, Array, BatchNormCache
-from bncheck.model.options import Method
+from bncheck.model.options import CheckOptions
 from bncheck.numerical.measure import measure
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.model.components import BATCHNORM, NETWORK
-
-from .test_targets import COURSE, VAR, changed
+from tests.targets.test_targets import COURSE, VAR, changed
 
 
 def otherwise_summed(dout: Array, cache: network.Cache) -> dict[str, Array]:
@@ -103,7 +103,7 @@ def test_a_unit_whose_sigma_is_rounding_has_infinite_error_bounds(bn_eps: float)
     b, beta, dout = np.array([0.2, 0.1, -0.3]), np.array([0.3, 50.0, 0.3]), rng.standard_normal((3, 3))
     problem = Problem(rng.standard_normal((3, 3)), W, b, np.ones(3), beta, dout, bn_eps)
     for piece in (NETWORK, BATCHNORM):
-        found = measure(problem, piece, Method("complex"), piece.inputs).gradients
+        found = measure(problem, piece, CheckOptions("complex"), piece.inputs).gradients
         for name in {"h", "W", "b", "gamma"} & set(piece.inputs):
             infinite = np.atleast_2d(np.isinf(found[name].error_bar))
             assert infinite.all(axis=0).tolist() == infinite.any(axis=0).tolist() == [False, True, False], name
@@ -209,8 +209,8 @@ def test_gradients_and_bounds_are_those_of_a_moderate_dout_times_a_power_of_two(
     problem = random_problem(6, 5, 4, seed=2)
     dout = np.ldexp(problem.dout, exponent)
     for scheme in SCHEMES:
-        expected = measure(problem, NETWORK, Method(scheme), NETWORK.inputs)
-        found = measure(replace(problem, dout=dout), NETWORK, Method(scheme), NETWORK.inputs)
+        expected = measure(problem, NETWORK, CheckOptions(scheme), NETWORK.inputs)
+        found = measure(replace(problem, dout=dout), NETWORK, CheckOptions(scheme), NETWORK.inputs)
         np.testing.assert_array_equal(found.problem.dout, np.where(expected.problem.dout == 0, 0, dout))
         for name, gradient in found.gradients.items():
             moderate = expected.gradients[name]
@@ -257,7 +257,7 @@ def test_the_bars_of_a_forward_pass_that_is_not_ours_hold_the_truth(
     for seed in range(3):
         problem = random_problem(*shape, seed=seed, **settings)  # type: ignore[arg-type]  # by name
         names = NETWORK.inputs[:-1]
-        found = measure(problem, NETWORK, Method(scheme=scheme), names, own=beside_the_root)
+        found = measure(problem, NETWORK, CheckOptions(scheme=scheme), names, own=beside_the_root)
         # The truth, in extended precision, by a complex step of that forward pass.
         wide = {name: getattr(found.problem, name).astype(np.clongdouble) for name in names}
         for name, gradient in found.gradients.items():
@@ -279,7 +279,7 @@ def test_no_gradient_of_another_forward_pass_is_called_an_exact_zero() -> None:
         return np.where(y > 0, y, 0)
 
     for N in (1, 8):
-        found = measure(random_problem(N, 5, 4), NETWORK, Method(), NETWORK.inputs[:-1], own=affine_then_relu)
+        found = measure(random_problem(N, 5, 4), NETWORK, CheckOptions(), NETWORK.inputs[:-1], own=affine_then_relu)
         assert not any(gradient.zero for gradient in found.gradients.values())
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bncheck import CheckResult, InvalidInput, TargetError, Verdict, check, network, random_problem
-from bncheck.cli.main import main
+from bncheck import CheckResult, InvalidInput, TargetError, Verdict, check, random_problem
 from bncheck.checking.edge_cases import EDGE_CASES
+from bncheck.cli.main import main
+from bncheck.model import network
 from bncheck.model.layers import Array
 from bncheck.numerical.schemes import SCHEMES
 

@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 import bncheck
-from bncheck.cli import interruptions, main
+from bncheck.cli import signals
 from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.main import main
 from bncheck.cli.run import run
 from bncheck.targets.loading import IN_NOTEBOOK, expanded
-
-from .test_targets import COURSE
+from tests.targets.test_targets import COURSE
 
 SMALL = ("run", "--N", "6", "--D", "5", "--H", "4")
 COMMAND = (sys.executable, "-m", "bncheck")
@@ -229,7 +229,7 @@ def test_smoke_is_one_line_and_exits_0() -> None:
 
 
 def test_smoke_fails_where_a_planted_mistake_is_not_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bncheck.selftest.trials.Planted", lambda _: "reference")
+    monkeypatch.setattr("bncheck.selftest.trials.FaultyNetwork", lambda _: "reference")
     result = invoke("smoke")
     assert result.exit_code == 1
     assert "BN201  statistics-taken-constant: missed in 1 of 1." in result.stdout
@@ -336,7 +336,7 @@ def test_an_interruption_that_compiled_code_makes_an_error_of_is_still_one(
 
 
 def killed_within(number: int, torn: list[str]) -> None:
-    with interruptions.undisturbed():
+    with signals.defer_signals():
         os.kill(os.getpid(), number)
         torn.append("file")
         torn.append("tally")
@@ -346,12 +346,12 @@ def killed_within(number: int, torn: list[str]) -> None:
 def test_an_interruption_waits_until_what_belongs_together_is_done(number: signal.Signals) -> None:
     before, torn = signal.signal(number, signal.default_int_handler), list[str]()
     try:
-        with interruptions.interruptible(), pytest.raises(KeyboardInterrupt):
+        with signals.handle_signals(), pytest.raises(KeyboardInterrupt):
             killed_within(number, torn)
     finally:
         signal.signal(number, before)
     assert torn == ["file", "tally"]
-    assert interruptions.received == [number]
+    assert signals.received_signals == [number]
 
 
 def test_an_interruption_that_python_dropped_in_a_destructor_is_raised_at_the_next_occasion(
@@ -363,11 +363,11 @@ def test_an_interruption_that_python_dropped_in_a_destructor_is_raised_at_the_ne
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with interruptions.interruptible():
+        with signals.handle_signals():
             dying = Dying()
             del dying  # nothing is raised, and nothing said
-            with pytest.raises(KeyboardInterrupt), interruptions.undisturbed():
-                assert interruptions.received == [signal.SIGINT]
+            with pytest.raises(KeyboardInterrupt), signals.defer_signals():
+                assert signals.received_signals == [signal.SIGINT]
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == ""

@@ -16,8 +16,7 @@ from bncheck.cli.main import main
 from bncheck.derivation import checking, derive
 from bncheck.derivation.checking import check_equation, check_graph, derivative, point_of
 from bncheck.derivation.equations import EQUATIONS, Equation, Part
-from bncheck.model.graph import NODES, Use
-
+from bncheck.model.graph import NODES, Edge
 from tests.oracles import DIGITS, TINY
 
 NAMES = [equation.name for equation in EQUATIONS]
@@ -72,7 +71,7 @@ def test_an_equation_broken_on_purpose_fails_alone(equation: Equation, broken: s
 
 def test_a_broken_local_gradient_fails_behind_it_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = [
-        replace(node, uses={"c": Use("c", lambda v, d: v["c"] * d)}) if node.name == "square" else node
+        replace(node, uses={"c": Edge("c", lambda v, d: v["c"] * d)}) if node.name == "square" else node
         for node in NODES
     ]
     monkeypatch.setattr("bncheck.model.graph.NODES", tuple(wrong))

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bncheck import CheckResult, InterruptedCheck, Problem, Verdict, check, network, random_problem
+from bncheck import CheckResult, InterruptedCheck, Problem, Verdict, check, random_problem
+from bncheck.checking.minimal_example import minimize_problem
 from bncheck.cli.main import main
 from bncheck.diagnosis import Sizes, discriminating_sizes, only_correct_at
-from bncheck.diagnosis.describe import ELSEWISE, Factor, common_name
+from bncheck.diagnosis.describe import VARIES_BY_UNIT, Factor, common_name
+from bncheck.mistakes import CATALOGUE, LAYER_ONLY, SIDE_EFFECTS, Mistake, mistake_named
+from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
+from bncheck.mistakes.pass_values import PassValues
+from bncheck.model import network
 from bncheck.model.diagnosis_records import Terms
 from bncheck.model.layers import Array
-from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake, mistake_named
-from bncheck.mistakes.injected import Planted, planted_in_layers
-from bncheck.mistakes.pass_values import Workings
-from bncheck.checking.minimal_example import shrunk
-
-from .test_check import Gradients
-from .test_mistakes import by_hand, code_of
+from tests.checking.test_check import Gradients
+from tests.mistakes.test_mistakes import by_hand, code_of
 
 pytestmark = pytest.mark.usefixtures("typical_edge_cases")
 
@@ -94,7 +94,7 @@ class Written:
 
 
 # BN701's dX and dW do not exist; these may be behind a forward pass that is named first.
-LINES = [m for m in CATALOGUE if m.formulas and not m.never_seen and m.code not in {*OF_A_LAYER, "BN701"}]
+LINES = [m for m in CATALOGUE if m.formulas and not m.undetectable_because and m.code not in {*LAYER_ONLY, "BN701"}]
 
 
 @pytest.mark.parametrize("mistake", LINES, ids=lambda m: m.code)
@@ -107,26 +107,28 @@ def test_a_mistake_is_named_as_somebody_else_would_write_it(mistake: Mistake) ->
     assert {d.code for d in result.diagnosis[1:]} <= ({None} if mistake.code in ("BN102", "BN103", "BN107") else set())
 
 
-@pytest.mark.parametrize("mistake", [m for m in CATALOGUE if not m.never_seen and m not in LINES], ids=lambda m: m.code)
+@pytest.mark.parametrize(
+    "mistake", [m for m in CATALOGUE if not m.undetectable_because and m not in LINES], ids=lambda m: m.code
+)
 def test_a_mistake_that_no_line_of_a_network_makes_is_named_too(mistake: Mistake) -> None:
-    target = planted_in_layers(mistake) if mistake.code in OF_A_LAYER else Planted(mistake)
+    target = faulty_layers(mistake) if mistake.code in LAYER_ONLY else FaultyNetwork(mistake)
     result = check(random_problem(9, 6, 5, seed=1), target, shrink=False)
     assert [(d.code, d.candidates) for d in result.diagnosis] == [(mistake.code, ())]
-    if mistake.code not in CONDUCT:
+    if mistake.code not in SIDE_EFFECTS:
         assert result.verdict is Verdict.FAIL
         assert (result.diagnosis[0].closeness or 0.0) < 1e-12
 
 
 def test_what_no_check_can_see_passes() -> None:
-    assert check(random_problem(9, 6, 5), Planted(mistake_named("BN404"))).verdict is Verdict.PASS
+    assert check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN404"))).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_a_mistake_in_single_precision_is_named_too(dtype: type) -> None:
     def backward(dout: Array, cache: network.Cache) -> Gradients:
-        return {k: v.astype(dtype) for k, v in Planted(mistake_named("BN204")).backward(dout, cache).items()}  # type: ignore[arg-type]  # its own cache
+        return {k: v.astype(dtype) for k, v in FaultyNetwork(mistake_named("BN204")).backward(dout, cache).items()}  # type: ignore[arg-type]  # its own cache
 
-    target = SimpleNamespace(forward=Planted(mistake_named("BN204")).forward, backward=backward)
+    target = SimpleNamespace(forward=FaultyNetwork(mistake_named("BN204")).forward, backward=backward)
     result = check(random_problem(30, 6, 5), target, shrink=False)
     assert told(result) == [("BN204", "dh")]
     assert result.diagnosis[0].closeness is not None
@@ -134,7 +136,7 @@ def test_a_mistake_in_single_precision_is_named_too(dtype: type) -> None:
 
 
 def test_what_follows_from_a_mistake_is_told_with_it() -> None:
-    (found,) = check(random_problem(9, 6, 5), Planted(mistake_named("BN201")), shrink=False).diagnosis
+    (found,) = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN201")), shrink=False).diagnosis
     assert (found.gradient, found.also) == ("dh", ("dW", "dX", "db"))
     assert found.name == "statistics-taken-constant"
     assert found.terms == Terms(1.0, 0.0, 0.0, 0.0, True, ("1", "0", "0"))
@@ -142,20 +144,22 @@ def test_what_follows_from_a_mistake_is_told_with_it() -> None:
 
 def test_a_mistake_that_only_a_probe_shows_is_named() -> None:
     problem = random_problem(20, 6, 5, bn_eps=1e-13)
-    result = check(problem, Planted(mistake_named("BN602")), shrink=False)
+    result = check(problem, FaultyNetwork(mistake_named("BN602")), shrink=False)
     assert all(g.verdict is Verdict.PASS for g in result.gradients.values())
     assert told(result) == [("BN602", "dh")]
 
 
 def test_a_problem_that_cannot_tell_mistakes_apart_lists_them_all() -> None:
     # With N = 2 the factors N / (N - 1), 2 and N are the same.
-    result = check(random_problem(2, 6, 5, bn_eps=0.1), Planted(mistake_named("BN216")), probes=False, shrink=False)
+    result = check(
+        random_problem(2, 6, 5, bn_eps=0.1), FaultyNetwork(mistake_named("BN216")), probes=False, shrink=False
+    )
     (found,) = result.diagnosis
     assert {found.code, *found.candidates} == {"BN214", "BN216", "BN233"}
 
 
 def test_a_wrong_forward_is_named_and_its_usual_backward_is_explained_by_it() -> None:
-    result = check(random_problem(9, 6, 5), Planted(mistake_named("BN101")), shrink=False)
+    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN101")), shrink=False)
     (found,) = result.diagnosis
     assert (found.code, found.gradient) == ("BN101", "a")
     assert set(found.also) == {"dW", "dX"}
@@ -164,7 +168,7 @@ def test_a_wrong_forward_is_named_and_its_usual_backward_is_explained_by_it() ->
 
 
 def test_the_right_derivative_of_a_wrong_forward_is_left_alone() -> None:
-    result = check(random_problem(9, 6, 5), Planted(mistake_named("BN107")), shrink=False)
+    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN107")), shrink=False)
     assert told(result) == [("BN107", "a")]
     assert result.diagnosis[0].also == ()
     assert result.departure is not None
@@ -182,10 +186,10 @@ def test_two_mistakes_at_once_are_both_named() -> None:
 
 def test_a_mistake_behind_another_is_named_as_well() -> None:
     def backward(dout: Array, cache: Any) -> Gradients:
-        g = Planted(mistake_named("BN204")).backward(dout, cache)
+        g = FaultyNetwork(mistake_named("BN204")).backward(dout, cache)
         return {**g, "dW": -g["dW"]}
 
-    target = SimpleNamespace(forward=Planted(mistake_named("BN204")).forward, backward=backward)
+    target = SimpleNamespace(forward=FaultyNetwork(mistake_named("BN204")).forward, backward=backward)
     result = check(random_problem(9, 6, 5), target, shrink=False)
     assert told(result) == [("BN204", "dh"), ("BN506", "dW")]
     assert result.diagnosis[0].also == ("dX",)
@@ -194,10 +198,10 @@ def test_a_mistake_behind_another_is_named_as_well() -> None:
 def test_of_candidates_the_one_comes_first_that_what_is_wrong_behind_it_goes_with() -> None:
     """The mask missing everywhere, or in the sums alone: dh, wrong by itself too, tells which."""
 
-    class Both(Planted):
+    class Both(FaultyNetwork):
         def backward(self, dout: Array, cache: Any) -> Gradients:
             first, second = mistake_named("BN401"), mistake_named("BN231")
-            w = second.applied(first.applied(Workings({**cache, "dout": dout})))
+            w = second.applied(first.applied(PassValues({**cache, "dout": dout})))
             return {name: getattr(w, name) for name in ("dX", "dW", "db", "dgamma", "dbeta", "dh")}
 
     result = check(random_problem(9, 6, 5), Both(mistake_named("BN401")), shrink=False)
@@ -307,7 +311,7 @@ def test_a_factor_that_one_problem_shows_is_not_called_n() -> None:
     ],
 )
 def test_the_stage_is_named_and_the_identities_that_break(code: str, stage: str, broken: set[str]) -> None:
-    result = check(random_problem(30, 8, 6, bn_eps=0.1), Planted(mistake_named(code)), shrink=False)
+    result = check(random_problem(30, 8, 6, bn_eps=0.1), FaultyNetwork(mistake_named(code)), shrink=False)
     departure = result.departure
     assert departure is not None
     assert departure.stage == stage
@@ -331,7 +335,7 @@ def test_a_pass_has_no_diagnosis() -> None:
 
 
 def test_the_smallest_case_still_fails_and_its_parts_cannot_be_left_out() -> None:
-    result = check(random_problem(64, 10, 8), Planted(mistake_named("BN204")))
+    result = check(random_problem(64, 10, 8), FaultyNetwork(mistake_named("BN204")))
     small = result.smallest
     assert small is not None
     assert (small.N, small.D, small.H) == (2, 1, 1)
@@ -400,7 +404,7 @@ def test_the_document_holds_the_diagnosis(course: str) -> None:
     ("code", "remark"), [("BN801", "writes into its dout"), ("BN802", "changes the W"), ("BN803", "another answer")]
 )
 def test_conduct_is_named_beside_its_remark(code: str, remark: str) -> None:
-    result = check(random_problem(9, 6, 5), Planted(mistake_named(code)))
+    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named(code)))
     (found,) = result.diagnosis
     assert (found.code, found.gradient) == (code, None)
     assert remark in found.message
@@ -417,7 +421,7 @@ def _per_unit(factor: Callable[[network.Cache], Array]) -> Callable[..., Array]:
 
 
 SLIPS: dict[str, tuple[Any, tuple[str, str, str], str]] = {
-    "a power of sigma": (_per_unit(lambda c: c.batchnorm.sigma**-3), ("1", "1", ELSEWISE), "the variance path"),
+    "a power of sigma": (_per_unit(lambda c: c.batchnorm.sigma**-3), ("1", "1", VARIES_BY_UNIT), "the variance path"),
     "gamma once more": (_per_unit(lambda c: 3 / c.batchnorm.gamma), ("1", "1", "3/gamma"), "the variance path"),
     "the direct path unit by unit": (
         lambda g, c, t: t[0] / c.batchnorm.sigma + t[1] + t[2], ("1/sigma", "1", "1"), "the direct path"  # noqa: ARG005 - likewise
@@ -628,7 +632,7 @@ def test_a_sampled_check_is_described_by_all_that_was_returned() -> None:
 
 
 def test_a_gradient_checked_alone_departs_where_its_mistake_is() -> None:
-    result = check(WIDE, Planted(mistake_named("BN204")), only=["dW"], shrink=False)
+    result = check(WIDE, FaultyNetwork(mistake_named("BN204")), only=["dW"], shrink=False)
     assert told(result) == [("BN204", "dW")]
     assert result.departure is not None
     assert result.departure.stage == "the variance path"
@@ -683,7 +687,7 @@ def test_ctrl_c_while_a_failure_is_explained_keeps_the_verdict_and_is_not_swallo
 
     monkeypatch.setattr("bncheck.checking.explanation.diagnose", interrupted)
     with pytest.raises(InterruptedCheck) as caught:
-        check(random_problem(9, 6, 5), Planted(mistake_named("BN204")))
+        check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN204")))
     assert caught.value.result.gradients["dh"].verdict is Verdict.FAIL
     assert caught.value.result.diagnosis == ()
 
@@ -725,7 +729,7 @@ def test_the_search_for_the_smallest_halves_what_is_far() -> None:
         tried.append(problem.H)
         return problem.H >= 150
 
-    small = shrunk(fails, random_problem(2, 1, 900))
+    small = minimize_problem(fails, random_problem(2, 1, 900))
     assert small is not None
     assert (small.N, small.D, small.H) == (1, 1, 150)
     assert len(tried) <= 48
@@ -733,7 +737,7 @@ def test_the_search_for_the_smallest_halves_what_is_far() -> None:
 
 def test_the_smallest_case_of_a_finite_failure_is_finite() -> None:
     # With N = 1 this mistake divides by N - 1 = 0, which is another failure.
-    small = check(random_problem(9, 5, 4), Planted(mistake_named("BN214"))).smallest
+    small = check(random_problem(9, 5, 4), FaultyNetwork(mistake_named("BN214"))).smallest
     assert small is not None
     assert small.N == 2
 
@@ -759,7 +763,7 @@ def test_a_factor_with_the_value_of_a_quotient_of_sizes_on_one_shape_is_a_number
 
 def test_a_quotient_of_sizes_is_named_only_if_it_differs_between_the_problems() -> None:
     def factor_at(*shapes: tuple[int, int, int]) -> str:
-        passes = [Workings.of(random_problem(*shape)) for shape in shapes]
+        passes = [PassValues.of(random_problem(*shape)) for shape in shapes]
         return common_name([Factor(np.array([(w.N - 1) / w.H]), np.array([1e-12])) for w in passes], passes)
 
     assert factor_at((7, 5, 4)) == "1.5"
@@ -821,7 +825,7 @@ def test_what_rounding_leaves_of_a_fit_is_not_called_something_else() -> None:
 
 @pytest.mark.parametrize("option", [{"only": ["dW"]}, {"engine": "full", "sample": 3}])
 def test_a_backward_pass_that_was_judged_in_part_is_not_called_the_derivative(option: dict[str, Any]) -> None:
-    result = check(random_problem(9, 6, 5), Planted(mistake_named("BN107")), shrink=False, **option)
+    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN107")), shrink=False, **option)
     assert result.departure is not None
     assert result.departure.stage == "the forward pass (forward)"
 
@@ -832,7 +836,7 @@ def test_a_backward_pass_that_was_inconclusive_is_not_called_the_derivative() ->
     gamma, beta = problem.gamma.copy(), problem.beta.copy()
     gamma[2], beta[2] = 1e-3, -1e3
     result = check(
-        replace(problem, gamma=gamma, beta=beta), Planted(mistake_named("BN107")), probes=False, shrink=False
+        replace(problem, gamma=gamma, beta=beta), FaultyNetwork(mistake_named("BN107")), probes=False, shrink=False
     )
     assert Verdict.INCONCLUSIVE in {g.verdict for g in result.gradients.values()}
     assert result.departure is not None
@@ -892,7 +896,7 @@ def test_no_diagnosis_is_without_code_and_description(name: str) -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("eps", [1e200, 1e-300])
 def test_a_failure_at_an_extreme_eps_is_explained_without_an_exception(eps: float) -> None:
-    result = check(random_problem(9, 6, 5, bn_eps=eps), Planted(mistake_named("BN301")), shrink=False)
+    result = check(random_problem(9, 6, 5, bn_eps=eps), FaultyNetwork(mistake_named("BN301")), shrink=False)
     assert told(result) == [("BN301", "dbeta")]
 
 
@@ -1047,7 +1051,7 @@ def test_a_batch_size_that_the_code_fixes_is_reported_as_the_only_correct_one() 
 
 def test_a_size_that_the_code_fixes_is_named_only_if_the_factor_differs_between_the_problems() -> None:
     def factor_at(*shapes: tuple[int, int, int]) -> str:
-        passes = [Workings.of(random_problem(*shape)) for shape in shapes]
+        passes = [PassValues.of(random_problem(*shape)) for shape in shapes]
         return common_name([Factor(np.array([w.N / 64]), np.array([1e-12])) for w in passes], passes)
 
     assert factor_at((7, 5, 4), (31, 17, 6)) == "N/64"

@@ -19,11 +19,10 @@ from click.testing import CliRunner
 
 import bncheck
 from bncheck.cli.main import main
-from bncheck.execution.dask_pool import _Call
-from bncheck.sweeps.sweep import Point
-from bncheck.targets.bundle import Sources
-
-from .test_readme import README
+from bncheck.execution.dask_pool import _PicklableCall
+from bncheck.sweeps.sweep import SweepPoint
+from bncheck.targets.bundle import SourceBundle
+from tests.test_readme import README
 
 OPTIONS = ("--N", "8", "--D", "5", "--H", "4")
 BATCHNORM = """
@@ -43,7 +42,7 @@ def batchnorm_backward(dout, cache):
 """
 
 
-class Processes:
+class ProcessPool:
     """A scheduler and its workers, each a process of its own on this machine."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
@@ -80,8 +79,8 @@ class Processes:
 
 
 @contextmanager
-def processes(folder: Path, **environment: str) -> Iterator[Processes]:
-    started = Processes(folder, **environment)
+def processes(folder: Path, **environment: str) -> Iterator[ProcessPool]:
+    started = ProcessPool(folder, **environment)
     try:
         yield started
     finally:
@@ -92,7 +91,7 @@ def processes(folder: Path, **environment: str) -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProcessPool]:
     """Two workers that are there for all tests that kill none."""
     pytest.importorskip("distributed")
     with processes(tmp_path_factory.mktemp("cluster")) as started:
@@ -122,7 +121,7 @@ def alone(path: Path, *options: str) -> list[str]:
     return timeless(path)
 
 
-def test_the_rows_are_those_of_one_process(cluster: Processes, tmp_path: Path) -> None:
+def test_the_rows_are_those_of_one_process(cluster: ProcessPool, tmp_path: Path) -> None:
     axes = ("--seed", "0..29", "--step", "auto,1e-5", "--bn-eps", "1e-5,1e-2")
     running = cluster.sweep(*axes, "--out", str(tmp_path / "far.jsonl"))
     stdout, stderr = running.communicate()
@@ -131,7 +130,7 @@ def test_the_rows_are_those_of_one_process(cluster: Processes, tmp_path: Path) -
     assert timeless(tmp_path / "far.jsonl") == alone(tmp_path / "near.jsonl", *axes)
 
 
-def test_a_target_travels_as_text_with_what_it_imports_from_beside_it(cluster: Processes, tmp_path: Path) -> None:
+def test_a_target_travels_as_text_with_what_it_imports_from_beside_it(cluster: ProcessPool, tmp_path: Path) -> None:
     seen = tmp_path / "seen.txt"
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "roots.py").write_text("from numpy import sqrt as root\n")
@@ -181,7 +180,7 @@ TARGETS = (
 )  # fmt: skip
 
 
-def test_however_a_target_imports_its_row_is_that_of_one_process(cluster: Processes) -> None:
+def test_however_a_target_imports_its_row_is_that_of_one_process(cluster: ProcessPool) -> None:
     for name, text in WAYS.items():
         path = cluster.folder / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +209,7 @@ def test_a_worker_whose_folder_is_gone_is_told_of(tmp_path: Path) -> None:
     assert re.match(r"Error: the worker at tcp://[\d.:]+ cannot write to .*work.*: No such file or directory", stderr)
 
 
-def test_a_sweep_that_is_not_taken_to_its_end_lets_the_interpreter_end(cluster: Processes) -> None:
+def test_a_sweep_that_is_not_taken_to_its_end_lets_the_interpreter_end(cluster: ProcessPool) -> None:
     script = f"""
 import logging, bncheck
 rows = bncheck.sweep(N=4, D=3, H=2, seed=range(10_000), dask={cluster.address!r})
@@ -220,7 +219,7 @@ print(next(rows).verdict.value)
     assert (found.stdout, found.stderr) == ("pass\n", "")
 
 
-def test_what_others_log_is_heard_again_when_a_sweep_is_done(cluster: Processes) -> None:
+def test_what_others_log_is_heard_again_when_a_sweep_is_done(cluster: ProcessPool) -> None:
     script = f"""
 import logging, distributed, bncheck
 before = logging.getLogger("distributed").level, logging.getLogger("asyncio").level
@@ -246,7 +245,7 @@ def test_a_worker_that_does_not_answer_holds_up_nothing_that_others_can_do(tmp_p
     assert f"some worker at {started.address} does not answer: going on without knowing its version\n" in stderr
 
 
-def test_resume_on_a_cluster_finishes_what_one_process_began(cluster: Processes, tmp_path: Path) -> None:
+def test_resume_on_a_cluster_finishes_what_one_process_began(cluster: ProcessPool, tmp_path: Path) -> None:
     path, axes = tmp_path / "rows.jsonl", ("--seed", "0..39")
     whole = alone(path, *axes)
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:15]))
@@ -255,7 +254,7 @@ def test_resume_on_a_cluster_finishes_what_one_process_began(cluster: Processes,
     assert timeless(path) == whole
 
 
-def test_ctrl_c_leaves_the_cluster_and_keeps_the_rows(cluster: Processes, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_the_cluster_and_keeps_the_rows(cluster: ProcessPool, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     running = cluster.sweep("--seed", "0..99999", "--out", str(path))
     until(lambda: lines_in(path) > 20)
@@ -270,7 +269,7 @@ def test_ctrl_c_leaves_the_cluster_and_keeps_the_rows(cluster: Processes, tmp_pa
     assert again.communicate(timeout=30)[1] == ""
 
 
-def test_from_python_a_cluster_does_it_as_well(cluster: Processes) -> None:
+def test_from_python_a_cluster_does_it_as_well(cluster: ProcessPool) -> None:
     script = f"import bncheck; print(len(list(bncheck.sweep(N=[4, 8], D=3, H=2, dask={cluster.address!r}))))"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert (found.stdout, found.stderr) == ("2\n", "")
@@ -283,7 +282,7 @@ def test_a_file_of_a_package_that_names_no_package_is_sent_with_it(tmp_path: Pat
     assert sent(tmp_path / "course" / "layers.py") == {f"course/{name}.py" for name in names}
 
 
-def test_the_readme_s_command_for_a_cluster_runs(cluster: Processes, tmp_path: Path) -> None:
+def test_the_readme_s_command_for_a_cluster_runs(cluster: ProcessPool, tmp_path: Path) -> None:
     (command,) = re.findall(r"^bncheck (sweep .*--dask.*)$", README, re.MULTILINE)
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "roots.py").write_text("from numpy import sqrt as root\n")
@@ -395,7 +394,9 @@ def test_a_cluster_without_workers_is_waited_for_and_a_scheduler_that_goes_is_to
     pytest.importorskip("distributed")
     path = tmp_path / "rows.jsonl"
     with processes(tmp_path) as started:
-        script = "import bncheck.execution.pool; bncheck.execution.pool.PATIENCE = 0.2; from bncheck.cli import main; main()"
+        script = (
+            "import bncheck.execution.pool; bncheck.execution.pool.PATIENCE = 0.2; from bncheck.cli import main; main()"
+        )
         words = ["sweep", *OPTIONS, "--seed", "0..99999", "--out", str(path), "--dask", started.address]
         running = subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.PIPE, text=True)
         assert running.stderr is not None
@@ -421,7 +422,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 
 def test_a_port_that_takes_connections_and_does_not_answer_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("bncheck.execution.dask_pool.ANSWER", 0.5)
+    monkeypatch.setattr("bncheck.execution.dask_pool.SCHEDULER_TIMEOUT_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         result = CliRunner().invoke(main, ["sweep", "--dask", address])
@@ -431,7 +432,7 @@ def test_a_port_that_takes_connections_and_does_not_answer_is_a_sentence(monkeyp
 
 def test_a_scheduler_that_does_not_answer_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("bncheck.execution.dask_pool.ANSWER", 0.5)
+    monkeypatch.setattr("bncheck.execution.dask_pool.SCHEDULER_TIMEOUT_SECONDS", 0.5)
     result = CliRunner().invoke(main, ["sweep", "--dask", "tcp://127.0.0.1:9"])
     assert result.exit_code == 2
     assert result.stderr == (
@@ -460,7 +461,7 @@ def write(folder: Path, **files: str) -> None:
 
 
 def sent(target: Path | str) -> set[str]:
-    sources = Sources.of(str(target))
+    sources = SourceBundle.of(str(target))
     assert sources is not None
     return {name for name, _ in sources.files}
 
@@ -486,7 +487,7 @@ def test_a_file_of_a_package_is_sent_with_what_it_names_by_the_package(tmp_path:
 def test_what_is_sent_is_written_as_it_was_and_keeps_its_name(tmp_path: Path) -> None:
     text = "# -*- coding: latin-1 -*-\nname = 'é'\n".encode("latin-1")
     (tmp_path / "layers.py").write_bytes(text)
-    sources = Sources.of(f"{tmp_path / 'layers.py'}:solution_b")
+    sources = SourceBundle.of(f"{tmp_path / 'layers.py'}:solution_b")
     assert sources is not None
     there = sources.unpack(tmp_path / "there")
     assert there.target == f"{tmp_path / 'there' / tmp_path.name / 'layers.py'}:solution_b"
@@ -500,14 +501,16 @@ def test_a_file_that_does_not_parse_is_sent_alone(tmp_path: Path) -> None:
 
 def test_what_is_installed_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Sources.of("reference") is None
-    assert Sources.of("numpy.linalg") is None
+    assert SourceBundle.of("reference") is None
+    assert SourceBundle.of("numpy.linalg") is None
     write(tmp_path, mine__SLASH____init__="", mine__SLASH__layers="")
     assert sent("mine.layers") == {"bncheck_target.py", "mine/__init__.py", "mine/layers.py"}
-    assert Sources.of("mine.nothing") is None
+    assert SourceBundle.of("mine.nothing") is None
 
 
 def test_unpickling_what_is_handed_out_does_it() -> None:
-    found, seconds = pickle.loads(pickle.dumps(_Call(str, [Point(N=3)], {"reference": None}, bncheck.__version__)))
-    assert found == [str(Point(N=3))]
+    found, seconds = pickle.loads(
+        pickle.dumps(_PicklableCall(str, [SweepPoint(N=3)], {"reference": None}, bncheck.__version__))
+    )
+    assert found == [str(SweepPoint(N=3))]
     assert seconds > 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bncheck.execution.pool import IN_FLIGHT, LARGEST_BATCH, MOST_TRIES, Batch, done, hand_out
+from bncheck.execution.pool import BATCHES_PER_WORKER, MAX_ATTEMPTS, MAX_BATCH_ITEMS, Batch, done, run_unordered
 
 
 class Death(Exception):
@@ -70,15 +70,15 @@ def given_up(item: int, said: str) -> str:
 
 
 def handed(work: Callable[[int], str], items: Iterator[int], workers: Inline) -> list[str]:
-    return list(hand_out(work, items, workers, given_up))
+    return list(run_unordered(work, items, workers, given_up))
 
 
-@pytest.mark.parametrize(("seconds", "size"), [(1.0, 1), (0.05, 5), (0.001, LARGEST_BATCH), (0.0, LARGEST_BATCH)])
+@pytest.mark.parametrize(("seconds", "size"), [(1.0, 1), (0.05, 5), (0.001, MAX_BATCH_ITEMS), (0.0, MAX_BATCH_ITEMS)])
 def test_a_batch_takes_a_quarter_of_a_second_or_has_the_most_items(seconds: float, size: int) -> None:
     workers = Inline(seconds)
     assert sorted(handed(str, iter(range(500)), workers), key=int) == [str(item) for item in range(500)]
-    assert [len(batch) for batch in workers.batches[: 2 * IN_FLIGHT]] == [1] * 2 * IN_FLIGHT
-    assert {len(batch) for batch in workers.batches[2 * IN_FLIGHT : -1]} == {size}
+    assert [len(batch) for batch in workers.batches[: 2 * BATCHES_PER_WORKER]] == [1] * 2 * BATCHES_PER_WORKER
+    assert {len(batch) for batch in workers.batches[2 * BATCHES_PER_WORKER : -1]} == {size}
 
 
 def test_a_batch_that_takes_too_long_is_broken_off_and_the_rest_goes_again() -> None:
@@ -98,10 +98,10 @@ def test_no_more_is_taken_from_the_items_than_is_in_flight() -> None:
     taken: list[int] = []
     items = (taken.append(item) or item for item in itertools.count())  # type: ignore[func-returns-value]  # noted
     workers = Inline(1.0)
-    found = hand_out(str, items, workers, given_up)
+    found = run_unordered(str, items, workers, given_up)
     for _ in range(20):
         next(found)
-    assert len(taken) <= 20 + 2 * IN_FLIGHT
+    assert len(taken) <= 20 + 2 * BATCHES_PER_WORKER
     found.close()  # type: ignore[attr-defined]  # it is a generator
     assert workers.closed == 1
 
@@ -118,11 +118,11 @@ def test_what_kills_its_worker_is_tried_alone_and_given_up_and_all_else_is_done_
 
     workers = Inline(0.01, lose=lose)
     found = handed(work, iter(range(60)), workers)
-    killed = {f"{item} its worker died {MOST_TRIES} times" for item in (3, 41)}
+    killed = {f"{item} its worker died {MAX_ATTEMPTS} times" for item in (3, 41)}
     assert set(found) == {str(item) for item in range(60) if item not in (3, 41)} | killed
     assert len(found) == 60
     assert all([batch for batch in workers.batches if 3 in batch][n] == [3] for n in (1, 2))
-    assert sum(3 in batch for batch in workers.batches) == MOST_TRIES
+    assert sum(3 in batch for batch in workers.batches) == MAX_ATTEMPTS
 
 
 def test_what_was_in_flight_when_all_workers_were_lost_goes_again() -> None:

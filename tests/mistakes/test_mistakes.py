@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bncheck import InvalidInput, Problem, network, random_problem
-from bncheck.mistakes import CATALOGUE, CONDUCT, HEADINGS, NEVER_SEEN, OF_A_LAYER, Mistake, mistake_named
+from bncheck import InvalidInput, Problem, random_problem
+from bncheck.mistakes import CATALOGUE, HEADINGS, LAYER_ONLY, SIDE_EFFECTS, UNDETECTABLE, Mistake, mistake_named
 from bncheck.mistakes.formulas import SECTIONS
-from bncheck.mistakes.injected import Planted
-from bncheck.mistakes.pass_values import FORMULAS, Workings
+from bncheck.mistakes.injected import FaultyNetwork
+from bncheck.mistakes.pass_values import FORMULAS, PassValues
+from bncheck.model import network
 from bncheck.model.components import BATCHNORM
 
 FORMULA_MISTAKES = [m for m in CATALOGUE if m.formulas]
@@ -78,7 +79,7 @@ def test_every_text_has_a_formula_and_every_formula_a_text() -> None:
 
     texts = {p.name.removesuffix(".md") for p in files("bncheck.mistakes").iterdir() if p.name.endswith(".md")}
     assert texts == {m.code for m in CATALOGUE}
-    assert texts == {code for section in SECTIONS.values() for code in section} | set(CONDUCT)
+    assert texts == {code for section in SECTIONS.values() for code in section} | set(SIDE_EFFECTS)
 
 
 def test_everything_that_was_seen_in_practice_is_in_it() -> None:
@@ -100,7 +101,7 @@ def test_a_text_has_the_fixed_headings_and_a_message_of_one_line(mistake: Mistak
 def test_the_wrong_line_gives_what_the_formula_gives(mistake: Mistake, eps: float) -> None:
     for seed in range(2):
         p = random_problem(7, 5, 4, seed=seed, bn_eps=eps)
-        made = mistake.applied(Workings.of(p))
+        made = mistake.applied(PassValues.of(p))
         found = assigned(code_of(mistake, "The wrong line"), p)
         assert found
         for name, value in found.items():
@@ -119,7 +120,9 @@ def test_the_right_line_gives_the_right_value(mistake: Mistake) -> None:
 
 
 @pytest.mark.parametrize(
-    "mistake", [m for m in FORMULA_MISTAKES if not m.never_seen and m.code not in OF_A_LAYER], ids=lambda m: m.code
+    "mistake",
+    [m for m in FORMULA_MISTAKES if not m.undetectable_because and m.code not in LAYER_ONLY],
+    ids=lambda m: m.code,
 )
 def test_the_wrong_line_and_the_right_line_differ(mistake: Mistake) -> None:
     p = random_problem(7, 5, 4, seed=3, bn_eps=0.1)
@@ -128,7 +131,7 @@ def test_the_wrong_line_and_the_right_line_differ(mistake: Mistake) -> None:
     assert not same or not all(same)
 
 
-@pytest.mark.parametrize("code", CONDUCT)
+@pytest.mark.parametrize("code", SIDE_EFFECTS)
 def test_the_wrong_line_of_a_conduct_changes_what_it_must_not(code: str) -> None:
     p, mistake = random_problem(7, 5, 4), mistake_named(code)
     right, wrong = by_hand(p), by_hand(p)
@@ -149,14 +152,14 @@ def test_without_a_mistake_the_workings_are_the_network_s() -> None:
     for seed, shape in enumerate([(7, 5, 4), (1, 3, 2), (2, 1, 1), (4, 9, 9)]):
         p = random_problem(*shape, seed=seed)
         a, cache = network.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)
-        w = Workings.of(p)
+        w = PassValues.of(p)
         np.testing.assert_allclose(w.a, a, rtol=1e-12, atol=1e-12)
         for name, expected in network.backward(p.dout, cache).items():
             np.testing.assert_allclose(getattr(w, name), expected, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def test_a_replaced_value_changes_what_stands_after_it_and_nothing_before() -> None:
-    w = Workings.of(random_problem(6, 5, 4))
+    w = PassValues.of(random_problem(6, 5, 4))
     before = {name: getattr(w, name) for name in FORMULAS}
     replaced = w.but("g", 2 * w.g)
     assert np.array_equal(replaced.dh, 2 * before["dh"])
@@ -167,7 +170,7 @@ def test_a_replaced_value_changes_what_stands_after_it_and_nothing_before() -> N
 
 def test_a_layer_by_itself_meets_dout_as_its_upstream_gradient() -> None:
     p = random_problem(6, 5, 4)
-    assert Workings.of(p, BATCHNORM).dy is p.dout
+    assert PassValues.of(p, BATCHNORM).dy is p.dout
 
 
 def test_a_mistake_of_the_mask_has_no_place_in_batch_norm_by_itself() -> None:
@@ -182,9 +185,9 @@ def test_no_two_mistakes_give_the_same_on_the_probes() -> None:
     seen: list[tuple[str, list[Any]]] = []
     problems = [random_problem(*shape, bn_eps=eps) for shape, eps in (((7, 5, 4), 0.5), ((4, 5, 9), 1e-5))]
     for mistake in FORMULA_MISTAKES:
-        if mistake.code in NEVER_SEEN:
+        if mistake.code in UNDETECTABLE:
             continue
-        passes = [mistake.applied(Workings.of(p)) for p in problems]
+        passes = [mistake.applied(PassValues.of(p)) for p in problems]
         given = [getattr(w, name) for w in passes for name in ("h", "a", "dbeta", "dgamma", "dh", "db", "dW", "dX")]
         for code, other in seen:
             same = all(
@@ -215,7 +218,7 @@ def test_what_is_near_to_nothing_gets_no_suggestion() -> None:
 
 def test_a_planted_network_without_a_mistake_is_the_right_one() -> None:
     p = random_problem(6, 5, 4)
-    planted = Planted(Mistake("", "", {}))
+    planted = FaultyNetwork(Mistake("", "", {}))
     a, cache = planted.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)
     expected, right = network.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)
     np.testing.assert_allclose(a, expected, rtol=1e-12)
@@ -231,6 +234,6 @@ def test_a_planted_network_without_a_mistake_is_the_right_one() -> None:
 def test_a_formula_raises_and_warns_at_no_eps_and_batch_size(
     mistake: Mistake, shape: tuple[int, int, int], eps: float
 ) -> None:
-    made = mistake.applied(Workings.of(random_problem(*shape, bn_eps=eps)))
+    made = mistake.applied(PassValues.of(random_problem(*shape, bn_eps=eps)))
     for name in FORMULAS:
         getattr(made, name)

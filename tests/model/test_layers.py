@@ -4,10 +4,10 @@ import math
 import numpy as np
 import pytest
 
-from bncheck import layers, network, random_problem
-from bncheck.model.layers import Array
+from bncheck import layers, random_problem
+from bncheck.model import network
 from bncheck.model.components import NETWORK
-
+from bncheck.model.layers import Array
 from tests.oracles import loop_affine, loop_piece
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bncheck import InvalidInput, Problem, check, network, random_problem
+from bncheck import InvalidInput, Problem, check, random_problem
+from bncheck.model import network
 from bncheck.model.problem import memory_of_a_check
 
 SIZES = st.integers(1, 12)

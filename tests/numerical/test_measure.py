@@ -9,21 +9,21 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from bncheck import Problem, check, network, random_problem
+from bncheck import Problem, check, random_problem
+from bncheck.model import network
+from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Component
 from bncheck.model.layers import Array
-from bncheck.model.options import Method
-from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.full import full_gradients, one_per_column
-from bncheck.numerical.kink_guard import within_reach
-from bncheck.numerical.local import MOST_NODES, local_gradients, nodes_needed
-from bncheck.numerical.measure import Ground, _widest, measure, prepare
-from bncheck.numerical.schemes import SCHEMES
-from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Piece
+from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray
 from bncheck.model.progress import silent
 from bncheck.model.results import Cause, Measurement, Verdict
+from bncheck.numerical.basepoint import BasePoint
+from bncheck.numerical.full import full_gradients, perturb_one_entry_per_column
+from bncheck.numerical.kink_guard import can_cross_kink
+from bncheck.numerical.local import MOST_NODES, local_gradients, nodes_needed
+from bncheck.numerical.measure import MeasurementPlan, _dominant_cause, measure, prepare
+from bncheck.numerical.schemes import SCHEMES
 from bncheck.selftest.trials import hard_problem
-
 from tests.oracles import exact_gradients
 
 PIECES = (NETWORK, BATCHNORM, AFFINE, RELU)
@@ -31,12 +31,12 @@ STEPS: tuple[float | str, ...] = ("auto", 1e-3, 1e-6, 1e-10)
 SHAPES = [(1, 1, 1), (1, 5, 4), (2, 1, 1), (2, 6, 3), (3, 4, 1), (9, 7, 5), (30, 2, 3)]
 
 
-def measured(problem: Problem, piece: Piece = NETWORK, **method: object) -> Measurement:
-    return measure(problem, piece, Method(**method), piece.inputs)  # type: ignore[arg-type]  # as they come
+def measured(problem: Problem, piece: Component = NETWORK, **method: object) -> Measurement:
+    return measure(problem, piece, CheckOptions(**method), piece.inputs)  # type: ignore[arg-type]  # as they come
 
 
-def prepared(problem: Problem, piece: Piece = NETWORK, **method: object) -> Ground:
-    return prepare(problem, piece, Method(**method), piece.inputs)  # type: ignore[arg-type]  # as they come
+def prepared(problem: Problem, piece: Component = NETWORK, **method: object) -> MeasurementPlan:
+    return prepare(problem, piece, CheckOptions(**method), piece.inputs)  # type: ignore[arg-type]  # as they come
 
 
 def truth(measurement: Measurement) -> Mapping[str, Array]:
@@ -46,7 +46,7 @@ def truth(measurement: Measurement) -> Mapping[str, Array]:
 
 @pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_true_gradient_lies_within_its_error_bar(scheme: str, piece: Piece) -> None:
+def test_the_true_gradient_lies_within_its_error_bar(scheme: str, piece: Component) -> None:
     for seed, step in itertools.product(range(8), STEPS):
         problem = hard_problem(seed, largest=4)  # small enough for 50 digits and plain loops
         exact = None
@@ -63,7 +63,7 @@ def test_the_true_gradient_lies_within_its_error_bar(scheme: str, piece: Piece) 
 @pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_local_and_full_agree_within_rounding_bars(scheme: str, shape: tuple[int, int, int], piece: Piece) -> None:
+def test_local_and_full_agree_within_rounding_bars(scheme: str, shape: tuple[int, int, int], piece: Component) -> None:
     for (seed, x_mean), step in itertools.product(((0, 0.0), (1, 30.0)), STEPS):
         problem = random_problem(*shape, seed=seed, x_mean=x_mean)
         bars = prepared(problem, piece, scheme=scheme, step=step).bars
@@ -86,13 +86,13 @@ def test_error_bars_are_not_idle() -> None:
 
 @pytest.mark.parametrize("engine", ["local", "full"])
 @pytest.mark.parametrize("piece", [NETWORK, BATCHNORM], ids=lambda piece: piece.name)
-def test_each_unit_may_have_its_own_eps_even_a_negative_one(piece: Piece, engine: str) -> None:
+def test_each_unit_may_have_its_own_eps_even_a_negative_one(piece: Component, engine: str) -> None:
     for seed, N in itertools.product(range(3), (2, 5)):
         problem = random_problem(N, 3, 4, seed=seed)
         variance = (problem.X @ problem.W + problem.b).var(axis=0)
         eps = np.array([1e-5, 0.3, -1e-7 * variance[2], -0.4 * variance[3]])
         for scheme in SCHEMES:
-            method = Method(scheme, engine, audit=64)
+            method = CheckOptions(scheme, engine, audit=64)
             found = measure(problem, piece, method, piece.inputs, bn_eps=eps)
             assert found.audit is None or found.audit.agrees
             exact = truth_by_unit(found, eps)
@@ -119,19 +119,21 @@ def test_relu_is_measured_at_the_output_of_batch_norm_with_the_given_eps() -> No
     y = RELU.arrays(problem, bn_eps=eps)["y"]
     assert not np.array_equal(y > 0, RELU.arrays(problem)["y"] > 0)
     for engine in ("local", "full"):
-        found = measure(problem, RELU, Method(engine=engine), ("y",), bn_eps=eps)
+        found = measure(problem, RELU, CheckOptions(engine=engine), ("y",), bn_eps=eps)
         np.testing.assert_allclose(found.gradients["y"].value, np.where(y > 0, problem.dout, 0), rtol=1e-9, atol=0)
         np.testing.assert_array_equal(found.output, np.maximum(y, 0))
 
 
 @pytest.mark.parametrize("piece", [NETWORK, RELU], ids=lambda piece: piece.name)
-def test_an_output_that_rounds_to_either_side_of_0_in_the_arithmetic_of_the_target_is_excluded(piece: Piece) -> None:
+def test_an_output_that_rounds_to_either_side_of_0_in_the_arithmetic_of_the_target_is_excluded(
+    piece: Component,
+) -> None:
     p = random_problem(8, 5, 3, seed=2)
     y = BasePoint.of(p).y
     beta = p.beta - y[4] + 1e-6 * np.abs(p.gamma)  # one output of each unit is a millionth of its scale
     problem = Problem(p.X, p.W, p.b, p.gamma, beta, p.dout, p.bn_eps)
     for roundoff_factor, excluded in ((1.0, 0), (2.0**29, 3)):
-        found = measure(problem, piece, Method("complex"), piece.inputs, roundoff_factor=roundoff_factor)
+        found = measure(problem, piece, CheckOptions("complex"), piece.inputs, roundoff_factor=roundoff_factor)
         assert found.kinks.guarded == excluded
         assert ((found.problem.dout[4] == 0) == bool(excluded)).all()
 
@@ -142,7 +144,7 @@ def test_conditioning_is_infinite_where_the_arithmetic_of_the_target_cannot_repr
     W[1, 2] = 0.0  # feature 1 does not reach unit 2
     problem = Problem(p.X, W, p.b + np.array([0, 0, 1e6]), p.gamma, p.beta, p.dout, p.bn_eps)
     for roundoff_factor, lost in ((1.0, False), (2.0**29, True)):
-        found = measure(problem, BATCHNORM, Method(), BATCHNORM.inputs, roundoff_factor=roundoff_factor)
+        found = measure(problem, BATCHNORM, CheckOptions(), BATCHNORM.inputs, roundoff_factor=roundoff_factor)
         infinite = {name: np.isinf(g.conditioning) for name, g in found.gradients.items()}
         assert infinite["h"].all(axis=0).tolist() == [False, False, lost]
         assert infinite["gamma"].tolist() == [False, False, lost]
@@ -152,7 +154,7 @@ def test_conditioning_is_infinite_where_the_arithmetic_of_the_target_cannot_repr
     # ReLU's outputs are within rounding of the kink in such a unit, unless beta is far from 0.
     beta = p.beta + np.array([0, 0, 1e9])
     network_problem = Problem(problem.X, W, problem.b, p.gamma, beta, p.dout, p.bn_eps)
-    of_network = measure(network_problem, NETWORK, Method(), NETWORK.inputs, roundoff_factor=2.0**29).gradients
+    of_network = measure(network_problem, NETWORK, CheckOptions(), NETWORK.inputs, roundoff_factor=2.0**29).gradients
     assert np.isinf(of_network["X"].conditioning).all(axis=0).tolist() == [True, False, True]
     assert np.isinf(of_network["W"].conditioning).all(axis=0).tolist() == [False, False, True]
 
@@ -179,9 +181,9 @@ def test_what_makes_a_bar_wide_is_told_of_entries_that_were_evaluated_and_have_t
         Cause.CONDITIONING: np.array([1.0, 1.0, 9.0]),
     }
     size = np.array([1.0, 1.0, 0.0])
-    assert _widest(parts, 1.0, np.array([False, True, True]), size) is Cause.ROUNDING
-    assert _widest(parts, 1.0, np.array([True, True, True]), size) is Cause.TRUNCATION
-    assert _widest(parts, 2.0**29, np.array([True, True, True]), size) is Cause.CONDITIONING
+    assert _dominant_cause(parts, 1.0, np.array([False, True, True]), size) is Cause.ROUNDING
+    assert _dominant_cause(parts, 1.0, np.array([True, True, True]), size) is Cause.TRUNCATION
+    assert _dominant_cause(parts, 2.0**29, np.array([True, True, True]), size) is Cause.CONDITIONING
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -200,7 +202,7 @@ def test_no_single_entry_move_carries_an_unguarded_output_across_the_kink(
         if step == "auto" and x_std == 1.0:
             problem = hard_problem(seed, largest=9)
         steps = prepared(problem, scheme=scheme, step=step).steps
-        near = within_reach(BasePoint.of(problem), formula, steps)
+        near = can_cross_kink(BasePoint.of(problem), formula, steps)
         forward, values = NETWORK.forward(problem.bn_eps), NETWORK.arrays(problem)
         for name in NETWORK.inputs:
             arrays = {other: values[other] for other in NETWORK.beside(name)}
@@ -378,7 +380,7 @@ def test_a_forward_pass_of_its_own_is_differentiated_within_its_error_bar(scheme
         scaled = {**arrays, "h": stretch * arrays["h"], "gamma": arrays["gamma"] / stretch}
         return BATCHNORM.forward(problem.bn_eps)(scaled)
 
-    found = measure(problem, BATCHNORM, Method(scheme=scheme), BATCHNORM.inputs, own=unbiased)
+    found = measure(problem, BATCHNORM, CheckOptions(scheme=scheme), BATCHNORM.inputs, own=unbiased)
     assert found.own
     arrays = BATCHNORM.arrays(problem)
     scaled = {**arrays, "h": stretch * arrays["h"], "gamma": arrays["gamma"] / stretch}
@@ -446,7 +448,9 @@ def test_an_entry_in_every_column_at_once_is_what_each_is_by_itself(scheme: str,
     rng = np.random.default_rng(0)
     arrays = NETWORK.arrays(ground.problem)
     rows = {name: rng.integers(len(arrays[name]), size=H) for name in NETWORK.inputs if name != "X"}
-    found = one_per_column(NETWORK.forward(problem.bn_eps), NETWORK, ground.problem, ground.scheme, ground.steps, rows)
+    found = perturb_one_entry_per_column(
+        NETWORK.forward(problem.bn_eps), NETWORK, ground.problem, ground.scheme, ground.steps, rows
+    )
     for name, together in found.items():
         assert together.done.sum() >= min(H, 8)
         flat = np.flatnonzero(together.done)
@@ -463,7 +467,9 @@ def test_an_output_that_crosses_unresolves_its_own_column_and_no_other() -> None
     problem = random_problem(9, 6, 5, seed=3)  # not guarded
     rows = {"W": np.zeros(5, np.intp)}
     steps = {"W": np.array([[1e-9, 1e-9, 5.0, 1e-9, 1e-9]])}
-    found = one_per_column(NETWORK.forward(problem.bn_eps), NETWORK, problem, SCHEMES["central"], steps, rows)
+    found = perturb_one_entry_per_column(
+        NETWORK.forward(problem.bn_eps), NETWORK, problem, SCHEMES["central"], steps, rows
+    )
     assert found["W"].unresolved[0].tolist() == [False, False, True, False, False]
 
 

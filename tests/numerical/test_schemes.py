@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bncheck import InvalidInput
-from bncheck.numerical.schemes import SCHEMES, Quotient, scheme_named
 from bncheck.model.problem import FloatArray
+from bncheck.numerical.schemes import SCHEMES, Quotient, get_scheme
 
 EPSILON = 2.0**-52
 # f'(1.5) of Martins, Sturdza & Alonso (2003).
@@ -106,4 +106,4 @@ def test_no_bound_is_claimed_near_the_radius_of_convergence() -> None:
 
 def test_an_unknown_scheme_is_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidInput, match="no scheme 'midpoint'; there are forward, central"):
-        scheme_named("midpoint")
+        get_scheme("midpoint")

@@ -16,17 +16,16 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck import CheckResult, Problem, check
-from bncheck.cli.main import main
 from bncheck.checking.edge_cases import EDGE_CASES
+from bncheck.cli.main import main
+from bncheck.model.results import Source
 from bncheck.render import FORMATS, markdown
 from bncheck.render.github import MOST, github
 from bncheck.render.junit import junit
 from bncheck.render.layout import Page
-from bncheck.render.report import Finding, Outcome, Report, Suite
-from bncheck.model.results import Source
+from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 from bncheck.selftest.trials import SelftestResult
-
-from .test_targets import COURSE, DX, changed
+from tests.targets.test_targets import COURSE, DX, changed
 
 # The schema that pytest's source distribution carries (testing/example_scripts/junit-10.xsd).
 SCHEMA = xmlschema.XMLSchema(Path(__file__).parent.parent / "junit-10.xsd")
@@ -56,7 +55,7 @@ class Told(Report):
 
     headline = "told"
 
-    def __init__(self, *findings: Finding) -> None:
+    def __init__(self, *findings: ReportItem) -> None:
         self.findings = findings
 
     def blocks(self, page: Page) -> Sequence[Text]:
@@ -189,7 +188,7 @@ def test_what_is_not_written_yet_is_a_skipped_case() -> None:
 
 
 def test_what_xml_cannot_hold_is_written_out() -> None:
-    text = junit([Told(Finding("f", "a\x00b", Outcome.FAIL, "bell \x07 <&> \ud800", "\x1b[31m"))])
+    text = junit([Told(ReportItem("f", "a\x00b", ItemStatus.FAIL, "bell \x07 <&> \ud800", "\x1b[31m"))])
     (case,) = parsed(text).iter("testcase")
     assert case.get("name") == "a\\x00b"
     assert case[0].get("message") == "bell \\x07 <&> \\ud800"
@@ -252,13 +251,13 @@ def test_what_does_not_load_is_annotated_at_its_line() -> None:
 def test_annotations_escape_what_github_would_read() -> None:
     source = Source(f"{Path.cwd()}/a:b,c.py", 3)
     line, _ = github(
-        [Told(Finding("f", "100 %", Outcome.INCONCLUSIVE, "5 %\r", "next: line, here", source))]
+        [Told(ReportItem("f", "100 %", ItemStatus.INCONCLUSIVE, "5 %\r", "next: line, here", source))]
     ).splitlines()
     assert line == "::warning file=a%3Ab%2Cc.py,line=3,title=f%3A 100 %25::5 %25%0D%0Anext: line, here"
 
 
 def test_of_many_findings_github_gets_as_many_as_it_shows() -> None:
-    text = github([Told(*(Finding("f", str(number), Outcome.FAIL, "") for number in range(25)))])
+    text = github([Told(*(ReportItem("f", str(number), ItemStatus.FAIL, "") for number in range(25)))])
     assert text.count("::error") == MOST
     assert "and 15 more" in text
 
@@ -401,16 +400,16 @@ def test_markdown_keeps_tables_as_tables_and_escapes_their_bars() -> None:
 
 
 def test_a_selftest_that_misses_something_fails_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bncheck.selftest.trials import Outcome as Planted  # noqa: PLC0415 - the same word for something else
-    from bncheck.selftest.trials import RightCode, SmallError  # noqa: PLC0415 - only here
+    from bncheck.selftest.trials import FalseAlarmTrial, SensitivityTrial  # noqa: PLC0415 - only here
+    from bncheck.selftest.trials import InjectionResult  # noqa: PLC0415 - only here
 
     missed = SelftestResult(
         mistakes=(
-            Planted("BN204", "variance-path-dropped", 3, 2, 2, (), ""),
-            Planted("BN404", "mask-includes-zero", 3, 0, 0, (), "a convention"),
+            InjectionResult("BN204", "variance-path-dropped", 3, 2, 2, (), ""),
+            FaultyNetwork("BN404", "mask-includes-zero", 3, 0, 0, (), "a convention"),
         ),
-        right=(RightCode("reference", 10, 0, ("bncheck run --N 3",)),),
-        small=(SmallError(10.0, "one entry", 6, 5), SmallError(0.1, "one entry", 6, 0)),
+        right=(FalseAlarmTrial("reference", 10, 0, ("bncheck run --N 3",)),),
+        small=(SensitivityTrial(10.0, "one entry", 6, 5), SensitivityTrial(0.1, "one entry", 6, 0)),
         resolution=1e-9,
         seconds=1.0,
     )
@@ -449,8 +448,8 @@ def test_what_no_file_should_get_is_written_out_and_an_old_report_is_not_lost() 
 
 
 def test_errors_are_annotated_before_warnings_and_each_kind_up_to_its_limit() -> None:
-    many = [Finding("f", f"blunt {number}", Outcome.INCONCLUSIVE) for number in range(12)]
-    text = github([Told(*many, Finding("f", "dx", Outcome.FAIL, "wrong"))])
+    many = [ReportItem("f", f"blunt {number}", ItemStatus.INCONCLUSIVE) for number in range(12)]
+    text = github([Told(*many, ReportItem("f", "dx", ItemStatus.FAIL, "wrong"))])
     assert text.startswith("::error title=f%3A dx::wrong\n")
     assert text.count("::warning") == MOST
 
@@ -466,7 +465,7 @@ def test_rows_are_never_saved_over(arguments: list[str]) -> None:
 
 
 def test_what_stdout_cannot_take_is_saved_all_the_same() -> None:
-    script = "from bncheck.cli import main; main()"
+    script = "from bncheck.cli.main import main; main()"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-c", script, "run", *SMALL, "--save", "report.json"],

@@ -20,17 +20,16 @@ from click.testing import CliRunner, Result
 import bncheck
 from bncheck import Verdict, check, random_problem
 from bncheck.cli.main import main
-from bncheck.sweeps.sweep import Found, Point, Row
 from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.schemes import SCHEMES, Quotient, Scheme
 from bncheck.numerical.steps import automatic_steps
-from bncheck.render.plots.panels import heat_of, names_of, notes_of, panels_of
+from bncheck.render.plots.panels import build_heatmap, names_of, notes_of, panels_of
+from bncheck.render.plots.slope_lines import SlopeLine, automatic, slope_lines
 from bncheck.render.sweep_report import SweepReport
-from bncheck.render.plots.slope_lines import Guide, automatic, guides
+from bncheck.sweeps.aggregate import SweepSummary
+from bncheck.sweeps.sweep import GradientSummary, Row, SweepPoint
 from bncheck.sweeps.sweep_file import rows_of
-from bncheck.sweeps.aggregate import Tally
-
-from .test_formats import WRONG
+from tests.render.test_formats import WRONG
 
 OPTIONS = ("--N", "8", "--D", "5", "--H", "4")
 STEPS = ("--step", "1e-2..1e-9")
@@ -54,12 +53,16 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments), prog_name="bncheck")
 
 
-def made(error: float | None, bar: float = math.nan, resolution: float = 1e-9, of_tolerance: float = 0.1) -> Found:
-    return Found(error, of_tolerance, resolution, bar)
+def made(
+    error: float | None, bar: float = math.nan, resolution: float = 1e-9, of_tolerance: float = 0.1
+) -> GradientSummary:
+    return GradientSummary(error, of_tolerance, resolution, bar)
 
 
-def row(found: dict[str, Found], *, verdict: Verdict | None = Verdict.PASS, seconds: float = 0.1, **at: Any) -> Row:
-    return Row(Point(**at), verdict, found, 1, 0, 0, seconds, "", "")
+def row(
+    found: dict[str, GradientSummary], *, verdict: Verdict | None = Verdict.PASS, seconds: float = 0.1, **at: Any
+) -> Row:
+    return Row(SweepPoint(**at), verdict, found, 1, 0, 0, seconds, "", "")
 
 
 def steps_like(scheme: str, power: int, *, rounding: float = 1e-16) -> list[Row]:
@@ -70,7 +73,7 @@ def steps_like(scheme: str, power: int, *, rounding: float = 1e-16) -> list[Row]
 
 def drawn(plots: Any, rows: Sequence[Row]) -> Any:
     """Return the figure of rows, laid out."""
-    report = SweepReport(Tally(rows))
+    report = SweepReport(SweepSummary(rows))
     figure = plots.drawn(report)
     figure.savefig(io.BytesIO(), format="svg")
     return figure
@@ -109,8 +112,8 @@ def words(figure: Any) -> list[str]:
 )
 def test_what_is_drawn_follows_from_the_axes_that_vary(axes: dict[str, Any], expected: list[str] | str) -> None:
     points = itertools.product(*axes.values())
-    tally = Tally(row({"dW": made(1e-9)}, **dict(zip(axes, point, strict=True))) for point in points)
-    heat = heat_of(tally)
+    tally = SweepSummary(row({"dW": made(1e-9)}, **dict(zip(axes, point, strict=True))) for point in points)
+    heat = build_heatmap(tally)
     if heat is not None:
         assert f"{heat.down}, {heat.across}" == expected
         return
@@ -123,10 +126,10 @@ def test_axes_for_which_there_is_no_room_are_named() -> None:
         "step": [1e-3, 1e-5], "scheme": list(SCHEMES), "N": [2, 8], "D": [2, 3], "bn_eps": [1e-5, 1.0],
     }  # fmt: skip
     points = itertools.product(*axes.values())
-    tally = Tally(row({"dW": made(1e-9)}, **dict(zip(axes, point, strict=True))) for point in points)
+    tally = SweepSummary(row({"dW": made(1e-9)}, **dict(zip(axes, point, strict=True))) for point in points)
     assert [p.axis for p in panels_of(tally)] == ["step"] * 5 + ["N"]
     assert list(notes_of(tally)) == ["not drawn: D, eps"]
-    many = Tally(row({"db": made(None), "dW": made(1e-18)}, seed=seed) for seed in range(65))
+    many = SweepSummary(row({"db": made(None), "dW": made(1e-18)}, seed=seed) for seed in range(65))
     assert list(notes_of(many)) == [
         "db: exactly 0", "seed: more than 64 values, not drawn one by one", "errors under 1e-17 are drawn there",
     ]  # fmt: skip
@@ -135,7 +138,7 @@ def test_axes_for_which_there_is_no_room_are_named() -> None:
 def test_gradients_are_in_the_same_order_whatever_order_they_came_in() -> None:
     keys = ["dX", "dW", "dgamma", "affine_backward.dx", "batchnorm_backward.dx"]
     for some in itertools.islice(itertools.permutations(keys), 0, 120, 7):
-        assert names_of(Tally([row({key: made(1e-9) for key in (*some, "db")} | {"db": made(None)})])) == keys
+        assert names_of(SweepSummary([row({key: made(1e-9) for key in (*some, "db")} | {"db": made(None)})])) == keys
 
 
 # Theory.
@@ -143,8 +146,8 @@ def test_gradients_are_in_the_same_order_whatever_order_they_came_in() -> None:
 
 @pytest.mark.parametrize(("scheme", "power"), [("forward", 1), ("central", 2), ("five-point", 4), ("richardson", 6)])
 def test_the_slopes_of_theory_are_drawn_where_the_errors_have_them(scheme: str, power: int) -> None:
-    (panel,) = panels_of(Tally(steps_like(scheme, power)))
-    above, below = guides(panel.cells, SCHEMES[scheme])
+    (panel,) = panels_of(SweepSummary(steps_like(scheme, power)))
+    above, below = slope_lines(panel.cells, SCHEMES[scheme])
     assert (above.power, below.power) == (power, -1)
     assert above.label == {1: "step", 2: "step²", 4: "step⁴", 6: "step⁶"}[power]
     assert below.label == "u/step"
@@ -174,9 +177,9 @@ def test_a_scheme_of_any_order_is_drawn_with_its_slope(
 
 
 def test_a_slope_that_the_errors_do_not_have_is_not_drawn() -> None:
-    def found(rows: list[Row], scheme: str) -> list[Guide]:
-        (panel,) = panels_of(Tally(rows))
-        return list(guides(panel.cells, SCHEMES[scheme]))
+    def found(rows: list[Row], scheme: str) -> list[SlopeLine]:
+        (panel,) = panels_of(SweepSummary(rows))
+        return list(slope_lines(panel.cells, SCHEMES[scheme]))
 
     flat = [row({"dW": made(1e-15 * (1 + step % 3))}, step=10.0**-step) for step in range(1, 9)]
     assert found(flat, "central") == []
@@ -190,7 +193,7 @@ def test_a_slope_that_the_errors_do_not_have_is_not_drawn() -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_automatic_step_is_that_of_the_problem(scheme: str) -> None:
-    tally = Tally([row({"dW": made(1e-9)}, N=9, D=4, H=3, x_std=7.0, seed=2, scheme=scheme)])
+    tally = SweepSummary([row({"dW": made(1e-9)}, N=9, D=4, H=3, x_std=7.0, seed=2, scheme=scheme)])
     found = automatic(tally, SCHEMES[scheme])
     steps = automatic_steps(BasePoint.of(random_problem(9, 4, 3, seed=2, x_std=7.0)), SCHEMES[scheme])
     every = sorted(itertools.chain(*(np.ravel(values) for values in steps.values())))
@@ -201,7 +204,7 @@ def test_the_automatic_step_is_that_of_the_problem(scheme: str) -> None:
 
 def test_no_automatic_step_is_shown_of_several_problems_a_large_one_or_none() -> None:
     for points in ([{"N": 2}, {"N": 3}], [{"N": 2000, "D": 1000}], [{"N": 1, "bn_eps": 0.0}]):
-        tally = Tally(row({"dW": made(1e-9)}, **point) for point in points)
+        tally = SweepSummary(row({"dW": made(1e-9)}, **point) for point in points)
         assert automatic(tally, SCHEMES["central"]) is None
 
 
@@ -265,9 +268,9 @@ def test_marks_tell_verdicts_without_colour(plots: Any) -> None:
 
 def test_gradients_differ_in_marker_and_dashes() -> None:
     pytest.importorskip("matplotlib")
-    from bncheck.render.plots.curves import Look  # noqa: PLC0415 - it needs matplotlib
+    from bncheck.render.plots.curves import LineStyle  # noqa: PLC0415 - it needs matplotlib
 
-    looks = [Look.of(number, 15) for number in range(15)]
+    looks = [LineStyle.of(number, 15) for number in range(15)]
     assert len({look.marker for look in looks[:6]}) == len({str(look.dash) for look in looks[:6]}) == 6
     assert len({(look.colour, look.marker, str(look.dash)) for look in looks}) == 15
 
@@ -298,7 +301,7 @@ def test_the_automatic_step_is_marked_and_what_it_gave_is_drawn_there(plots: Any
     rows = list(bncheck.sweep(N=8, D=5, H=4, step=["auto", *(10.0**-k for k in range(3, 9))]))
     (axes,) = drawn(plots, rows).axes
     (line,) = lines(axes, "auto")
-    found = automatic(Tally(rows), SCHEMES["central"])
+    found = automatic(SweepSummary(rows), SCHEMES["central"])
     assert found is not None
     assert line.get_xdata()[0] == found.median
     assert "auto" in [text.get_text() for text in axes.texts]
@@ -494,7 +497,7 @@ def drawn_as_saved(plots: Any, rows: list[Row]) -> Any:
     mpl = pytest.importorskip("matplotlib")
     with mpl.rc_context():
         mpl.rcParams.update(plots.SETTINGS)
-        figure = plots.drawn(SweepReport(Tally(rows)))
+        figure = plots.drawn(SweepReport(SweepSummary(rows)))
         figure.savefig(io.BytesIO(), format="png")
     return figure
 
@@ -510,14 +513,14 @@ def test_the_same_rows_are_the_same_file_in_any_order(plots: Any, kind: str) -> 
         files = set()
         for seed in range(3):
             random.Random(seed).shuffle(rows)
-            files.add(plots.picture(SweepReport(Tally(rows), "a command", {}, float(seed)), kind))
+            files.add(plots.picture(SweepReport(SweepSummary(rows), "a command", {}, float(seed)), kind))
         (content,) = files
         assert content.startswith(MAGIC[kind])
 
 
 def test_nobody_s_settings_change_a_picture_and_a_picture_changes_none(plots: Any) -> None:
     mpl = pytest.importorskip("matplotlib")
-    report = SweepReport(Tally(bncheck.sweep(N=8, D=5, H=4, step=[1e-3, 1e-5])))
+    report = SweepReport(SweepSummary(bncheck.sweep(N=8, D=5, H=4, step=[1e-3, 1e-5])))
     before = plots.picture(report, "svg")
     with mpl.rc_context():
         mpl.rcParams.update({"font.size": 20, "text.usetex": True, "axes.grid": False})
@@ -529,7 +532,7 @@ def test_nobody_s_settings_change_a_picture_and_a_picture_changes_none(plots: An
 def test_a_name_with_signs_of_formulas_and_of_no_font_is_drawn_without_a_warning(plots: Any) -> None:
     rows = [row({"dW": made(1e-9)}, target=target) for target in (LONG, "$\\frac{", "\x1b[31m\udc80")]
     for kind, magic in MAGIC.items():
-        assert plots.picture(SweepReport(Tally(rows)), kind).startswith(magic)
+        assert plots.picture(SweepReport(SweepSummary(rows)), kind).startswith(magic)
 
 
 # --plot.
@@ -624,7 +627,7 @@ def test_matplotlib_is_imported_for_a_picture_only_and_never_what_opens_windows(
     if more:
         pytest.importorskip("matplotlib")
     script = (
-        "import sys; from bncheck.cli import main; main(sys.argv[1:], standalone_mode=False); "
+        "import sys; from bncheck.cli.main import main; main(sys.argv[1:], standalone_mode=False); "
         "print([m for m in ('matplotlib', 'matplotlib.pyplot') if m in sys.modules])"
     )
     command = [sys.executable, "-c", script, "sweep", *OPTIONS, *more]

@@ -13,21 +13,21 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bncheck import CheckResult, Verdict, check, network, random_problem
-from bncheck.cli import streams
-from bncheck.sweeps.sweep import Point, Row
+from bncheck import CheckResult, Verdict, check, random_problem
+from bncheck.cli import stdio
 from bncheck.mistakes import mistake_named
-from bncheck.mistakes.injected import Planted
+from bncheck.mistakes.injected import FaultyNetwork
+from bncheck.model import network
 from bncheck.render import FORMATS
 from bncheck.render.check_report import CheckReport
+from bncheck.render.format import format_index_ranges, wrap_command
 from bncheck.render.report import Report
 from bncheck.render.sweep_report import SweepReport
-from bncheck.render.format import broken, listed
-from bncheck.sweeps.aggregate import Tally
+from bncheck.sweeps.aggregate import SweepSummary
+from bncheck.sweeps.sweep import Row, SweepPoint
+from tests.checking.test_check import Gradients, Spoilt
 
-from .test_check import Gradients, Spoilt
-
-variance_path_dropped = Planted(mistake_named("BN204"))
+variance_path_dropped = FaultyNetwork(mistake_named("BN204"))
 
 
 def screen(shown: CheckResult | Report, width: int = 80, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -196,7 +196,7 @@ def test_a_command_that_is_pasted_has_the_same_arguments_at_every_width(ascii_on
         targets = [WORDS[(number + i) % len(WORDS)] for i in (0, 5, 11)]
         arguments = ["run", *targets, *OPTIONS] if number % 2 else ["sweep", *OPTIONS, *targets[:2]]
         expected.append(arguments)
-        lines_of.append(broken(shlex.join(["bncheck", *arguments]), width, ascii_only=ascii_only))
+        lines_of.append(wrap_command(shlex.join(["bncheck", *arguments]), width, ascii_only=ascii_only))
     assert pasted(["\n".join(lines) for lines in lines_of]) == expected
     assert all(line.isprintable() and (line.isascii() or not ascii_only) for lines in lines_of for line in lines)
 
@@ -204,7 +204,7 @@ def test_a_command_that_is_pasted_has_the_same_arguments_at_every_width(ascii_on
 def test_a_line_of_a_command_is_within_the_width_unless_it_is_one_word() -> None:
     for width in range(12, 121):
         command = shlex.join(["bncheck", "run", *WORDS, *OPTIONS])
-        first, *rest = broken(command, width)
+        first, *rest = wrap_command(command, width)
         for line in (first, *rest):
             assert cell_len(line) <= width or len(shlex.split(line.removesuffix(" \\"))) == 1 or "$'" in line
         assert all(line.startswith("  ") and line[2] != " " for line in rest)
@@ -212,15 +212,15 @@ def test_a_line_of_a_command_is_within_the_width_unless_it_is_one_word() -> None
 
 def test_an_option_stays_with_its_value_if_a_line_is_wide_enough_for_both() -> None:
     command = "bncheck run --N 64 --D 100 --H 50 --seed 0 --bn-eps 0.25 --no-probes --x-mean 2.0 --only dX,dW,db,dgamma"
-    assert broken(command, 30) == [
+    assert wrap_command(command, 30) == [
         "bncheck run --N 64 --D 100 \\",
         "  --H 50 --seed 0 \\",
         "  --bn-eps 0.25 --no-probes \\",
         "  --x-mean 2.0 \\",
         "  --only dX,dW,db,dgamma",
     ]
-    assert broken(command, 200) == [command]
-    assert broken("bncheck run --only dX,dW,db,dgamma", 22) == ["bncheck run --only \\", "  dX,dW,db,dgamma"]
+    assert wrap_command(command, 200) == [command]
+    assert wrap_command("bncheck run --only dX,dW,db,dgamma", 22) == ["bncheck run --only \\", "  dX,dW,db,dgamma"]
 
 
 LONG = f"/home/{'student_with_a_long_name/' * 7}it's layers.py"
@@ -244,21 +244,21 @@ def commands_in(screen: str) -> list[str]:
 def test_every_command_of_a_sweep_s_screen_runs_when_it_is_pasted(encoding: str) -> None:
     targets = [LONG, "übung 1/layers.py", "b.py"]
     failing = [
-        Row(Point(target=t), Verdict.FAIL, {}, 1, 1, 0, 0.1, shlex.join(["bncheck", "run", t, "--seed", "0"]), "")
+        Row(SweepPoint(target=t), Verdict.FAIL, {}, 1, 1, 0, 0.1, shlex.join(["bncheck", "run", t, "--seed", "0"]), "")
         for t in targets
     ]
     command = ["sweep", *targets, "--step", "1e-1..1e-12", "--seed", "0..9"]
-    report = SweepReport(Tally(failing), shlex.join(["bncheck", *command]))
+    report = SweepReport(SweepSummary(failing), shlex.join(["bncheck", *command]))
     for width in range(40, 121, 8):
         shown = commands_in(screen(report, width, encoding, "replace"))
         assert sorted(pasted(shown)) == sorted([command, *(["run", t, "--seed", "0"] for t in targets)])
 
 
 def test_a_long_word_of_a_command_is_in_one_piece_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
-    row = Row(Point(target=LONG), Verdict.FAIL, {}, 1, 1, 0, 0.1, shlex.join(["bncheck", "run", LONG]), "")
-    report = SweepReport(Tally([row]))
+    row = Row(SweepPoint(target=LONG), Verdict.FAIL, {}, 1, 1, 0, 0.1, shlex.join(["bncheck", "run", LONG]), "")
+    report = SweepReport(SweepSummary([row]))
     word = shlex.quote(LONG)
-    streams.write(FORMATS["table"].show([report], False))
+    stdio.write(FORMATS["table"].show([report], False))
     assert f"  {word}\n" in capsys.readouterr().out
     assert f"  {word}\n" in str(FORMATS["txt"].show([report], False))
     assert f"  {word}\n" in str(FORMATS["markdown"].show([report], False))
@@ -269,9 +269,9 @@ def test_a_long_word_of_a_command_is_in_one_piece_in_every_format(capsys: pytest
 
 
 def test_indices_are_named_as_runs_and_counted_where_they_are_many() -> None:
-    assert listed([3], "row") == "row 3"
-    assert listed([0, 1, 2, 7], "row") == "rows 0-2, 7"
-    assert listed(range(0, 20, 2), "row") == "10 rows"
+    assert format_index_ranges([3], "row") == "row 3"
+    assert format_index_ranges([0, 1, 2, 7], "row") == "rows 0-2, 7"
+    assert format_index_ranges(range(0, 20, 2), "row") == "10 rows"
 
 
 def test_every_format_is_a_function_of_the_result_alone() -> None:

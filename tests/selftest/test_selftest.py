@@ -10,10 +10,18 @@ from click.testing import CliRunner, Result
 from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli.main import main
 from bncheck.cli.selftest import SMOKE_SHAPE
-from bncheck.mistakes import CATALOGUE, CONDUCT, OF_A_LAYER, Mistake
-from bncheck.mistakes.injected import Planted, planted_in_layers
+from bncheck.mistakes import CATALOGUE, LAYER_ONLY, SIDE_EFFECTS, Mistake
+from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.render.check_report import CheckReport
-from bncheck.selftest.trials import ALWAYS_SEEN, PLACES, SIZES, _small, hard_problem, plain_problem, selftest
+from bncheck.selftest.trials import (
+    ERROR_REGIONS,
+    ERROR_SIZES,
+    MUST_DETECT_FROM,
+    _small,
+    hard_problem,
+    plain_problem,
+    selftest,
+)
 
 FEW = tuple(m for m in CATALOGUE if m.code in ("BN204", "BN301", "BN404", "BN504", "BN801"))
 
@@ -22,8 +30,8 @@ FEW = tuple(m for m in CATALOGUE if m.code in ("BN204", "BN301", "BN404", "BN504
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plant few mistakes, and try little right code."""
     monkeypatch.setattr("bncheck.selftest.trials.CATALOGUE", FEW)
-    monkeypatch.setattr("bncheck.selftest.trials.RIGHT_EACH", 3)
-    monkeypatch.setattr("bncheck.selftest.trials.SMALL_EACH", 1)
+    monkeypatch.setattr("bncheck.selftest.trials.FALSE_ALARM_TRIALS", 3)
+    monkeypatch.setattr("bncheck.selftest.trials.SENSITIVITY_TRIALS", 1)
 
 
 few = pytest.mark.usefixtures("_few")
@@ -37,22 +45,24 @@ def invoke(*arguments: str) -> Result:
 def test_every_mistake_is_planted_in_every_problem_and_what_cannot_be_seen_is_said_to_be() -> None:
     result = selftest(2)
     assert result.passed
-    outcomes = {o.code: (o.problems, o.caught, o.named) for o in result.mistakes}
-    assert outcomes == {m.code: (2, 0, 0) if m.never_seen else (2, 2, 2) for m in FEW}
+    outcomes = {o.code: (o.problems, o.detected, o.named) for o in result.mistakes}
+    assert outcomes == {m.code: (2, 0, 0) if m.undetectable_because else (2, 2, 2) for m in FEW}
     assert [(r.name, r.problems, r.false_alarms) for r in result.right] == [
         (name, 6, ()) for name in ("reference", "staged", "foreign")
     ]
-    assert {(s.size, s.place) for s in result.small} == {(size, place) for size in SIZES for place in PLACES}
+    assert {(s.size, s.place) for s in result.small} == {
+        (size, place) for size in ERROR_SIZES for place in ERROR_REGIONS
+    }
 
 
-@pytest.mark.parametrize("mistake", [m for m in CATALOGUE if not m.never_seen], ids=lambda m: m.code)
+@pytest.mark.parametrize("mistake", [m for m in CATALOGUE if not m.undetectable_because], ids=lambda m: m.code)
 def test_the_problem_and_probes_of_smoke_show_every_mistake_in_a_target(mistake: Mistake) -> None:
-    target = planted_in_layers(mistake) if mistake.code in OF_A_LAYER else Planted(mistake)
+    target = faulty_layers(mistake) if mistake.code in LAYER_ONLY else FaultyNetwork(mistake)
     problem = random_problem(**SMOKE_SHAPE)
     result = check(problem, target, explain=False, probes=False)
     if result.verdict is Verdict.PASS:  # then a probe must show it, or a remark
         result = check(problem, target, explain=False)
-    if mistake.code in CONDUCT:  # worth knowing, and not wrong
+    if mistake.code in SIDE_EFFECTS:  # worth knowing, and not wrong
         assert f"; {mistake.text.name}" in CheckReport(result).headline
     else:
         assert result.verdict is Verdict.FAIL
@@ -76,13 +86,13 @@ def test_smoke_fails_on_a_file_with_a_mistake(code: str, tmp_path: Path) -> None
 def test_an_error_of_ten_times_the_resolution_is_seen_wherever_it_is() -> None:
     for seed in range(6):
         for (size, place), seen in _small(seed)[1].items():
-            assert seen == 6 or size < ALWAYS_SEEN, (seed, size, place)
+            assert seen == 6 or size < MUST_DETECT_FROM, (seed, size, place)
             assert seen < 6 or size > 0.1, (seed, size, place)
 
 
 @few
 def test_a_mistake_that_is_missed_exits_1_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bncheck.selftest.trials.Planted", lambda _: "reference")
+    monkeypatch.setattr("bncheck.selftest.trials.FaultyNetwork", lambda _: "reference")
     result = invoke("--problems", "2")
     assert result.exit_code == 1
     assert "  BN204  variance-path-dropped: missed in 2 of 2.\n" in result.stdout
@@ -102,7 +112,7 @@ def test_a_false_alarm_exits_1_and_is_told_by_its_command(monkeypatch: pytest.Mo
 
 @few
 def test_a_large_planted_error_that_is_missed_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    missed = {(size, place): 5 if size == ALWAYS_SEEN else 6 for size in SIZES for place in PLACES}
+    missed = {(size, place): 5 if size == MUST_DETECT_FROM else 6 for size in ERROR_SIZES for place in ERROR_REGIONS}
     monkeypatch.setattr("bncheck.selftest.trials._small", lambda _: (1e-9, missed))
     assert invoke("--problems", "1").exit_code == 1
 
@@ -120,7 +130,7 @@ def test_the_document_holds_what_the_table_does() -> None:
     document = json.loads(invoke("--problems", "1", "--format", "json").stdout)
     assert document["passed"] is True
     assert [m["code"] for m in document["mistakes"]] == [m.code for m in FEW]
-    assert {s["place"] for s in document["small"]} == set(PLACES)
+    assert {s["place"] for s in document["small"]} == set(ERROR_REGIONS)
     assert 0 < document["resolution"] < 1e-6
 
 
@@ -144,7 +154,7 @@ def test_the_problems_are_the_same_each_time_and_cover_the_smallest_batches() ->
 def test_every_mistake_is_caught_and_named_on_50_problems_and_2000_right_ones_pass() -> None:
     result = selftest(50, jobs=2)
     assert result.passed
-    outcomes = [o for o in result.mistakes if not o.never_seen]
-    assert all((o.problems, o.caught) == (50, 50) for o in outcomes)
+    outcomes = [o for o in result.mistakes if not o.undetectable_because]
+    assert all((o.problems, o.detected) == (50, 50) for o in outcomes)
     assert sum(o.named for o in outcomes) >= 0.98 * 50 * len(outcomes)
     assert all((r.problems, r.false_alarms) == (2000, ()) for r in result.right)

@@ -27,25 +27,24 @@ import bncheck
 from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli.main import main
 from bncheck.cli.parameters import SIZE, STEP, Values
-from bncheck.sweeps.sweep import Found, Grid, Point, Row, run_grid
-from bncheck.model.options import Method
-from bncheck.numerical.measure import prepare
-from bncheck.sweeps.convergence import _order, observed_orders
+from bncheck.execution.pool import ProcessPool, block_sigint_in_children, pool
 from bncheck.model.components import NETWORK
+from bncheck.model.options import CheckOptions
+from bncheck.numerical.measure import prepare
 from bncheck.render.sweep_report import SweepReport
+from bncheck.sweeps.aggregate import Aggregate, SweepSummary
+from bncheck.sweeps.convergence import _order, observed_orders
+from bncheck.sweeps.sweep import GradientSummary, Grid, Row, SweepPoint, run_grid
 from bncheck.sweeps.sweep_file import SweepFile, rows_of
-from bncheck.sweeps.aggregate import Cell, Tally
-from bncheck.execution.pool import Processes, born_deaf, pool
-
 from tests.oracles import exact_gradients, loop_piece
-from .test_targets import COMPOSITE, COURSE, DX, changed
+from tests.targets.test_targets import COMPOSITE, COURSE, DX, changed
 
 SMALL = {"N": (8,), "D": (5,), "H": (4,)}
 OPTIONS = ("--N", "8", "--D", "5", "--H", "4")
 
 
 def grid(**axes: object) -> Grid:
-    return Grid({**SMALL, **axes}, Method())  # type: ignore[dict-item]  # tuples of values
+    return Grid({**SMALL, **axes}, CheckOptions())  # type: ignore[dict-item]  # tuples of values
 
 
 def invoke(*arguments: str) -> Result:
@@ -134,7 +133,17 @@ def test_a_line_gives_the_row_back_and_is_self_contained() -> None:
 
 
 def test_numbers_that_json_cannot_hold_survive_a_line() -> None:
-    row = Row(Point(), Verdict.FAIL, {"dX": Found(float("nan"), float("inf"), 1e-9, 2e-9)}, 6, 6, 0, 0.1, "", "")
+    row = Row(
+        SweepPoint(),
+        Verdict.FAIL,
+        {"dX": GradientSummary(float("nan"), float("inf"), 1e-9, 2e-9)},
+        6,
+        6,
+        0,
+        0.1,
+        "",
+        "",
+    )
     back = Row.parsed(json.loads(row.line("")))
     assert back.gradients["dX"].digits == 0.0
     assert back.gradients["dX"].of_tolerance == float("inf")
@@ -207,8 +216,8 @@ def test_rows_are_the_same_whatever_the_number_and_order_of_arrival() -> None:
     sweep = grid(seed=tuple(range(12)), step=("auto", 1e-5))
     alone = timeless(run_grid(sweep))
     assert len(alone) == 24
-    assert timeless(run_grid(sweep, Processes(2))) == alone
-    assert timeless(run_grid(sweep, Processes(3, ThreadPoolExecutor))) == alone
+    assert timeless(run_grid(sweep, ProcessPool(2))) == alone
+    assert timeless(run_grid(sweep, ProcessPool(3, ThreadPoolExecutor))) == alone
 
 
 def test_the_tables_are_the_same_whatever_the_order_of_arrival() -> None:
@@ -217,7 +226,7 @@ def test_the_tables_are_the_same_whatever_the_order_of_arrival() -> None:
     for seed in range(3):
         random.Random(seed).shuffle(rows)
         with (console := Console(width=80, file=io.StringIO())).capture() as captured:
-            console.print(SweepReport(Tally(rows)))
+            console.print(SweepReport(SweepSummary(rows)))
         shown.append(captured.get())
     assert shown[0] == shown[1] == shown[2]
     assert re.findall(r"^  (1e-\d\d|0\.5) ", shown[0], re.MULTILINE)[:3] == ["1e-08", "1e-05", "0.5"]
@@ -232,7 +241,7 @@ def test_a_bounded_number_is_in_flight() -> None:
             submitted += 1
             return super().submit(*arguments, **named)  # type: ignore[arg-type]  # passed on
 
-    rows = run_grid(grid(seed=tuple(range(1000))), Processes(2, Counting))
+    rows = run_grid(grid(seed=tuple(range(1000))), ProcessPool(2, Counting))
     assert len(list(itertools.islice(rows, 5))) == 5
     assert submitted <= 8 + 5
 
@@ -246,7 +255,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing() -> None:
 
     sweep = grid(seed=tuple(range(900)))  # more than are in flight when the second is killed
     rows = []
-    for row in run_grid(sweep, Processes(2, pool)):
+    for row in run_grid(sweep, ProcessPool(2, pool)):
         rows.append(row)
         if len(rows) in (20, 400):
             os.kill(next(iter(pools[-1]._processes)), signal.SIGKILL)
@@ -276,7 +285,7 @@ def test_a_check_that_kills_its_worker_each_time_is_given_up_and_the_others_are_
     monkeypatch.syspath_prepend(tmp_path)
     dying = importlib.import_module("dying_points")
     monkeypatch.setattr(sys.modules["bncheck.sweeps.sweep"], "run_point", dying.run_point)
-    rows = list(run_grid(grid(seed=tuple(range(40))), Processes(2)))
+    rows = list(run_grid(grid(seed=tuple(range(40))), ProcessPool(2)))
     assert {row.point.seed for row in rows if row.verdict is None} == {3, 17}
     assert len(rows) == 40
 
@@ -398,7 +407,7 @@ def test_inconclusive_points_are_counted_and_fail_only_a_problem_that_passes_now
 
 def test_steps_show_the_observed_order_of_theory() -> None:
     steps = tuple(10.0 ** (-i / 4) for i in range(5, 15))
-    orders = observed_orders(Grid({"step": steps, "scheme": ("forward", "central", "five-point")}, Method()))
+    orders = observed_orders(Grid({"step": steps, "scheme": ("forward", "central", "five-point")}, CheckOptions()))
     for scheme, order in (("forward", 1), ("central", 2), ("five-point", 4)):
         assert set(orders[scheme]) >= {"dW", "dh"}
         for observed in orders[scheme].values():
@@ -435,7 +444,7 @@ def test_observed_orders_belong_to_one_loss_whose_exclusions_are_those_of_the_la
     steps = (0.1, 0.05, 0.03, 0.01, 1e-8, 1e-9)
     axes: dict[str, tuple[Any, ...]] = {**{n: (v,) for n, v in zip("NDH", shape, strict=True)}, "seed": (seed,)}
     problem = random_problem(*shape, seed=seed)
-    excluded = {s: prepare(problem, NETWORK, Method(step=s), ()).problem.dout == 0 for s in steps}
+    excluded = {s: prepare(problem, NETWORK, CheckOptions(step=s), ()).problem.dout == 0 for s in steps}
     assert excluded[largest].sum() > excluded[0.03].sum()
     dout = np.where(excluded[largest], 0.0, problem.dout)
     values = {name: getattr(problem, name).copy() for name in ("X", "W", "b", "gamma", "beta")}
@@ -452,7 +461,7 @@ def test_observed_orders_belong_to_one_loss_whose_exclusions_are_those_of_the_la
             numerical[index] = (losses[0] - losses[1]) / (2 * step)
         return float(np.linalg.norm(numerical - exact[name]))
 
-    orders = observed_orders(Grid({**axes, "step": steps}, Method()))["central"]
+    orders = observed_orders(Grid({**axes, "step": steps}, CheckOptions()))["central"]
     assert set(orders) == {"dX", "dW", "dh"}
     for name in ("X", "W"):
         expected = math.log(error(name, 0.03) / error(name, 0.01)) / math.log(0.03 / 0.01)
@@ -593,13 +602,13 @@ def test_twenty_thousand_checks_take_no_more_memory_than_two_hundred() -> None:
 
 def test_a_tally_of_rows_in_any_order_is_the_same() -> None:
     rows = list(bncheck.sweep(N=[2, 8], D=3, H=2, seed=range(3)))
-    forwards, backwards = Tally(rows), Tally(reversed(rows))
+    forwards, backwards = SweepSummary(rows), SweepSummary(reversed(rows))
     assert forwards.whole == backwards.whole
     assert forwards.values["N"] == backwards.values["N"]
 
 
 # Axes, and which of them are counted together.
-TOGETHER: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
+AXIS_PAIRS: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({"N": [8], "seed": [0, 1]}, set()),
     ({"N": [2, 8], "bn_eps": [1e-5, 0.5]}, {("N", "bn_eps")}),
     ({"N": [2, 8], "scheme": ["central", "complex"], "step": ["auto", 1e-3]}, {("scheme", "step")}),
@@ -610,36 +619,41 @@ TOGETHER: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("axes", "together"), TOGETHER)
+@pytest.mark.parametrize(("axes", "together"), AXIS_PAIRS)
 def test_two_axes_together_are_what_their_rows_come_to_in_any_order(
     axes: dict[str, Any], together: set[tuple[str, str]]
 ) -> None:
     rows = list(bncheck.sweep(D=3, H=2, **axes))
     for seed in range(5):
         random.Random(seed).shuffle(rows)
-        tally = Tally(rows)
+        tally = SweepSummary(rows)
         for first, second in itertools.permutations(axes, 2):
-            expected: dict[tuple[object, object], Cell] = {}
+            expected: dict[tuple[object, object], Aggregate] = {}
             for row in rows if {(first, second), (second, first)} & together else ():
                 values = getattr(row.point, first), getattr(row.point, second)
-                expected.setdefault(values, Cell()).add(row)
+                expected.setdefault(values, Aggregate()).add(row)
             assert tally.pair(first, second) == expected
 
 
 def test_two_axes_are_not_kept_together_where_one_has_many_values() -> None:
-    tally = Tally()
+    tally = SweepSummary()
     for count, (seed, H) in enumerate(itertools.product(range(65), (2, 3)), 1):
-        tally.add(Row(Point(seed=seed, H=H), Verdict.PASS, {}, 1, 0, 0, 0.1, "", ""))
+        tally.add(Row(SweepPoint(seed=seed, H=H), Verdict.PASS, {}, 1, 0, 0, 0.1, "", ""))
         assert len(tally.pair("H", "seed")) == (count if 3 <= count <= 128 else 0)
-    tally = Tally(Row(Point(seed=s, H=H), Verdict.PASS, {}, 1, 0, 0, 0.1, "", "") for H in (2, 3) for s in range(65))
+    tally = SweepSummary(
+        Row(SweepPoint(seed=s, H=H), Verdict.PASS, {}, 1, 0, 0, 0.1, "", "") for H in (2, 3) for s in range(65)
+    )
     assert not tally.pair("H", "seed")
 
 
 def test_times_and_the_worst_of_rows_are_the_same_in_any_order() -> None:
-    odd = [Found(e, t, 1e-9, b) for e, t, b in ((1e-9, 0.1, 1e-8), (math.inf, 2.0, math.inf), (math.nan, 1.0, 1e-7))]
-    rows = [Row(Point(seed=i), Verdict.FAIL, {"dW": f}, 1, 0, 0, 0.1 + 0.2 * i, "", "") for i, f in enumerate(odd)]
+    odd = [
+        GradientSummary(e, t, 1e-9, b)
+        for e, t, b in ((1e-9, 0.1, 1e-8), (math.inf, 2.0, math.inf), (math.nan, 1.0, 1e-7))
+    ]
+    rows = [Row(SweepPoint(seed=i), Verdict.FAIL, {"dW": f}, 1, 0, 0, 0.1 + 0.2 * i, "", "") for i, f in enumerate(odd)]
     for some in itertools.permutations(rows):
-        cell = Tally(some).whole
+        cell = SweepSummary(some).whole
         assert math.isnan(cell.gradients["dW"].error or 0.0)
         assert (cell.digits["dW"], cell.gradients["dW"].of_tolerance) == (0.0, 2.0)
         assert cell.gradients["dW"].bar == math.inf
@@ -668,7 +682,7 @@ def test_a_file_is_closed_where_it_is_refused(tmp_path: Path) -> None:
 
 def test_workers_are_deaf_to_ctrl_c_from_their_first_moment_and_this_process_is_not() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    with born_deaf():
+    with block_sigint_in_children():
         executor = pool(1)
         future = executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ())
     assert signal.SIGINT in future.result()

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from bncheck import CheckResult, InvalidInput, TargetError, Verdict, check, random_problem
 from bncheck.cli.main import main
-from bncheck.model.options import Method
+from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem
 
 COURSE = """
@@ -477,7 +477,7 @@ def test_another_answer_the_second_time_is_remarked(checked: Callable[..., Check
     assert [r.code for r in result.remarks] == ["another-answer"]
 
 
-NO_ANSWER = {
+COULD_NOT_RUN = {
     "does not parse": ("def forward(:\n", r"it does not parse \(layers.py, line 1: "),
     "Python 2": ("print 'hello'\n", r"it is written for Python 2 \(layers.py, line 1: "),
     "tabs": ("if True:\n        x = 1\n\ty = 2\n", r"it mixes tabs and spaces \(layers.py, line 3"),
@@ -534,9 +534,9 @@ NO_ANSWER = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("conduct", NO_ANSWER)
+@pytest.mark.parametrize("conduct", COULD_NOT_RUN)
 def test_code_that_gives_no_answer_is_told_in_words(conduct: str, checked: Callable[..., CheckResult]) -> None:
-    source, said = NO_ANSWER[conduct]
+    source, said = COULD_NOT_RUN[conduct]
     if "np.product" in source and "product" in dir(np):
         pytest.skip("this NumPy still has it")
     with pytest.raises(TargetError) as caught:
@@ -628,7 +628,7 @@ def test_a_call_that_hangs_is_ended_soon_after_its_timeout(conduct: str, checked
 def test_a_process_that_sends_nothing_is_ended_after_the_timeout_and_the_grace(
     conduct: str, checked: Callable[..., CheckResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bncheck.execution.child.GRACE", 1.0)
+    monkeypatch.setattr("bncheck.execution.child.GRACE_SECONDS", 1.0)
     code, expected = SILENT_HANGS[conduct]
     started = time.monotonic()
     with pytest.raises(TargetError, match=re.escape(expected)):
@@ -643,7 +643,7 @@ def test_a_hanging_process_exits_at_its_timeout_if_its_parent_is_gone(tmp_path: 
     assert child.stdin is not None
     assert child.stdout is not None
     with child.stdin, child.stdout:
-        pickle.dump((str(tmp_path / "layers.py"), problem, (Method(), ()), 0.4), child.stdin)
+        pickle.dump((str(tmp_path / "layers.py"), problem, (CheckOptions(), ()), 0.4), child.stdin)
         child.stdin.flush()
         # The next message would be the one about the timeout.
         assert pickle.load(child.stdout) == ("alive", None)
@@ -826,7 +826,7 @@ def test_an_interrupted_file_hands_over_what_was_done(tmp_path: Path) -> None:
     path = tmp_path / "net.py"
     path.write_text(NETWORK, encoding="utf-8")
     script = (
-        "import signal, sys, bncheck.cli.run as r; from bncheck.cli import main; "
+        "import signal, sys, bncheck.cli.run as r; from bncheck.cli.main import main; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "
         "r.silent = lambda *_: print('done', file=sys.stderr, flush=True); main(prog_name='bncheck')"
     )

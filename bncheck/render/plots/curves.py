@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from bncheck.sweeps.sweep import LEAST_ERROR
-from bncheck.numerical.schemes import scheme_named
-from bncheck.render.plots.panels import CLOSEST, Panel, name_of
-from bncheck.render.sweep_report import SHORT, written
-from bncheck.render.plots.slope_lines import Automatic, Guide, automatic, guides
 from bncheck.model.results import Verdict
-from bncheck.sweeps.aggregate import Cell, Tally, Worst
+from bncheck.numerical.schemes import get_scheme
+from bncheck.render.plots.panels import CLOSEST, Panel, name_of
+from bncheck.render.plots.slope_lines import Automatic, SlopeLine, automatic, slope_lines
+from bncheck.render.sweep_report import AXIS_LABELS, written
+from bncheck.sweeps.aggregate import Aggregate, SweepSummary, WorstError
+from bncheck.sweeps.sweep import MIN_RELATIVE_ERROR
 
 # Colours that the colour-blind tell apart (Okabe & Ito 2008); in grey the markers and dashes do.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#8C6D00", "#56B4E9")
@@ -35,7 +35,7 @@ SMALL_PRINT = 8.5
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LineStyle:
     """How a gradient is told from the others, in black and white too."""
 
     colour: str
@@ -44,7 +44,7 @@ class Look:
     shift: float  # where among the gradients it stands beside a value, -1/2 to 1/2
 
     @classmethod
-    def of(cls, number: int, count: int) -> "Look":
+    def of(cls, number: int, count: int) -> "LineStyle":
         """Return the look of one of so many gradients."""
         shift = (number - (count - 1) / 2) / count
         return cls(COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], DASHES[number % len(DASHES)], shift)
@@ -60,7 +60,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class AxisPositions:
     """Where the values of an axis stand on it."""
 
     at: Mapping[Any, float]
@@ -73,13 +73,15 @@ class Places:
         return float(self.at[value] * math.exp(move) if self.log else self.at[value] + move)
 
 
-def draw_errors(axes: Axes, panel: Panel, looks: Mapping[str, Look], limits: tuple[float, float], tally: Tally) -> None:
+def draw_errors(
+    axes: Axes, panel: Panel, looks: Mapping[str, LineStyle], limits: tuple[float, float], tally: SweepSummary
+) -> None:
     """Draw the errors of every gradient along an axis, and of steps what theory says of them."""
     axes.set(yscale="log", ylim=limits)
     axes.yaxis.set_major_locator(LogLocator(numticks=10))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(_rounded(value))))
     axes.yaxis.set_minor_locator(NullLocator())
-    auto = automatic(tally, scheme_named(panel.scheme)) if panel.scheme else None
+    auto = automatic(tally, get_scheme(panel.scheme)) if panel.scheme else None
     places = _placed(axes, panel, list(looks), auto)
     if panel.scheme:
         _draw_theory(axes, panel, auto)
@@ -88,7 +90,7 @@ def draw_errors(axes: Axes, panel: Panel, looks: Mapping[str, Look], limits: tup
     _draw_not_run(axes, panel, places)
 
 
-def _draw_not_run(axes: Axes, panel: Panel, places: Places) -> None:
+def _draw_not_run(axes: Axes, panel: Panel, places: AxisPositions) -> None:
     """Say where nothing ran."""
     missing = [value for value, cell in panel.cells.items() if not cell.gradients]
     style: dict[str, Any] = {"ha": "center", "fontsize": SMALL_PRINT}
@@ -127,19 +129,19 @@ def limits_of(panels: Sequence[Panel], names: Sequence[str]) -> tuple[float, flo
     return min((*heights, *bars)) / 3, 3 * odd * max((*heights, *bars))
 
 
-def bar_of(worst: Worst) -> float:
+def bar_of(worst: WorstError) -> float:
     """Return what the error bars allow; 0 where it is not known, or nothing is measured."""
     return 0.0 if math.isnan(worst.bar) or worst.error is None else worst.bar
 
 
-def _height(worst: Worst | None, ceiling: float) -> float:
+def _height(worst: WorstError | None, ceiling: float) -> float:
     """Return where an error is drawn: NaN for none, what is not finite at the ceiling, and 0 on the floor."""
     if worst is None or worst.error is None:
         return math.nan
-    return max(worst.error, LEAST_ERROR) if math.isfinite(worst.error) else ceiling
+    return max(worst.error, MIN_RELATIVE_ERROR) if math.isfinite(worst.error) else ceiling
 
 
-def _draw_gradient(axes: Axes, panel: Panel, name: str, look: Look, places: Places, ceiling: float) -> None:
+def _draw_gradient(axes: Axes, panel: Panel, name: str, look: LineStyle, places: AxisPositions, ceiling: float) -> None:
     """Draw the line of a gradient, its bars, and at each value the mark of its verdict."""
     cells = _cells(panel, name, places)
     x = {value: places.beside(value, look.shift if panel.axis else 0.0) for value in cells}
@@ -166,16 +168,16 @@ def _draw_gradient(axes: Axes, panel: Panel, name: str, look: Look, places: Plac
             )  # fmt: skip
 
 
-def _cells(panel: Panel, name: str, places: Places) -> Mapping[Any, Cell]:
+def _cells(panel: Panel, name: str, places: AxisPositions) -> Mapping[Any, Aggregate]:
     """Return by place the cells of a gradient; where the gradients are the axis, the one at its own."""
     if panel.axis:
         return {value: cell for value, cell in panel.cells.items() if value in places.at}
     return {name: cell for cell in panel.cells.values()}  # noqa: B035 - there is one
 
 
-def _placed(axes: Axes, panel: Panel, names: Sequence[str], auto: Automatic | None) -> Places:
+def _placed(axes: Axes, panel: Panel, names: Sequence[str], auto: Automatic | None) -> AxisPositions:
     """Lay out the axis of a panel, and return where its values stand."""
-    axes.set_xlabel(SHORT.get(panel.axis, panel.axis))
+    axes.set_xlabel(AXIS_LABELS.get(panel.axis, panel.axis))
     axes.xaxis.set_minor_locator(NullLocator())
     if panel.scale == "names":
         return _named(axes, list(panel.cells) if panel.axis else names)
@@ -196,7 +198,7 @@ def _placed(axes: Axes, panel: Panel, names: Sequence[str], auto: Automatic | No
     else:
         axes.xaxis.set_major_locator(LogLocator(numticks=9) if log else MaxNLocator(8, integer=whole))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: written(round(x) if whole else _rounded(x))))
-    return Places(at, log, min(SPREAD * min(between), MOST_SPREAD * (ends[1] - ends[0])))
+    return AxisPositions(at, log, min(SPREAD * min(between), MOST_SPREAD * (ends[1] - ends[0])))
 
 
 def _rounded(value: float) -> float:
@@ -204,7 +206,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _named(axes: Axes, values: Sequence[Any]) -> Places:
+def _named(axes: Axes, values: Sequence[Any]) -> AxisPositions:
     """Lay out values that stand for themselves, evenly spaced; of many numbers only some are written."""
     names = [name_of(value) for value in values]
     crowded = max(1, math.ceil(len(names) * (max(map(len, names), default=0) + 2) / _room(axes)))
@@ -216,7 +218,7 @@ def _named(axes: Axes, values: Sequence[Any]) -> Places:
             label.set(rotation=30, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.6, max(len(names), 1) - 0.4)
     axes.grid(False, axis="x")
-    return Places({value: float(i) for i, value in enumerate(values)})
+    return AxisPositions({value: float(i) for i, value in enumerate(values)})
 
 
 def _room(axes: Axes) -> float:
@@ -228,7 +230,7 @@ def _room(axes: Axes) -> float:
 
 def _draw_theory(axes: Axes, panel: Panel, auto: Automatic | None) -> None:
     """Draw the slopes that the errors show, and where the automatic step is."""
-    for guide in guides(panel.cells, scheme_named(panel.scheme)):
+    for guide in slope_lines(panel.cells, get_scheme(panel.scheme)):
         _draw_guide(axes, guide)
     if auto is None:
         return
@@ -249,7 +251,7 @@ def _above(axes: Axes, step: float, side: str, words: str) -> None:
     axes.text(step, 1.01, words, ha=side, va="bottom", fontsize=SMALL_PRINT, transform=axes.get_xaxis_transform())
 
 
-def _draw_guide(axes: Axes, guide: Guide) -> None:
+def _draw_guide(axes: Axes, guide: SlopeLine) -> None:
     """Draw a slope, and name it at its upper end, inside of the V."""
     axes.plot(guide.steps, [guide.error(step) for step in guide.steps], color="0.3", linewidth=0.9, gid=guide.label)
     rising = guide.power > 0

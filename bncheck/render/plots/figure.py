@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from bncheck.render.plots.curves import Look, bar_of, draw_errors, draw_seconds, limits_of
-from bncheck.render.plots.heatmap import heat_map
-from bncheck.render.plots.panels import Panel, heat_of, names_of, notes_of, panels_of
-from bncheck.render.report import Report
-from bncheck.render.encoding import speakable
-from bncheck.render.sweep_report import SweepReport, headings
 from bncheck.model.results import Verdict
-from bncheck.sweeps.aggregate import Tally
+from bncheck.render.encoding import escape_control_chars
+from bncheck.render.plots.curves import LineStyle, bar_of, draw_errors, draw_seconds, limits_of
+from bncheck.render.plots.heatmap import heat_map
+from bncheck.render.plots.panels import Panel, build_heatmap, names_of, notes_of, panels_of
+from bncheck.render.report import Report
+from bncheck.render.sweep_report import SweepReport, headings
+from bncheck.sweeps.aggregate import SweepSummary
 
 # The same file from the same rows: no dates, and no random names in an SVG.
 METADATA: Mapping[str, Mapping[str, None]] = {
@@ -57,17 +57,17 @@ def picture(report: Report, kind: str) -> bytes:
 def drawn(report: SweepReport) -> Figure:
     """Draw the tables of a sweep; the same from the same rows, in whatever order they came."""
     tally = report.tally
-    heat = heat_of(tally)
+    heat = build_heatmap(tally)
     panels = panels_of(tally)
-    looks = {name: Look.of(number, len(names_of(tally))) for number, name in enumerate(names_of(tally))}
+    looks = {name: LineStyle.of(number, len(names_of(tally))) for number, name in enumerate(names_of(tally))}
     figure = heat_map(heat) if heat else _side_by_side(panels, looks, tally)
-    key = [] if heat else list(_key(panels, looks))
+    key = [] if heat else list(_legend_handles(panels, looks))
     checks = f"{tally.count:,} check{'' if tally.count == 1 else 's'}: {report.counts}"
-    _frame(figure, (*headings(tally), checks), key, list(notes_of(tally)))
+    _add_title_and_legend(figure, (*headings(tally), checks), key, list(notes_of(tally)))
     return figure
 
 
-def _side_by_side(panels: Sequence[Panel], looks: Mapping[str, Look], tally: Tally) -> Figure:
+def _side_by_side(panels: Sequence[Panel], looks: Mapping[str, LineStyle], tally: SweepSummary) -> Figure:
     """Draw the panels, all errors to one scale."""
     columns = COLUMNS[len(panels)]
     rows = math.ceil(len(panels) / columns)
@@ -77,7 +77,7 @@ def _side_by_side(panels: Sequence[Panel], looks: Mapping[str, Look], tally: Tal
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, number + 1)
         if panel.title:
-            axes.set_title(_fitting(panel.title, WIDTHS[columns] / columns - 1), pad=16)
+            axes.set_title(_truncate_left(panel.title, WIDTHS[columns] / columns - 1), pad=16)
         if panel.seconds:
             draw_seconds(axes, panel)
             continue
@@ -87,7 +87,7 @@ def _side_by_side(panels: Sequence[Panel], looks: Mapping[str, Look], tally: Tal
     return figure
 
 
-def _key(panels: Sequence[Panel], looks: Mapping[str, Look]) -> Iterator[Line2D]:
+def _legend_handles(panels: Sequence[Panel], looks: Mapping[str, LineStyle]) -> Iterator[Line2D]:
     """Yield a line for each gradient, and for each mark that is drawn."""
     if panels[0].axis:
         for name, look in looks.items():
@@ -110,7 +110,7 @@ def _mark(marker: str, size: float, label: str) -> Line2D:
     )  # fmt: skip
 
 
-def _frame(figure: Figure, heading: Sequence[str], key: Sequence[Line2D], notes: Sequence[str]) -> None:
+def _add_title_and_legend(figure: Figure, heading: Sequence[str], key: Sequence[Line2D], notes: Sequence[str]) -> None:
     """Write the heading above, and the key and the notes below, and leave what is between as it is."""
     width, height = map(float, figure.get_size_inches())
     columns = _columns([str(entry.get_label()) for entry in key], width)
@@ -122,7 +122,7 @@ def _frame(figure: Figure, heading: Sequence[str], key: Sequence[Line2D], notes:
     for number, line in enumerate(heading):
         letter, size, weight = (PLAIN, 9.5, "normal") if number else (BOLD, 11, "bold")
         y = 1 - (MARGIN + 1.1 * LINE * number) / height
-        figure.text(MARGIN / width, y, _fitting(line, width, letter), va="top", fontsize=size, fontweight=weight)
+        figure.text(MARGIN / width, y, _truncate_left(line, width, letter), va="top", fontsize=size, fontweight=weight)
     if lines:
         figure.text(MARGIN / width, MARGIN / height, "\n".join(lines), va="bottom", fontsize=8.5)
     if key:
@@ -143,7 +143,7 @@ def _columns(labels: Sequence[str], width: float) -> int:
     return 1
 
 
-def _fitting(line: str, width: float, letter: float = PLAIN) -> str:
+def _truncate_left(line: str, width: float, letter: float = PLAIN) -> str:
     """Return a line with its beginning left out where it is too long: the end of a path says more."""
-    line, most = speakable(line).replace("\n", " "), int(width / letter)
+    line, most = escape_control_chars(line).replace("\n", " "), int(width / letter)
     return line if len(line) <= most else f"…{line[1 - most :]}"

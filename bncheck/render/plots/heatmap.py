@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from bncheck.render.plots.panels import Heat, name_of
-from bncheck.render.sweep_report import LONGEST, SHORT, SIGNS, written_digits
-from bncheck.sweeps.aggregate import Cell
+from bncheck.render.plots.panels import Heatmap, name_of
+from bncheck.render.sweep_report import AXIS_LABELS, DIGITS_BAR_WIDTH, SIGNS, format_digits
+from bncheck.sweeps.aggregate import Aggregate
 
 # Inches: of a cell and what stands beside the cells, and of the smallest map.
 CELL, BESIDE, LEAST = (0.62, 0.34), (3.0, 1.0), (7.5, 2.6)
@@ -19,7 +19,7 @@ SHADES, MIDDLE = "cividis", 0.5
 LEAST_SPAN = 4
 
 
-def heat_map(heat: Heat) -> Figure:
+def heat_map(heat: Heatmap) -> Figure:
     """Draw a map of two axes."""
     across = max(LEAST[0], CELL[0] * len(heat.columns) + BESIDE[0])
     figure = Figure(figsize=(across, max(LEAST[1], CELL[1] * len(heat.rows) + BESIDE[1])), layout="constrained")
@@ -33,7 +33,7 @@ def heat_map(heat: Heat) -> Figure:
         axes.text(j + 0.5, i + 0.5, written, ha="center", va="center", color="white" if dark else "black")
     axes.set_xticks([j + 0.5 for j in range(len(heat.columns))], [name_of(value) for value in heat.columns])
     axes.set_yticks([i + 0.5 for i in range(len(heat.rows))], [name_of(value) for value in heat.rows])
-    axes.set(xlabel=SHORT.get(heat.across, heat.across), ylabel=SHORT.get(heat.down, heat.down))
+    axes.set(xlabel=AXIS_LABELS.get(heat.across, heat.across), ylabel=AXIS_LABELS.get(heat.down, heat.down))
     axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -42,16 +42,16 @@ def heat_map(heat: Heat) -> Figure:
     return figure
 
 
-def _digits(cell: Cell | None) -> float:
+def _digits(cell: Aggregate | None) -> float:
     """Return the fewest correct digits, for a shade; NaN, which has none, where nothing ran."""
-    return min(cell.fewest, LONGEST) if cell is not None and cell.gradients else math.nan
+    return min(cell.fewest, DIGITS_BAR_WIDTH) if cell is not None and cell.gradients else math.nan
 
 
-def _told(cell: Cell | None) -> str:
+def _told(cell: Aggregate | None) -> str:
     """Write a cell as the table does."""
     if cell is None:
         return "-"
-    return f"{written_digits(cell.fewest) if cell.gradients else ''}{SIGNS[cell.verdict]}"
+    return f"{format_digits(cell.fewest) if cell.gradients else ''}{SIGNS[cell.verdict]}"
 
 
 def _span(digits: Iterable[float]) -> tuple[float, float]:

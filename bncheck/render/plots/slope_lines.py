@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from bncheck.errors import InvalidInput
-from bncheck.sweeps.sweep import Point
+from bncheck.model.results import Verdict
 from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.schemes import Scheme
 from bncheck.numerical.steps import automatic_steps
-from bncheck.model.results import Verdict
-from bncheck.sweeps.aggregate import Cell, Tally
+from bncheck.sweeps.aggregate import Aggregate, SweepSummary
+from bncheck.sweeps.sweep import SweepPoint
 
 # Slopes are measured over this factor of the step at least, and within so much, or this share, of theory they
 # show it: rounding scatters the error of a step by a factor of about two, and other powers come in.
@@ -28,7 +28,7 @@ PROBLEM = ("N", "D", "H", "bn_eps", "x_mean", "x_std", "seed")
 
 
 @dataclass(frozen=True, slots=True)
-class Guide:
+class SlopeLine:
     """A power of the step that the error goes with, between two steps."""
 
     steps: tuple[float, float]  # the smaller first
@@ -50,7 +50,7 @@ class Automatic:
     largest: float
 
 
-def guides(cells: Mapping[Any, Cell], scheme: Scheme) -> Iterator[Guide]:
+def slope_lines(cells: Mapping[Any, Aggregate], scheme: Scheme) -> Iterator[SlopeLine]:
     """Yield the slopes that the worst right gradient shows: truncation above its best step, rounding below."""
     points = sorted((step, e) for step, c in cells.items() if not isinstance(step, str) and (e := _worst(c)) > 0)
     if not points:
@@ -66,14 +66,14 @@ def _exponent(power: int) -> str:
     return str(power).translate(SUPERSCRIPTS) if power > 1 else ""
 
 
-def _worst(cell: Cell) -> float:
+def _worst(cell: Aggregate) -> float:
     """Return the largest error of a gradient that is not wrong; 0 where there is none."""
     right = [name for name in cell.gradients if cell.verdict_of(name) is not Verdict.FAIL]
     errors = [cell.gradients[name].error or 0.0 for name in right]
     return max(filter(math.isfinite, errors), default=0.0)
 
 
-def _guide(points: Sequence[tuple[float, float]], power: int, label: str) -> Guide | None:
+def _guide(points: Sequence[tuple[float, float]], power: int, label: str) -> SlopeLine | None:
     """Return the guide along those points between which the error goes with that power of the step."""
     fitting = []
     for number, (step, error) in enumerate(points):
@@ -83,14 +83,14 @@ def _guide(points: Sequence[tuple[float, float]], power: int, label: str) -> Gui
     if not fitting:
         return None
     steps = [step for step, _ in fitting]
-    return Guide((min(steps), max(steps)), ABOVE * max(e / s**power for s, e in fitting), power, label)
+    return SlopeLine((min(steps), max(steps)), ABOVE * max(e / s**power for s, e in fitting), power, label)
 
 
-def automatic(tally: Tally, scheme: Scheme) -> Automatic | None:
+def automatic(tally: SweepSummary, scheme: Scheme) -> Automatic | None:
     """Return the automatic steps of the problem of all rows; None where they have several, or a large one."""
     if any(len(tally.values[axis]) != 1 for axis in PROBLEM):
         return None
-    point = Point(**{axis: next(iter(tally.values[axis])) for axis in PROBLEM})
+    point = SweepPoint(**{axis: next(iter(tally.values[axis])) for axis in PROBLEM})
     if max(point.N * point.D, point.D * point.H, point.N * point.H) > MOST_ENTRIES:
         return None
     try:
