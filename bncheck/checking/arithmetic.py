@@ -9,7 +9,7 @@ from bncheck.model.precision import FLOAT32, FLOAT64, SIGNIFICANT_BITS, Precisio
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.results import PairOutput
 from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.error_bounds import sizes
+from bncheck.numerical.error_bounds import term_sizes
 from bncheck.numerical.measure import rounding_of_output
 
 # From the least precise one on: what fits in 8 bits fits in 24.
@@ -58,8 +58,8 @@ def precision_of(answer: PairOutput, problem: Problem, base: BasePoint) -> Preci
     dtypes = [name for array, name in arrays if name in SIGNIFICANT_BITS and array.any()]
     precisions = [Precision(name) for name in dtypes]
     with np.errstate(all="ignore"):  # a wrong value may be anything
-        if answer.piece in (AFFINE, RELU):
-            given = [*answer.piece.arrays(problem).values(), problem.dout]
+        if answer.component in (AFFINE, RELU):
+            given = [*answer.component.arrays(problem).values(), problem.dout]
             if not any(FLOAT32.holds(array.ravel()) for array in given):
                 precisions += map(_by_bits, _numbers({"": answer.output, **answer.gradients}).values())
         else:
@@ -77,7 +77,7 @@ def _numbers(arrays: Mapping[str, np.ndarray]) -> dict[str, FloatArray]:
 
 def _of_output(answer: PairOutput, base: BasePoint) -> Precision:
     """Return the arithmetic that the output of batch norm or of the network shows."""
-    expected = np.maximum(base.y, 0.0) if answer.piece is NETWORK else base.y
+    expected = np.maximum(base.y, 0.0) if answer.component is NETWORK else base.y
     if answer.output.shape != expected.shape or answer.output.dtype.kind != "f":
         return FLOAT64
     output = answer.output.astype(np.float64)
@@ -89,7 +89,7 @@ def _of_output(answer: PairOutput, base: BasePoint) -> Precision:
             shown = not precision.bounds(base.problem) or _matches(output, expected, base, precision)
             return precision if shown and not trivial else FLOAT64
     p = base.problem
-    used = (p.gamma != 0) & ((output > 0) & (expected > 0) if answer.piece is NETWORK else np.isfinite(output))
+    used = (p.gamma != 0) & ((output > 0) & (expected > 0) if answer.component is NETWORK else np.isfinite(output))
     shift, scale = np.broadcast_to(p.beta / p.gamma, output.shape)[used], np.broadcast_to(p.gamma, output.shape)[used]
     if _is_nearly_single(output[used] / scale - shift, shift) and not _is_nearly_single(base.xhat[used], shift):
         return FLOAT32 if _matches(output, expected, base, FLOAT32) else FLOAT64
@@ -113,7 +113,7 @@ def _is_nearly_single(xhat: FloatArray, shift: FloatArray) -> bool:
 
 def _beyond_cancellation(answer: PairOutput, base: BasePoint) -> Iterator[FloatArray]:
     """Yield of each gradient the values that are not much smaller than their terms."""
-    terms = sizes(base, [name for name in answer.gradients if name in ("X", "W", "gamma", "h")])
+    terms = term_sizes(base, [name for name in answer.gradients if name in ("X", "W", "gamma", "h")])
     for name, size in terms.items():
         gradient = answer.gradients[name]
         if gradient.dtype.kind == "f" and gradient.shape == size.shape:

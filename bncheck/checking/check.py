@@ -16,7 +16,7 @@ from bncheck.model.progress import Progress, silent
 from bncheck.model.results import CheckResult, EdgeCaseResult, GradientResult, KinkExclusion, Note, Verdict
 from bncheck.numerical.schemes import get_scheme
 from bncheck.targets import BUILT_IN, Target, resolve
-from bncheck.targets.loading import expanded
+from bncheck.targets.loading import expand_pattern
 
 # Seconds; a week.
 LONGEST_TIMEOUT = 604_800.0
@@ -119,7 +119,7 @@ def check(
         return check_in_process(problem, resolve(target), None, method, extras, progress)
     if target in BUILT_IN:
         return check_in_process(problem, resolve(target), target, method, extras._replace(probes=False), progress)
-    if expanded(target) != [target]:  # a file that is not there is refused before a process is made
+    if expand_pattern(target) != [target]:  # a file that is not there is refused before a process is made
         raise InvalidInput(f"{target!r} is a pattern; name one file")
     from bncheck.execution.child import ChildInterrupted, check_in_child  # noqa: PLC0415 - the reference needs no process
 
@@ -146,7 +146,7 @@ def check_in_process(
     nothing = not outcome.cases or (
         method.only != GRADIENTS and not outcome.gradients and outcome.verdict is not Verdict.FAIL
     )
-    if nothing and not checked.notes and not outcome.interrupted:
+    if nothing and not checked.unchecked_functions and not outcome.interrupted:
         raise _nothing_judged(checked)
     edge_cases: list[tuple[EdgeCase, EdgeCaseResult, ProblemResult]] = []
     interrupted = outcome.interrupted
@@ -162,16 +162,16 @@ def check_in_process(
     if result.reproduce and not extras.probes and code.info.name not in BUILT_IN:
         result = replace(result, reproduce=f"{result.reproduce} --no-probes")
     seconds = time.perf_counter() - started
-    result = replace(result, probes=tuple(p for _, p, _ in edge_cases), interrupted=interrupted, seconds=seconds)
+    result = replace(result, edge_cases=tuple(p for _, p, _ in edge_cases), interrupted=interrupted, seconds=seconds)
     if interrupted:
         raise InterruptedCheck(result)
-    if not extras.explain or (result.verdict is not Verdict.FAIL and not result.remarks):
+    if not extras.explain or (result.verdict is not Verdict.FAIL and not result.notes):
         return result
-    from bncheck.checking.explanation import explained  # noqa: PLC0415 - a pass needs none
+    from bncheck.checking.explanation import explain_failure  # noqa: PLC0415 - a pass needs none
 
     try:
         tried = [(case, other) for case, _, other in edge_cases]
-        return explained(result, outcome, tried, problem, checked, command, extras.shrink)
+        return explain_failure(result, outcome, tried, problem, checked, command, extras.shrink)
     except KeyboardInterrupt:  # the verdict stands, without it
         raise InterruptedCheck(result) from None
 
@@ -192,25 +192,27 @@ def _nothing_judged(checked: TargetCheck) -> BncheckError:
 
 
 def _result(outcome: ProblemResult, problem: Problem, checked: TargetCheck, command: str | None) -> CheckResult:
-    kinked = [m for m in outcome.measurements if m.piece.output == "a"] or outcome.measurements
+    kinked = [m for m in outcome.measurements if m.component.output == "a"] or outcome.measurements
     code, method = checked.code, checked.method
-    written = [case.answer for case in outcome.cases if case.answer.gradients and not case.answer.unwritten]
+    written = [
+        case.pair_output for case in outcome.cases if case.pair_output.gradients and not case.pair_output.unwritten
+    ]
     complete = {(answer.forward_name, answer.backward_name) for answer in written}
     required = [pair for pair in code.pairs if not pair.optional and method.only == GRADIENTS]
     unwritten = [pair for pair in required if (pair.forward, pair.backward) not in complete]
     return CheckResult(
         problem=kinked[-1].problem if kinked else problem,
         target=code.info._replace(dtype=outcome.precision.name),
-        method=method,
-        forward=tuple({(c.output.function, c.output.piece): c.output for c in outcome.cases}.values()),
+        options=method,
+        forward=tuple({(c.output.function, c.output.component): c.output for c in outcome.cases}.values()),
         gradients=outcome.gradients,
-        notes=tuple(checked.notes),
+        unchecked_functions=tuple(checked.unchecked_functions),
         not_checked=tuple(checked.known.not_checked),
         incomplete=bool(code.required or unwritten) and not outcome.interrupted,
-        kinks=kinked[-1].kinks if kinked else KinkExclusion(0, problem.dout.size, 0),
-        audit=outcome.audit,
-        probes=(),
-        remarks=(*checked.remarks, *_low_resolution_notes(outcome.gradients.values())),
+        kink_exclusion=kinked[-1].kink_exclusion if kinked else KinkExclusion(0, problem.dout.size, 0),
+        cross_check=outcome.cross_check,
+        edge_cases=(),
+        notes=(*checked.notes, *_low_resolution_notes(outcome.gradients.values())),
         interrupted=outcome.interrupted,
         seconds=0.0,
         reproduce=method.command(problem, command),

@@ -24,7 +24,7 @@ from bncheck.targets.usage import Usage
 Function: TypeAlias = tuple[str | None, str]  # the name of a backward function, and of its piece
 
 
-def explained(
+def explain_failure(
     result: CheckResult,
     main: ProblemResult,
     edge_cases: Sequence[tuple[EdgeCase, ProblemResult]],
@@ -37,7 +37,7 @@ def explained(
 
     ``main`` is what came of the problem itself.
     """
-    conduct = diagnose_side_effects(result.remarks)
+    conduct = diagnose_side_effects(result.notes)
     sizes = _only_correct_at(result, edge_cases, checked)
     diagnoses = (
         []
@@ -50,20 +50,20 @@ def explained(
     result = replace(result, diagnosis=(*conduct, *sizes, *(d for d, _ in diagnoses), *usages))
     if not diagnoses:
         return result
-    first, failing = diagnoses[0][0], next(c for c in diagnoses[0][1] if c.failing or c.output.wrong)
-    result = replace(result, departure=find_wrong_part(failing, first.code))
+    first, failing = diagnoses[0][0], next(c for c in diagnoses[0][1] if c.failed or c.output.wrong)
+    result = replace(result, wrong_part=find_wrong_part(failing, first.code))
     if not shrink:
         return result
-    method = replace(result.method, engine="local", sample=None)
+    method = replace(result.options, engine="local", sample=None)
     here = any(failing is case for case in main.plain)
     if not here:  # only an edge case shows it, and these have steps of their own
         method = replace(method, step="auto")
-    start = problem if here else failing.measured.problem
+    start = problem if here else failing.measurement.problem
     small = _find_minimal_example(start, failing, first, checked, method) or (problem if here else None)
     if small is None or small.seed is None:
         return result
     again = method.command(small, command)
-    return replace(result, smallest=MinimalExample(small.N, small.D, small.H, small.seed, again))
+    return replace(result, minimal_example=MinimalExample(small.N, small.D, small.H, small.seed, again))
 
 
 def _evidence(main: ProblemResult, edge_cases: Sequence[tuple[EdgeCase, ProblemResult]]) -> Iterator[list[PairResult]]:
@@ -92,21 +92,21 @@ def _only_correct_at(
     if Verdict.FAIL in [*(f.verdict for f in result.forward), *(g.verdict for g in result.gradients.values())]:
         return []
     main = Sizes(result.problem.N, result.problem.D, result.problem.H)
-    failing = {probe.name: probe.verdict is Verdict.FAIL for probe in result.probes}
+    failing = {probe.name: probe.verdict is Verdict.FAIL for probe in result.edge_cases}
     outcomes = [(Sizes(*edge_case.sizes), failing[edge_case.name]) for edge_case, _ in edge_cases]
     if only_correct_at(main, outcomes):  # of which size, other problems tell
-        outcomes += [(sizes, _fails_at(sizes, result.method, checked)) for sizes in discriminating_sizes(main)]
+        outcomes += [(sizes, _fails_at(sizes, result.options, checked)) for sizes in discriminating_sizes(main)]
     sentence = only_correct_at(main, outcomes)
     return [Diagnosis(None, None, None, None, description=(sentence,))] if sentence else []
 
 
 def _fails_at(sizes: Sizes, method: CheckOptions, checked: TargetCheck) -> bool:
     """Tell whether code is wrong on a problem of these sizes, or raises there."""
-    method = replace(method, engine="local", step="auto", sample=None, audit=0)
+    method = replace(method, engine="local", step="auto", sample=None, cross_check_entries=0)
     other = TargetCheck(checked.code, method, ended=tuple(checked.ended), black_box=False)
     try:
         with np.errstate(all="ignore"):  # a problem that the user did not ask for
-            return other.examine(random_problem(*sizes)).verdict is Verdict.FAIL or bool(other.notes)
+            return other.examine(random_problem(*sizes)).verdict is Verdict.FAIL or bool(other.unchecked_functions)
     except TargetError:
         return True
 
@@ -116,9 +116,9 @@ def _wrong_usages(main: ProblemResult, edge_cases: Sequence[tuple[EdgeCase, Prob
     tried = [main, *(outcome for _, outcome in edge_cases)]
     wrong = {_function_of(case) for outcome in tried for case in outcome.plain if Verdict.FAIL in case.verdicts}
     usages: dict[Function, dict[str, None]] = {}
-    for case in (case for outcome in tried for case in outcome.cases if case.answer.usage):
+    for case in (case for outcome in tried for case in outcome.cases if case.pair_output.usage):
         if _function_of(case) not in wrong and Verdict.FAIL in case.verdicts:
-            usages.setdefault(_function_of(case), {})[case.answer.usage] = None
+            usages.setdefault(_function_of(case), {})[case.pair_output.usage] = None
     repeated = Usage.REPEATED.value  # then any later call may be wrong, however it is made
     usages = {function: {repeated: None} if repeated in how else how for function, how in usages.items()}
     return [
@@ -134,9 +134,9 @@ def _merge_diagnoses(diagnoses: list[tuple[Diagnosis, list[PairResult]]]) -> lis
         place = next((i for i, (other, _) in enumerate(merged) if d.code and other.code == d.code), None)
         if place is not None:
             first, its_cases = merged[place]
-            also = (f"{name} of {d.function}" for name in (d.gradient, *d.also))
-            merged[place] = replace(first, also=(*first.also, *also)), its_cases
-        elif d.code is None and d.function and cases[0].answer.piece is NETWORK and merged:
+            also = (f"{name} of {d.function}" for name in (d.gradient, *d.also_explains))
+            merged[place] = replace(first, also_explains=(*first.also_explains, *also)), its_cases
+        elif d.code is None and d.function and cases[0].pair_output.component is NETWORK and merged:
             inside = ", ".join(
                 dict.fromkeys(str(other.function) for other, _ in merged if other.function != d.function)
             )
@@ -151,7 +151,7 @@ def _find_minimal_example(
     start: Problem, failing: PairResult, first: Diagnosis, checked: TargetCheck, method: CheckOptions
 ) -> Problem | None:
     """Return the smallest problem found on which the same function still fails in the same way, if one is smaller."""
-    method, finite = replace(method, audit=0), _finite(failing)
+    method, finite = replace(method, cross_check_entries=0), _finite(failing)
     stage = _fault_part(failing, first)
 
     def fails(small: Problem) -> bool:
@@ -164,14 +164,14 @@ def _find_minimal_example(
         found = ((c, d) for c in same for d in diagnose([c]) if d.gradient == first.gradient)
         if first.code is None:
             return any(_fault_part(c, first) == stage for c, _ in found)
-        return any(first.code in (d.code, *d.candidates) for _, d in found)
+        return any(first.code in (d.code, *d.alternatives) for _, d in found)
 
     return minimize_problem(fails, start)
 
 
 def _fault_part(case: PairResult, d: Diagnosis) -> str:
     """Return where a case departs, without the numbers of rows and columns or the value of a factor."""
-    return re.split(r"[,(]", find_wrong_part(case, d.code).stage)[0]
+    return re.split(r"[,(]", find_wrong_part(case, d.code).part)[0]
 
 
 def _finite(case: PairResult) -> bool:
@@ -179,4 +179,4 @@ def _finite(case: PairResult) -> bool:
 
 
 def _function_of(case: PairResult) -> Function:
-    return case.answer.backward_name, case.answer.piece.name
+    return case.pair_output.backward_name, case.pair_output.component.name

@@ -46,17 +46,17 @@ def compare(
 def compare_forward(answer: PairOutput, measured: Measurement, precision: Precision = FLOAT64) -> ForwardResult:
     """Judge an output (N,H) against the reference's own, entry by entry."""
     expected, name = measured.output, "a" if answer.forward_name is None else "out"
-    found, note = as_numbers(name, answer.output, expected.shape)
+    found, note = as_float64(name, answer.output, expected.shape)
     with np.errstate(**IGNORE_FP_ERRORS):
         difference = np.abs(found - expected)
-        bound = measured.output_bar * precision.roundoff_factor
+        bound = measured.output_bound * precision.roundoff_factor
         # Where rounding alone makes sigma, a right output may be anything.
         unknown = np.isinf(bound)
         wrong = ~(difference <= bound) & ~unknown & precision.bounds(measured.problem)
         if note:
             wrong = np.ones_like(wrong)
         relative = _over(difference, np.maximum(np.abs(found), np.abs(expected)))
-    what = {"network": "batch norm's", "batchnorm": "batch norm's"}.get(answer.piece.name)
+    what = {"network": "batch norm's", "batchnorm": "batch norm's"}.get(answer.component.name)
     if not note and wrong.any():
         note = f"{wrong.sum():,} of {wrong.size:,} entries of {name} are not {what or 'right'}"
     elif not note and unknown.any():
@@ -65,14 +65,14 @@ def compare_forward(answer: PairOutput, measured: Measurement, precision: Precis
     unsure = precision.is_16_bit or bool(unknown.any())
     return ForwardResult(
         function=answer.forward_name,
-        piece=answer.piece.name,
+        component=answer.component.name,
         name=name,
         shape=expected.shape,
         entries=wrong.size,
         wrong=int(wrong.sum()),
         verdict=Verdict.FAIL if wrong.any() else Verdict.INCONCLUSIVE if unsure else Verdict.PASS,
         max_relative_error=float(relative.max()),
-        note=note,
+        message=note,
         usage=answer.usage,
         source=answer.forward_source,
     )
@@ -83,8 +83,8 @@ def _judge(
 ) -> GradientResult:
     measured, name = measurement.gradients[parameter], answer.labels[parameter]
     returned = answer.gradients[parameter]
-    n, done, size = measured.value, measured.done, measured.size
-    a, problem_with_it = as_numbers(name, returned, n.shape)
+    n, done, size = measured.value, measured.evaluated, measured.term_size
+    a, problem_with_it = as_float64(name, returned, n.shape)
     own = _default_tolerance(measured, precision)
     tolerance = _tolerance(a, measured, method, own)
     difference = np.abs(a - n)
@@ -118,36 +118,36 @@ def _judge(
     worst = entries(of_tolerance, wrong, MAX_WORST_ENTRIES) if count else entries(of_tolerance, done, 1)
     return GradientResult(
         function=answer.backward_name,
-        piece=answer.piece.name,
+        component=answer.component.name,
         name=name,
         analytic=a,
         numerical=n,
-        error_bar=measured.error_bar,
+        error_bound=measured.error_bound,
         tolerance=tolerance,
-        size=size if size.shape == n.shape else np.broadcast_to(size, n.shape),
+        term_size=size if size.shape == n.shape else np.broadcast_to(size, n.shape),
         checked=checked,
         wrong=count,
         unresolved=undecided,
         verdict=verdict,
         reasons=tuple(reasons),
         max_relative_error=_largest(those(relative)),
-        largest_relative=next(iter(entries(relative, done, 1)), None),
+        largest_relative_error_at=next(iter(entries(relative, done, 1)), None),
         norm_relative_error=_norm_relative(those(a), those(n), those(difference)),
         max_absolute_error=_largest(those(difference)),
-        of_tolerance=_largest(those(of_tolerance)),
+        tolerance_ratio=_largest(those(of_tolerance)),
         resolution=resolution,
-        value_resolution=None if measured.zero else _share(_largest(those(tolerance)), _largest(those(absolute))),
-        zero=measured.zero,
+        value_resolution=None if measured.exact_zero else _share(_largest(those(tolerance)), _largest(those(absolute))),
+        exact_zero=measured.exact_zero,
         usage=answer.usage,
         worst=next(iter(worst), None),
         next_worst=worst[1:],
-        rows=_indices(wrong, axis=0) if count and wrong.ndim == 2 else (),
-        columns=_indices(wrong, axis=wrong.ndim - 1) if count else (),
+        wrong_rows=_indices(wrong, axis=0) if count and wrong.ndim == 2 else (),
+        wrong_columns=_indices(wrong, axis=wrong.ndim - 1) if count else (),
         source=answer.backward_source,
     )
 
 
-def as_numbers(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, ...]) -> tuple[FloatArray, str]:
+def as_float64(name: str, returned: npt.NDArray[np.generic], shape: tuple[int, ...]) -> tuple[FloatArray, str]:
     """Return what a target gave as float64, or NaN everywhere and what is the matter with it."""
     if returned.shape == shape and returned.dtype.kind in "fiu":
         return returned.astype(np.float64, copy=False), ""
@@ -173,29 +173,29 @@ def _inconclusive_reasons(
     if precision.is_16_bit:
         return [f"the code computes in {precision.name}, and bncheck cannot judge 16-bit arithmetic yet"]
     reasons = []
-    kinks = whole.kinks
-    if checked < measured.asked:
-        reasons.append(f"interrupted after {checked:,} of {measured.asked:,} entries")
-    if kinks.guarded > MAX_EXCLUDED_FRACTION * kinks.outputs:
+    kinks = whole.kink_exclusion
+    if checked < measured.requested:
+        reasons.append(f"interrupted after {checked:,} of {measured.requested:,} entries")
+    if kinks.excluded > MAX_EXCLUDED_FRACTION * kinks.outputs:
         reasons.append(
-            f"{kinks.guarded:,} of {kinks.outputs:,} outputs are within reach of ReLU's kink "
-            f"and guarded: take {_suggest_change(None, whole.automatic)}"
+            f"{kinks.excluded:,} of {kinks.outputs:,} outputs are within reach of ReLU's kink "
+            f"and guarded: take {_suggest_change(None, whole.automatic_step)}"
         )
-    if kinks.dead_units and whole.piece.name == "network":
+    if kinks.dead_units and whole.component.name == "network":
         reasons.append(f"{kinks.dead_units:,} units have nothing left in the loss")
     if unresolved:
         reasons.append(f"{unresolved:,} of {checked:,} entries have no usable numerical value")
-    if not (measured.done & (measured.size > 0)).any():
+    if not (measured.evaluated & (measured.term_size > 0)).any():
         if checked:
             reasons.append("all its terms are 0: there is nothing to check")
     elif not blunt <= MAX_RESOLUTION:
         own = _default_tolerance(measured, FLOAT64)
-        live = measured.done & (measured.size > 0)
-        if precision != FLOAT64 and _largest(_over(own, measured.size)[live]) <= MAX_RESOLUTION:
+        live = measured.evaluated & (measured.term_size > 0)
+        if precision != FLOAT64 and _largest(_over(own, measured.term_size)[live]) <= MAX_RESOLUTION:
             cause, change = f"rounding in {precision.name}", "the same code in float64, or an --x-mean nearer to 0"
         else:
-            widest = measured.widest()
-            cause, change = widest.value, _suggest_change(widest, whole.automatic)
+            widest = measured.dominant_cause()
+            cause, change = widest.value, _suggest_change(widest, whole.automatic_step)
         reasons.append(f"too blunt (resolution above {MAX_RESOLUTION:.0e}): {cause} dominates; take {change}")
     return reasons
 
@@ -211,7 +211,7 @@ def _suggest_change(cause: Cause | None, automatic: bool) -> str:
 
 def _default_tolerance(measured: NumericalGradient, precision: Precision) -> FloatArray:
     """Return the error bar of the numerical value and the rounding of the analytic one."""
-    tolerance: FloatArray = measured.error_bar + precision.roundoff_factor * measured.conditioning
+    tolerance: FloatArray = measured.error_bound + precision.roundoff_factor * measured.conditioning
     return tolerance
 
 
@@ -221,7 +221,7 @@ def _tolerance(a: FloatArray, measured: NumericalGradient, method: CheckOptions,
     With rtol alone a gradient that is exactly 0 keeps its error bars, for no relative error of
     it means anything.
     """
-    if not method.uses_allclose_rule or (method.atol is None and measured.zero):
+    if not method.uses_allclose_rule or (method.atol is None and measured.exact_zero):
         return own
     larger: FloatArray = np.maximum(np.abs(a), np.abs(measured.value))
     return (method.atol or 0.0) + (method.rtol or 0.0) * larger

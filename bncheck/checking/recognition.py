@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.checking.judge import as_numbers
+from bncheck.checking.judge import as_float64
 from bncheck.errors import TargetError
 from bncheck.model.components import NETWORK, Component
 from bncheck.model.precision import Precision
@@ -110,7 +110,7 @@ class _Output:
         blur = np.where(known, FIT_FACTOR * u * blur / squares, np.inf)
         covered = NEGLIGIBLE_SHARE * u * (4 + p.N) * (1 + kappa)
         mean = p.X.mean(axis=0) @ p.W + p.b
-        squares_of_h = (2 * mean * mean + (base.c * base.c).mean(axis=0)) / (base.sigma * base.sigma)
+        squares_of_h = (2 * mean * mean + (base.h_centered * base.h_centered).mean(axis=0)) / (base.sigma * base.sigma)
         usual = u * (8 + p.N + p.D) * (1 + kappa)
         single_pass = usual + u * (8 + p.N) * squares_of_h
         explained = np.minimum(single_pass, MAX_SINGLE_PASS_ERROR)
@@ -154,11 +154,11 @@ def recognize(
     Recognized
     """
     problem = base.problem
-    values, unusable = as_numbers("out", answer.output, problem.dout.shape)
+    values, unusable = as_float64("out", answer.output, problem.dout.shape)
     if unusable or not np.isfinite(values).all():
         return Recognized(Kind.REFERENCE)  # judged as it is
     with np.errstate(all="ignore"):
-        output = _Output(values, problem, answer.piece, precision, base)
+        output = _Output(values, problem, answer.component, precision, base)
         if known.fixed is None:
             recognized = output.recognized(problem.bn_eps)
             if recognized is not None:
@@ -183,7 +183,7 @@ def _holds_elsewhere(eps: float, output: _Output, known: EpsKnowledge, run: Call
         answer = run(decisive)
     except TargetError:  # such as a problem that its code refuses
         return False
-    values, unusable = as_numbers("out", answer.output, decisive.dout.shape)
+    values, unusable = as_float64("out", answer.output, decisive.dout.shape)
     if unusable or not np.isfinite(values).all():
         return False
     base = BasePoint.of(decisive, output.piece)
@@ -198,11 +198,11 @@ def _solved(output: _Output) -> list[float]:
     p, base = output.problem, output.base
     if p.N == 1:
         return []
-    var: npt.NDArray[np.float64] = (base.c * base.c).mean(axis=0)
-    sigma = p.gamma * base.c / (output.values - p.beta)
+    var: npt.NDArray[np.float64] = (base.h_centered * base.h_centered).mean(axis=0)
+    sigma = p.gamma * base.h_centered / (output.values - p.beta)
     eps = np.where(output.values != 0, sigma * sigma - var, np.nan)
     # Where var is smallest and |c| largest, eps is seen best.
-    blur = np.where(np.isfinite(eps), var * (1 + np.abs(p.beta / (p.gamma * base.c))), np.inf)
+    blur = np.where(np.isfinite(eps), var * (1 + np.abs(p.beta / (p.gamma * base.h_centered))), np.inf)
     guess = float(eps.flat[int(np.argmin(blur))])
     if not MIN_SOLVED_EPS <= guess <= MAX_SOLVED_EPS:
         return []

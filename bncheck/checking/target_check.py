@@ -8,7 +8,7 @@ import numpy as np
 
 from bncheck.checking.arithmetic import precision_of
 from bncheck.checking.edge_cases import EDGE_CASES, EdgeCase
-from bncheck.checking.judge import as_numbers, compare, compare_forward
+from bncheck.checking.judge import as_float64, compare, compare_forward
 from bncheck.checking.recognition import EpsKnowledge, Kind, recognize
 from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.model.components import BATCHNORM, NETWORK
@@ -62,15 +62,15 @@ class ProblemResult(NamedTuple):
         return Precision.least([case.precision for case in self.cases])
 
     @property
-    def audit(self) -> CrossCheck | None:
+    def cross_check(self) -> CrossCheck | None:
         """The audits of all measurements together; None of none."""
-        return CrossCheck.of_all([m.audit for m in self.measurements if m.audit is not None])
+        return CrossCheck.combine([m.cross_check for m in self.measurements if m.cross_check is not None])
 
     @property
     def verdict(self) -> Verdict:
         """The worst verdict of all outputs and gradients; INCONCLUSIVE where the audit does not agree."""
         verdicts = [verdict for case in self.cases for verdict in case.verdicts]
-        disagrees = self.audit is not None and not self.audit.agrees
+        disagrees = self.cross_check is not None and not self.cross_check.agrees
         return Verdict.worst([*verdicts, *([Verdict.INCONCLUSIVE] if disagrees else [])])
 
 
@@ -81,7 +81,7 @@ class TargetKnowledge:
     not_checked: list[NotChecked] = field(default_factory=list)
     eps: dict[str | None, EpsKnowledge] = field(default_factory=dict)  # by forward function
     precision: dict[Pair, Precision] = field(default_factory=dict)
-    remarks: dict[tuple[str, str], Note] = field(default_factory=dict)  # by code and function
+    notes: dict[tuple[str, str], Note] = field(default_factory=dict)  # by code and function
 
     def leave_out(self, function: str, reason: str) -> None:
         """Note something that is not checked, a single time."""
@@ -94,9 +94,9 @@ class TargetKnowledge:
         """Whether some function is not written yet."""
         return any(item.reason.endswith("not written yet") for item in self.not_checked)
 
-    def remark(self, code: str, function: str, text: str) -> None:
+    def note(self, code: str, function: str, text: str) -> None:
         """Note something that is no verdict, a single time for each function."""
-        self.remarks.setdefault((code, function), Note(code, text))
+        self.notes.setdefault((code, function), Note(code, text))
 
 
 class TargetCheck:
@@ -114,13 +114,13 @@ class TargetCheck:
         self.code, self.method = code, method
         self.black_box = black_box  # differentiate a forward function that is wrong; else its output alone is judged
         self.known = known if known is not None else TargetKnowledge(list(code.not_checked))
-        self.notes: list[UncheckedFunction] = []
+        self.unchecked_functions: list[UncheckedFunction] = []
         self.ended = set(ended)  # pairs that gave no answer, and are not run again
 
     @property
-    def remarks(self) -> tuple[Note, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What was worth a remark so far."""
-        return (*self.code.remarks, *self.known.remarks.values())
+        return (*self.code.notes, *self.known.notes.values())
 
     def examine(
         self, problem: Problem, progress: Progress = silent, usages: Sequence[Usage] = (Usage.REPEATED,)
@@ -159,7 +159,7 @@ class TargetCheck:
                     text = text.split("\n", maxsplit=1)[0]
                     self.known.leave_out(function, f"it {text}; it may need a function that is not written yet")
                     continue
-                self.notes.append(UncheckedFunction(*_function_and_text(error), Verdict.FAIL))
+                self.unchecked_functions.append(UncheckedFunction(*_function_and_text(error), Verdict.FAIL))
                 continue
             plain.append(judged[0])
             cases.append(max(judged, key=lambda case: list(Verdict).index(Verdict.worst(case.verdicts))))
@@ -201,7 +201,9 @@ class TargetCheck:
                 step="auto",
                 sample=None,
                 scheme=case.scheme or self.method.scheme,
-                audit=min(self.method.audit, MIN_CROSS_CHECK_ENTRIES) if case.typical else 0,
+                cross_check_entries=min(self.method.cross_check_entries, MIN_CROSS_CHECK_ENTRIES)
+                if case.typical
+                else 0,
             )
             with np.errstate(all="ignore"):  # a problem that the user did not ask for
                 tried = self._edge_case(case, method, command)
@@ -219,9 +221,9 @@ class TargetCheck:
         try:
             outcome = other.examine(problem, usages=case.usages)
         except TargetError as error:
-            other.notes.append(UncheckedFunction(*_function_and_text(error), Verdict.FAIL))
+            other.unchecked_functions.append(UncheckedFunction(*_function_and_text(error), Verdict.FAIL))
             outcome = ProblemResult((), (), ())
-        raised = [(note.function, note.text.split("\n", maxsplit=1)[0]) for note in other.notes]
+        raised = [(note.function, note.reason.split("\n", maxsplit=1)[0]) for note in other.unchecked_functions]
         if case.may_raise:
             for function, text in raised:
                 self.known.leave_out(function, f"edge case {case.name}: it {text}")
@@ -270,7 +272,7 @@ class _OnProblem(NamedTuple):
             name = pair.backward or "backward"
             judged = "which bncheck cannot judge yet" if precision.is_16_bit else "and are judged by its rounding"
             text = f"{name} and its forward function compute in {precision.name}, {judged}"
-            self.check.known.remark("dtype", name, text)
+            self.check.known.note("dtype", name, text)
         others: list[PairOutput] = []
         for usage in usages if not measured.interrupted else ():
             others += self._answers(usage, given)
@@ -338,7 +340,7 @@ class _OnProblem(NamedTuple):
             return (wrong and self._measured_own(trial, precision)) or measured
         name = self.pair.forward or "forward"
         eps = known.eps.setdefault(self.pair.forward, EpsKnowledge())
-        if as_numbers("out", trial.output, problem.dout.shape)[1]:
+        if as_float64("out", trial.output, problem.dout.shape)[1]:
             self._refuse_features_first()
         recognized = recognize(trial, base, precision, eps, lambda other: self.check.code.run(self.pair, other))
         if recognized.kind is Kind.OTHER:
@@ -347,12 +349,12 @@ class _OnProblem(NamedTuple):
         if recognized.eps is not None:
             problem = problem.with_eps(recognized.eps)
             text = f"{name} takes no notice of eps and uses {recognized.eps:g}; it was checked with that"
-            known.remark("fixed-eps", name, text)
+            known.note("fixed-eps", name, text)
         if recognized.is_single_pass:
             text = (
                 f"{name} rounds like a variance E[x^2] - E[x]^2; its gradients are checked with the sigma that it has"
             )
-            known.remark("one-pass", name, text)
+            known.note("one-pass", name, text)
         measured = self._measure(problem, precision, recognized.units)
         if recognized.sigma_error is None:
             return measured
@@ -387,7 +389,7 @@ class _OnProblem(NamedTuple):
         output alone is judged, since a pass for each entry takes long.
         """
         pair, method, known = self.pair, self.check.method, self.check.known
-        if precision.is_16_bit or as_numbers("out", trial.output, self.problem.dout.shape)[1]:
+        if precision.is_16_bit or as_float64("out", trial.output, self.problem.dout.shape)[1]:
             return None
         name = pair.forward or "forward"
         moved = [i for i in self.inputs if pair.piece is not NETWORK or i != "h"]
@@ -405,10 +407,10 @@ class _OnProblem(NamedTuple):
                 self.problem, pair.piece, own, moved, own=trial.forward, roundoff_factor=factor, progress=self.progress
             )
         except TargetError as error:
-            known.remark("own-forward", name, f"it could not be differentiated: {error}".split("\n", maxsplit=1)[0])
+            known.note("own-forward", name, f"it could not be differentiated: {error}".split("\n", maxsplit=1)[0])
             return None
         if moved:
-            known.remark("own-forward", name, text)
+            known.note("own-forward", name, text)
         self.measurements[pair.piece, pair.forward] = measured
         return measured
 
@@ -421,7 +423,7 @@ class _OnProblem(NamedTuple):
         if any(other.usage == Usage.REPEATED.value for other in different):
             name = self.pair.backward or "backward"
             text = "gives another answer the second time (randomness, gradients that add up, or a parameter step?)"
-            self.check.known.remark("another-answer", name, f"{name} {text}")
+            self.check.known.note("another-answer", name, f"{name} {text}")
         return different
 
 

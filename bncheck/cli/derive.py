@@ -45,4 +45,4 @@ def derive(
     with Output(format_, save) as output:
         found = derive_at(problem, equation)
         output.show(DerivationReport(found, in_full=equation is not None))
-    return ExitCode.of(found.verdict)
+    return ExitCode.from_verdict(found.verdict)

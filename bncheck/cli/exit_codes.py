@@ -15,6 +15,6 @@ class ExitCode(enum.IntEnum):
     TERMINATED = 143
 
     @classmethod
-    def of(cls, verdict: Verdict) -> "ExitCode":
+    def from_verdict(cls, verdict: Verdict) -> "ExitCode":
         """Return the exit code of a verdict: only a pass is 0."""
         return cls.PASS if verdict is Verdict.PASS else cls.NOT_PASSED

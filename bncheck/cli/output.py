@@ -135,13 +135,13 @@ class Output:
 
     def show(self, report: Report, *, told: bool = False) -> None:
         """Write a report, now or at the end; what stderr has ``told`` is no table on stdout as well."""
-        if self._files or (self._format is not None and self._format.whole):
+        if self._files or (self._format is not None and self._format.single_document):
             self._pending_reports.append(report)  # first: stdout may not take it
         if told and self._format is FORMATS["table"]:
             pass
         elif self._brief and report.passed:
             stdio.write(f"{report.headline}\n")
-        elif self._format is not None and not self._format.whole:
+        elif self._format is not None and not self._format.single_document:
             stdio.write(self._format.show([report], self._several))
         if self._job_summary_path:
             self._append_to_job_summary(escape_control_chars(report.markdown()))
@@ -155,7 +155,7 @@ class Output:
             self._leave()
             return
         refused = [told for place in self._files if (told := self._saved(place))]
-        if self._format is not None and self._format.whole:
+        if self._format is not None and self._format.single_document:
             stdio.write(self._format.show(self._pending_reports, self._several))
         if refused:
             raise InvalidInput("; ".join(refused))

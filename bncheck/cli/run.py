@@ -24,7 +24,7 @@ from bncheck.numerical.schemes import SCHEMES
 from bncheck.render import format
 from bncheck.render.check_report import INCOMPLETE, CheckReport
 from bncheck.render.summary import RunFailure, Summary, TargetSummary
-from bncheck.targets.loading import expanded
+from bncheck.targets.loading import expand_pattern
 
 problem_option = partial(click.option, cls=SectionOption, section="Problem")
 scheme_option = partial(click.option, cls=SectionOption, section="Scheme")
@@ -117,7 +117,7 @@ def run(
     if method["sample"] is not None and method["engine"] != "full":
         raise click.UsageError(f"--sample {method['sample']} needs --engine full; the local engine checks every entry")
     problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
-    names = [name for target in targets or ("reference",) for name in expanded(target)]
+    names = [name for target in targets or ("reference",) for name in expand_pattern(target)]
     with Output(format_, save, several=len(names) > 1) as output:
         lines: list[TargetSummary] = []
         try:
@@ -147,7 +147,7 @@ def check_targets(
             return ExitCode.INTERRUPTED
         except TargetError as error:
             answer = RunFailure(name, str(error))
-            click.echo(f"Error: {answer.told}", err=True)
+            click.echo(f"Error: {answer.message}", err=True)
             output.show(answer, told=True)
             lines.append(TargetSummary.unanswered(name))
             codes.append(ExitCode.COULD_NOT_RUN)
@@ -170,7 +170,7 @@ def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
         names = dict.fromkeys(item.function for item in result.not_checked)
         click.echo(f"Not checked, which --strict does not allow: {name}: {', '.join(names)}", err=True)
         return ExitCode.NOT_PASSED
-    return ExitCode.of(result.verdict)
+    return ExitCode.from_verdict(result.verdict)
 
 
 def _report_interruption(

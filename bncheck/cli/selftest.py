@@ -14,7 +14,7 @@ from bncheck.cli.sections import SectionedCommand
 from bncheck.model.problem import random_problem
 from bncheck.render.selftest_report import SelftestReport
 from bncheck.selftest import trials
-from bncheck.targets.loading import expanded
+from bncheck.targets.loading import expand_pattern
 
 # What smoke draws for a target: small, and wider than it has features; the probes are smaller still.
 SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
@@ -39,7 +39,7 @@ def smoke(targets: tuple[str, ...], strict: bool, format_: str, save: tuple[str,
     reference must pass on problems of unlike shapes and scales, and a planted mistake of each
     kind must be caught.
     """
-    names = [name for target in targets for name in expanded(target)]
+    names = [name for target in targets for name in expand_pattern(target)]
     with Output(format_, save, several=len(names) > 1, brief=True) as output:
         if names:
             return check_targets(names, random_problem(**SMOKE_SHAPE), output, [], strict=strict)

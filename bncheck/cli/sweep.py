@@ -25,7 +25,7 @@ from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.convergence import observed_orders
 from bncheck.sweeps.sweep import Grid, Row, SweepPoint, create_pool, run_grid
 from bncheck.sweeps.sweep_file import SweepFile, rows_of
-from bncheck.targets.loading import expanded
+from bncheck.targets.loading import expand_pattern
 
 axis_option = partial(click.option, cls=SectionOption, section="Axes (a value, a list 8,64,256, or a range)")
 shared_option = partial(click.option, cls=SectionOption, section="The same for all")
@@ -96,13 +96,13 @@ def sweep(
     refuse_same([str(out)] if out else [], save, plot)
     fixed = {name: given.pop(name) for name in ("engine", "only", "rtol", "atol")}
     method = CheckOptions(**{**fixed, "only": parse_gradient_names(fixed["only"])})
-    names = [name for target in targets or ("reference",) for name in expanded(target)]
+    names = [name for target in targets or ("reference",) for name in expand_pattern(target)]
     grid = Grid({"target": tuple(names), **given}, method)
     command = _command(names, given, method)
     started, tally, rows = time.monotonic(), SweepSummary(), list[Row]()
 
     def record_row(row: Row) -> None:
-        tally.add(row.kept)  # so that report draws and tells the same of the file
+        tally.add(row.rounded)  # so that report draws and tells the same of the file
         if output.needs_all_rows:
             rows.append(row)
 
@@ -121,7 +121,7 @@ def sweep(
                 record_row(row)
         progress = _progress(len(grid), tally)
         try:
-            for row in run_grid(grid, workers, done=file.done if file else ()):
+            for row in run_grid(grid, workers, done=file.completed_keys if file else ()):
                 with signals.defer_signals():  # what is told is what the file holds
                     if file is not None:
                         file.append(row)
@@ -198,7 +198,7 @@ def _progress(total: int, tally: SweepSummary) -> Callable[[bool], None]:
         last = now
         rate = (tally.count - already) / (now - started)
         left = _duration((total - tally.count) / rate) if rate else "?"
-        failed = tally.whole.verdicts[Verdict.FAIL] + tally.whole.verdicts[None]
+        failed = tally.total.verdicts[Verdict.FAIL] + tally.total.verdicts[None]
         line = f"  {tally.count:,} of {total:,}   {rate:.0f} per s   {left} left   {failed:,} failed"
         click.echo(f"\r\x1b[K{line}" if live else line, nl=not live, err=True)
 

@@ -36,7 +36,7 @@ class DerivativeCheck:
     name: str
     analytic: FloatArray
     numerical: FloatArray
-    error_bar: FloatArray  # of the numerical value
+    error_bound: FloatArray  # of the numerical value
     tolerance: FloatArray  # that, and the rounding of the formula
     size: FloatArray  # of the terms of an entry before they cancel; 0 where the formula has none
 
@@ -69,7 +69,7 @@ class DerivativeCheck:
         return float(np.abs(self.analytic - self.numerical).max())
 
     @property
-    def of_tolerance(self) -> float:
+    def tolerance_ratio(self) -> float:
         """The largest |analytic - numerical| in terms of the tolerance."""
         off = np.abs(self.analytic - self.numerical)
         return float(np.divide(off, self.tolerance, out=np.where(off > 0, np.inf, 0.0), where=self.tolerance > 0).max())
@@ -121,7 +121,7 @@ def sizes(values: Values) -> Mapping[str, FloatArray]:
     back: dict[str, Array] = {"a": np.abs(values["dout"])}
     for node in reversed(NODES):
         for name, use in node.uses.items():
-            back[name] = back.get(name, 0.0) + np.abs(use.back(positive, back[node.name]))
+            back[name] = back.get(name, 0.0) + np.abs(use.vjp(positive, back[node.name]))
     return back
 
 

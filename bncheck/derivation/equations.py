@@ -32,7 +32,7 @@ class Equation:
     formula: str
     latex: str
     rule: str
-    why: str  # one sentence
+    reason: str  # one sentence
     algebra: Sequence[str]  # the steps in between: paragraphs, and formulas, which begin with two spaces
     parts: Sequence[Part]
 

@@ -42,8 +42,8 @@ VARIES_BY_UNIT = "another in each unit"
 class Discrepancy:
     """A wrong array beside the right one, of one problem; where only some entries are wrong, those."""
 
-    found: FloatArray
-    right: FloatArray
+    returned: FloatArray
+    expected: FloatArray
     rounding: FloatArray  # of each entry, as much as a correct value may have
     w: PassValues  # the right pass
     where: str  # which rows or columns are wrong; empty for all
@@ -52,41 +52,46 @@ class Discrepancy:
     @classmethod
     def of(cls, evidence: Evidence, name: str, case: PairResult) -> "Discrepancy":
         """Put what was returned on a problem beside the right values, or the numerical ones."""
-        w = evidence.right[evidence.number(case)]
+        w = evidence.right[evidence.index_of(case)]
         factor = case.precision.roundoff_factor
         exact = min(max(EXACT, EXACT_ROUNDINGS * factor * UNIT_ROUNDOFF), LARGEST_EXACT)
         if name == OUTPUT:
-            output, rounding = case.measured.output, factor * case.measured.output_bar
+            output, rounding = case.measurement.output, factor * case.measurement.output_bound
             return cls(
-                np.asarray(case.answer.output, float), output, np.broadcast_to(rounding, output.shape), w, "", exact
+                np.asarray(case.pair_output.output, float),
+                output,
+                np.broadcast_to(rounding, output.shape),
+                w,
+                "",
+                exact,
             )
-        g, measured = case.gradients[name], case.measured.gradients[name]
-        rounding = g.tolerance if case.measured.own else MAX_ROUNDINGS * factor * measured.conditioning
+        g, measured = case.gradients[name], case.measurement.gradients[name]
+        rounding = g.tolerance if case.measurement.black_box else MAX_ROUNDINGS * factor * measured.conditioning
         rounding = np.broadcast_to(rounding, g.analytic.shape)
-        if case.measured.own and g.checked < g.entries:
-            done = measured.done
+        if case.measurement.black_box and g.checked < g.entries:
+            done = measured.evaluated
             return cls(g.analytic[done], g.numerical[done], rounding[done], w, "", exact)
-        right = g.numerical if case.measured.own else evidence.value(w, name)
-        where = _describe_region(_isolate_wrong_entries(np.abs(g.analytic - right), rounding, measured.size))
+        right = g.numerical if case.measurement.black_box else evidence.value(w, name)
+        where = _describe_region(_isolate_wrong_entries(np.abs(g.analytic - right), rounding, measured.term_size))
         if not where:
             return cls(g.analytic, right, rounding, w, "", exact)
         wrong = ~(np.abs(g.analytic - right) <= rounding)
         return cls(g.analytic[wrong], right[wrong], rounding[wrong], w, where, exact)
 
 
-def described(evidence: Evidence, name: str, terms: Terms | None) -> tuple[str, ...]:
+def describe_discrepancy(evidence: Evidence, name: str, terms: Terms | None) -> tuple[str, ...]:
     """Return sentences about a wrong output or gradient, each true of it."""
-    case = evidence.worst(name)
+    case = evidence.primary_case(name)
     if is_misshapen(case, name):
         return (_shape_of(evidence, name, case),)
     seen = Discrepancy.of(evidence, name, case)
     where, there = ((seen.where,), " there") if seen.where else ((), "")
-    finite = np.isfinite(seen.found)
+    finite = np.isfinite(seen.returned)
     if not finite.all():
         return (*where, f"{(~finite).sum():,} of {finite.size:,} entries{there} are nan or infinite")
-    if not seen.right.any() or (name != OUTPUT and case.gradients[name].zero):
-        return (*where, f"it must be 0{there} and reaches {np.abs(seen.found).max():.1e}")
-    factor = _factor(evidence, name, seen) if seen.found.size > 1 else ""
+    if not seen.expected.any() or (name != OUTPUT and case.gradients[name].exact_zero):
+        return (*where, f"it must be 0{there} and reaches {np.abs(seen.returned).max():.1e}")
+    factor = _factor(evidence, name, seen) if seen.returned.size > 1 else ""
     if factor:
         return (*where, f"it is {factor} times the right values{there}")
     if not seen.where:
@@ -99,7 +104,7 @@ def described(evidence: Evidence, name: str, terms: Terms | None) -> tuple[str, 
         )
         if known:
             return (known,)
-    off = norm(seen.found - seen.right) / norm(seen.right)
+    off = norm(seen.returned - seen.expected) / norm(seen.expected)
     return (*where, f"it differs from the right values{there} by {_percent(off)} of their norm")
 
 
@@ -117,20 +122,20 @@ def with_fixed(eps: Sequence[float]) -> str:
 def _shape_of(evidence: Evidence, name: str, case: PairResult) -> str:
     """State the shape or type of an array, those expected, and what is established about the difference."""
     if name == OUTPUT:
-        value, expected = case.answer.output, case.measured.output
+        value, expected = case.pair_output.output, case.measurement.output
     else:
-        value, expected = case.answer.gradients[name], case.measured.gradients[name].value
+        value, expected = case.pair_output.gradients[name], case.measurement.gradients[name].value
     if value.dtype.kind not in "fiu":
         is_none = value.dtype == object and value.size == 1 and value.item() is None
         return (
             f"it is {'None' if is_none else f'of type {value.dtype}'}, expected real numbers of shape {expected.shape}"
         )
     text = f"its shape is {value.shape}, expected {expected.shape}"
-    if value.shape == (case.measured.problem.N, *expected.shape):
+    if value.shape == (case.measurement.problem.N, *expected.shape):
         return f"{text}: the sum over the batch is missing"
-    if name == OUTPUT or case.measured.own:
+    if name == OUTPUT or case.measurement.black_box:
         return text
-    number = evidence.number(case)
+    number = evidence.index_of(case)
     observed, correct = evidence.observed[number][name], evidence.value(evidence.right[number], name)
     rearranged = {"its transpose is correct": value.T}
     if value.size == expected.size:
@@ -146,7 +151,7 @@ def describe_terms(terms: Terms | None) -> str:
     if not terms.exact:
         left = _percent(terms.unexplained)
         return f"no three weights of its terms, the same in every unit, give it: {left} of it is something else"
-    return f"its three terms are weighted {', '.join(terms.told)}, where 1, 1, 1 is right"
+    return f"its three terms are weighted {', '.join(terms.labels)}, where 1, 1, 1 is right"
 
 
 def _all_discrepancies(evidence: Evidence, name: str) -> list[Discrepancy]:
@@ -159,7 +164,7 @@ def _all_discrepancies(evidence: Evidence, name: str) -> list[Discrepancy]:
 
 def wrong_region(evidence: Evidence, name: str) -> str:
     """Say in which rows or columns the wrong entries of a gradient are, where not in all."""
-    case = evidence.worst(name)
+    case = evidence.primary_case(name)
     return "" if is_misshapen(case, name) else Discrepancy.of(evidence, name, case).where
 
 
@@ -175,7 +180,7 @@ def fit_terms(evidence: Evidence, name: str) -> "dict[int, _Weights]":
         return {}
     fits = {}
     for number, case in enumerate(evidence.cases):
-        if case.measured.own or is_misshapen(case, name) or not evidence.observed[number][name].wrong:
+        if case.measurement.black_box or is_misshapen(case, name) or not evidence.observed[number][name].wrong:
             continue
         weights = _weights(Discrepancy.of(evidence, name, case), name)
         if weights is not None:
@@ -185,10 +190,10 @@ def fit_terms(evidence: Evidence, name: str) -> "dict[int, _Weights]":
 
 def terms_of(evidence: Evidence, name: str) -> Terms | None:
     """Return the weights of dx's three terms in a gradient; None if they are unknown or all correct."""
-    case = evidence.worst(name)
-    if not _of_terms(evidence, name) or case.measured.own or is_misshapen(case, name):
+    case = evidence.primary_case(name)
+    if not _of_terms(evidence, name) or case.measurement.black_box or is_misshapen(case, name):
         return None
-    weights, shown, seen = fit_terms(evidence, name), evidence.number(case), Discrepancy.of(evidence, name, case)
+    weights, shown, seen = fit_terms(evidence, name), evidence.index_of(case), Discrepancy.of(evidence, name, case)
     if shown in weights or (weights and not seen.where and not _determines_weights(seen, name)):
         # A problem with too few rows shows no weights; then the largest that does is reported.
         order = sorted(weights, key=lambda number: (number == shown, number), reverse=True)
@@ -199,11 +204,11 @@ def terms_of(evidence: Evidence, name: str) -> Terms | None:
             return None
         shares = [factors[0].number for factors in columns]
         return Terms(shares[0], shares[1], shares[2], 0.0, True, (direct, mean, variance))
-    fit = None if seen.where else _fit(seen.found, seen.rounding, _basis(seen.w, name))
-    if fit is None or fit.left <= max(seen.exact * norm(seen.found), norm(seen.rounding)):
+    fit = None if seen.where else _fit(seen.returned, seen.rounding, _basis(seen.w, name))
+    if fit is None or fit.left <= max(seen.exact * norm(seen.returned), norm(seen.rounding)):
         return None  # what a fit of everything leaves is rounding, though single units do not determine three weights
     first, second, third = map(float, fit.coefficients)
-    share = fit.left / norm(seen.found)
+    share = fit.left / norm(seen.returned)
     return Terms(first, second, third, share, False, (f"{first:.3f}", f"{second:.3f}", f"{third:.3f}"))
 
 
@@ -279,7 +284,7 @@ class _Weights:
 
 def _determines_weights(seen: Discrepancy, name: str) -> bool:
     """Return whether an array is wrong everywhere and has rows enough for three weights; in dX the units are mixed."""
-    return not seen.where and (name == "X" or len(seen.found) >= LEAST_ROWS)
+    return not seen.where and (name == "X" or len(seen.returned) >= LEAST_ROWS)
 
 
 def _weights(seen: Discrepancy, name: str) -> _Weights | None:
@@ -287,14 +292,14 @@ def _weights(seen: Discrepancy, name: str) -> _Weights | None:
     basis, units = _basis(seen.w, name), seen.w.H
     if not _determines_weights(seen, name):
         return None
-    common = _fit(seen.found, seen.rounding, basis)
+    common = _fit(seen.returned, seen.rounding, basis)
     if common is not None and _gives_every_column(seen, common.coefficients, basis):
         fits = [common] * units
     elif name == "X":  # its entries mix the units
         return None
     else:
-        each = [_fit(seen.found[:, j], seen.rounding[:, j], [b[:, j] for b in basis]) for j in range(units)]
-        fits = [fit for j, fit in enumerate(each) if fit and fit.left <= seen.exact * norm(seen.found[:, j])]
+        each = [_fit(seen.returned[:, j], seen.rounding[:, j], [b[:, j] for b in basis]) for j in range(units)]
+        fits = [fit for j, fit in enumerate(each) if fit and fit.left <= seen.exact * norm(seen.returned[:, j])]
         if len(fits) < units:
             return None
     values, error = np.array([fit.coefficients for fit in fits]), np.array([fit.error for fit in fits])
@@ -304,8 +309,8 @@ def _weights(seen: Discrepancy, name: str) -> _Weights | None:
 
 def _gives_every_column(seen: Discrepancy, coefficients: FloatArray, basis: Sequence[FloatArray]) -> bool:
     """Return whether weights give all columns of an array, however small a column is."""
-    left = seen.found - sum(k * b for k, b in zip(coefficients, basis, strict=True))
-    return all(norm(off) <= seen.exact * norm(column) for off, column in zip(left.T, seen.found.T, strict=True))
+    left = seen.returned - sum(k * b for k, b in zip(coefficients, basis, strict=True))
+    return all(norm(off) <= seen.exact * norm(column) for off, column in zip(left.T, seen.returned.T, strict=True))
 
 
 def _name_of(factors: Sequence[Factor], passes: Sequence[PassValues]) -> str:
@@ -369,7 +374,7 @@ def _quotients(passes: Sequence[PassValues]) -> dict[str, list[float]]:
 
 def factor_of(evidence: Evidence, name: str) -> str:
     """Return the factor by which an array is wrong, if one factor gives it on every problem on which it is wrong."""
-    return _factor(evidence, name, Discrepancy.of(evidence, name, evidence.worst(name)))
+    return _factor(evidence, name, Discrepancy.of(evidence, name, evidence.primary_case(name)))
 
 
 def _factor(evidence: Evidence, name: str, seen: Discrepancy) -> str:
@@ -377,7 +382,7 @@ def _factor(evidence: Evidence, name: str, seen: Discrepancy) -> str:
     if shown is None or shown.equals(1.0):
         return ""
     others = (
-        [] if seen.where else [o for o in _all_discrepancies(evidence, name) if o.w is not seen.w and o.right.any()]
+        [] if seen.where else [o for o in _all_discrepancies(evidence, name) if o.w is not seen.w and o.expected.any()]
     )
     multiples = [shown, *(multiple for other in others if (multiple := _fit_multiple(other)))]
     if len(multiples) <= len(others):
@@ -387,8 +392,8 @@ def _factor(evidence: Evidence, name: str, seen: Discrepancy) -> str:
 
 def _fit_multiple(seen: Discrepancy) -> Factor | None:
     """Return the factor k with found = k right, of each unit or of all, or None if there is none."""
-    largest = np.abs(seen.right).max() or 1.0
-    found, right, rounding = seen.found / largest, seen.right / largest, seen.rounding / largest
+    largest = np.abs(seen.expected).max() or 1.0
+    found, right, rounding = seen.returned / largest, seen.expected / largest, seen.rounding / largest
     units = not seen.where and right.shape[-1:] == (seen.w.H,) and bool(np.atleast_2d(right).any(axis=0).all())
     if not units:
         found, right, rounding = (part.reshape(-1, 1) for part in (found, right, rounding))
@@ -426,8 +431,8 @@ def _vectors(w: PassValues) -> dict[str, FloatArray]:
 
 def _describe_swap(evidence: Evidence, name: str, case: PairResult) -> str:
     """Name another right array, or this one reversed or transposed, that was returned instead."""
-    observed, w = evidence.observed[evidence.number(case)], evidence.right[evidence.number(case)]
-    if name == OUTPUT or case.measured.own:
+    observed, w = evidence.observed[evidence.index_of(case)], evidence.right[evidence.index_of(case)]
+    if name == OUTPUT or case.measurement.black_box:
         return ""
     right = evidence.value(w, name)
     guesses = {f"d{other}": evidence.value(w, other) for other in observed if other not in (name, OUTPUT)}
@@ -440,7 +445,11 @@ def _describe_weight_decay(evidence: Evidence, name: str) -> str:
     """Say so where an array is off by the same multiple of its own input on every problem."""
     if name not in ("W", "X", "b", "gamma", "beta"):
         return ""
-    off = [(one.found - one.right, getattr(one.w, name)) for one in _all_discrepancies(evidence, name) if not one.where]
+    off = [
+        (one.returned - one.expected, getattr(one.w, name))
+        for one in _all_discrepancies(evidence, name)
+        if not one.where
+    ]
     shares = [float((d * v).sum() / (v * v).sum()) for d, v in off if v.any()]
     same = len(shares) > 0 and off[0][0].size > 1 and all(abs(k - shares[0]) <= 1e-4 * abs(shares[0]) for k in shares)
     exact = same and all(norm(d - shares[0] * v) <= 1e-4 * norm(d) for d, v in off)
@@ -455,16 +464,16 @@ def looks_like_rounding(evidence: Evidence, name: str) -> str:
         if not observed[name].wrong or is_misshapen(case, name):
             continue
         seen = Discrepancy.of(evidence, name, case)
-        whole = name == OUTPUT or case.measured.own
-        size = np.abs(seen.right).max(axis=0) if name == OUTPUT else case.measured.gradients[name].size
+        whole = name == OUTPUT or case.measurement.black_box
+        size = np.abs(seen.expected).max(axis=0) if name == OUTPUT else case.measurement.gradients[name].term_size
         if seen.where or (whole and name != OUTPUT):
             return ""
-        off = seen.found - seen.right
+        off = seen.returned - seen.expected
         if not np.isfinite(off).all():
             return ""
         share = np.divide(off, size, out=np.zeros_like(off), where=size != 0)
         levels.append(norm(share) / share.size**0.5)
-        patterns = [seen.right, np.ones_like(off), np.abs(seen.right)]
+        patterns = [seen.expected, np.ones_like(off), np.abs(seen.expected)]
         patterns += _basis(seen.w, name) if name in ("h", "W", "X") else []
         patterns += [seen.w.xhat, np.sign(seen.w.xhat)] if name in ("h", OUTPUT) else []
         sums = {"W": seen.w.X.sum(axis=0)[:, None], "X": seen.w.W.sum(axis=1)} if name in ("W", "X") else {}

@@ -32,8 +32,8 @@ def norm(array: npt.NDArray[Any]) -> float:
 
 def is_misshapen(case: PairResult, name: str) -> bool:
     """Return whether an array does not consist of real numbers, or has another shape than the correct one."""
-    value = case.answer.output if name == OUTPUT else case.answer.gradients[name]
-    expected = case.measured.output if name == OUTPUT else case.measured.gradients[name].value
+    value = case.pair_output.output if name == OUTPUT else case.pair_output.gradients[name]
+    expected = case.measurement.output if name == OUTPUT else case.measurement.gradients[name].value
     return value.dtype.kind not in "fiu" or value.shape != expected.shape
 
 
@@ -75,7 +75,7 @@ class ReturnedArray:
                 return None
             return norm(off) / (max(norm(guess), norm(self.size)) or 1.0)
 
-    def off(self, right: Any) -> float:
+    def distance_to(self, right: Any) -> float:
         """Return how far the array is from another, where both are finite; infinite for another shape."""
         right = np.asarray(right)
         if right.shape != self.value.shape or not self.numbers:
@@ -90,18 +90,18 @@ class Evidence:
 
     def __init__(self, cases: Sequence[PairResult]) -> None:
         # The smallest first: most guesses are refuted there, cheaply.
-        self.cases = sorted(cases, key=lambda case: case.measured.output.size)
+        self.cases = sorted(cases, key=lambda case: case.measurement.output.size)
         self.first = cases[0]
-        self.piece: Component = cases[0].answer.piece
-        self.right = [PassValues.of(case.measured.problem, self.piece) for case in self.cases]
+        self.piece: Component = cases[0].pair_output.component
+        self.right = [PassValues.of(case.measurement.problem, self.piece) for case in self.cases]
         self.base: list[PassValues] | None = list(self.right)  # with what was found so far; None: unknown
         self.observed = [self._observe(case) for case in self.cases]
         self.explained: set[str] = set()
 
     @staticmethod
     def _observe(case: PairResult) -> Mapping[str, ReturnedArray]:
-        measured, answer = case.measured, case.answer
-        bar = measured.output_bar.max(axis=0) * case.precision.roundoff_factor
+        measured, answer = case.measurement, case.pair_output
+        bar = measured.output_bound.max(axis=0) * case.precision.roundoff_factor
         found = {
             OUTPUT: ReturnedArray(answer.output, bar, np.abs(measured.output).max(axis=0), bool(case.output.wrong))
         }
@@ -110,7 +110,7 @@ class Evidence:
             over = 0 if name in ("W", "h", "y") else None if name == "X" else ()
             conditioning, size = (
                 np.atleast_1d(np.broadcast_to(part, numerical.value.shape).max(axis=over))
-                for part in (numerical.conditioning, numerical.size)
+                for part in (numerical.conditioning, numerical.term_size)
             )
             rounding = case.precision.roundoff_factor * conditioning
             found[name] = ReturnedArray(answer.gradients[name], rounding, size, g.verdict is Verdict.FAIL)
@@ -126,12 +126,12 @@ class Evidence:
         """What is wrong on some problem, from the loss back."""
         return tuple(n for n in self.names if any(observed[n].wrong for observed in self.observed))
 
-    def worst(self, name: str) -> PairResult:
+    def primary_case(self, name: str) -> PairResult:
         """Return the case that a failure is told by: the problem itself if it fails there."""
         wrong = [case for case, seen in zip(self.cases, self.observed, strict=True) if seen[name].wrong]
         return self.first if any(case is self.first for case in wrong) else wrong[0]
 
-    def number(self, case: PairResult) -> int:
+    def index_of(self, case: PairResult) -> int:
         """Return where a case stands among the cases."""
         return next(i for i, other in enumerate(self.cases) if other is case)
 
@@ -162,7 +162,7 @@ class Evidence:
         except ValueError:  # shapes that cannot be multiplied
             return None
 
-    def follows(self, name: str) -> bool:
+    def is_consistent(self, name: str) -> bool:
         """Tell whether an array is right given what was found to be wrong before it."""
         if self.base is None:
             return False
@@ -172,7 +172,7 @@ class Evidence:
         """Return which right gradient stands in the place of each wrong one, if they are in another order."""
         names = [n for n in self.failing if n != OUTPUT]
         instead = {}
-        for name in names if not any(case.measured.own for case in self.cases) else []:
+        for name in names if not any(case.measurement.black_box for case in self.cases) else []:
             for other in names:
                 found = [replace(seen[other], value=seen[name].value) for seen in self.observed]
                 right = [f.agrees(self.value(w, other)) is not None for f, w in zip(found, self.right, strict=True)]
@@ -180,7 +180,7 @@ class Evidence:
                     instead[name] = other
         return instead if len(instead) > 1 and set(instead) == set(instead.values()) else {}
 
-    def accept(
+    def assume(
         self,
         name: str,
         mistake: Mistake | None,
@@ -198,18 +198,18 @@ class Evidence:
         if self.base is None:
             return
         if mistake is not None:
-            self.base = [mistake.applied(w) for w in self.base]
+            self.base = [mistake.apply_to(w) for w in self.base]
         elif name == OUTPUT:
             self.base = None
         elif name in ("W", "X") and weights:
             self._restrict_to(sorted(weights))
             for term, part in enumerate(("direct", "mean_path", "variance_path")):
                 self.base = [
-                    w.but(part, weights[i][:, term] * getattr(w, part))
+                    w.replaced(part, weights[i][:, term] * getattr(w, part))
                     for i, w in zip(sorted(weights), self.base, strict=True)
                 ]
         elif name == "h" and not any(is_misshapen(case, name) for case in self.cases):
-            self.base = [w.but("dh", o["h"].value) for o, w in zip(self.observed, self.base, strict=True)]
+            self.base = [w.replaced("dh", o["h"].value) for o, w in zip(self.observed, self.base, strict=True)]
 
     def _restrict_to(self, numbers: Sequence[int]) -> None:
         """Go on with these cases alone: of the others it is not known what the right values would be."""

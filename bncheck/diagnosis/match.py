@@ -29,7 +29,7 @@ class Match:
     eps: tuple[float, ...] = ()  # constants in place of bn_eps with which it does, if it does not with bn_eps
 
 
-def named(evidence: Evidence, name: str) -> list[Match]:
+def find_matches(evidence: Evidence, name: str) -> list[Match]:
     """Return the mistakes that give an array, those first that explain most; equally good ones only.
 
     A wrong output that no mistake gives with bn_eps is compared with the same mistakes around a constant eps.
@@ -48,7 +48,7 @@ def named(evidence: Evidence, name: str) -> list[Match]:
 def fixed_eps_of(evidence: Evidence) -> tuple[float, ...]:
     """Return the constants with which a wrong output is batch norm's own; none if it is not."""
     correct = Mistake("", "", {})
-    return tuple(eps for eps in _candidate_eps(evidence, correct) if evidence.with_eps(eps).follows(OUTPUT))
+    return tuple(eps for eps in _candidate_eps(evidence, correct) if evidence.with_eps(eps).is_consistent(OUTPUT))
 
 
 def _with_fixed_eps(evidence: Evidence) -> Iterator[Match]:
@@ -88,7 +88,7 @@ def _candidate_eps(evidence: Evidence, mistake: Mistake) -> tuple[float, ...]:
     value = np.asarray(observed.value, float)
 
     def output(eps: float) -> FloatArray:
-        w = mistake.applied(evidence.right[number].with_eps(eps))
+        w = mistake.apply_to(evidence.right[number].with_eps(eps))
         return np.asarray(evidence.value(w, OUTPUT), float)
 
     low, high = MIN_EPS, MAX_EPS
@@ -156,14 +156,14 @@ def _closeness(
     """Return how far an array is at most from what a mistake gives, and its passes; None where it does not give it."""
     distances, passes = [], []
     for number, before in enumerate(base):
-        after = mistake.applied(before)
+        after = mistake.apply_to(before)
         passes.append(after)
         distance, seen = evidence.agreement(number, name, after), evidence.observed[number][name]
         if distance is None:
             return None
         if seen.wrong and np.isfinite(seen.value).any():
             # Rounding may be so coarse, or what is wrong so little, that the right values agree as well.
-            guess, right = (seen.off(evidence.value(w, name)) for w in (after, before))
+            guess, right = (seen.distance_to(evidence.value(w, name)) for w in (after, before))
             if not guess <= MAX_RESIDUAL_RATIO * right:
                 return None
             distances.append(distance)

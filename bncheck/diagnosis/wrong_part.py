@@ -28,21 +28,21 @@ def find_wrong_part(case: PairResult, code: str | None) -> WrongPart:
 
 
 def _departure(case: PairResult, code: str | None) -> WrongPart:
-    function, stage = case.answer.backward_name, _fault_part(case, code)
-    if case.measured.own:  # the identities are batch norm's, and so is the loss of the Taylor remainder
+    function, stage = case.pair_output.backward_name, _fault_part(case, code)
+    if case.measurement.black_box:  # the identities are batch norm's, and so is the loss of the Taylor remainder
         return WrongPart(function, stage, (), None)
     # In the words of the code under test: dx for a layer's dh.
     called = {f"d{n}": g.name for n, g in case.gradients.items()}
-    told = ((re.sub(r"\bd\w+", lambda m: called.get(m[0], m[0]), i.formula), i.holds) for i in _identities(case))
+    told = ((re.sub(r"\bd\w+", lambda m: called.get(m[0], m[0]), i.formula), i.satisfied) for i in _identities(case))
     identities = tuple(Identity(formula, holds) for formula, holds in told)
     return WrongPart(function, stage, identities, _taylor_rate(case) if _complete(case) else None)
 
 
 def _fault_part(case: PairResult, code: str | None) -> str:
-    piece, wrong, there = case.answer.piece.name, set(case.failing), set(case.gradients)
+    piece, wrong, there = case.pair_output.component.name, set(case.failed), set(case.gradients)
     if case.output.wrong:
-        return f"the forward pass ({case.answer.forward_name or 'forward'}){_derivative(case)}"
-    has_wrong_shape_or_dtype = [case.gradients[n].name for n in case.failing if is_misshapen(case, n)]
+        return f"the forward pass ({case.pair_output.forward_name or 'forward'}){_derivative(case)}"
+    has_wrong_shape_or_dtype = [case.gradients[n].name for n in case.failed if is_misshapen(case, n)]
     if has_wrong_shape_or_dtype:
         return f"the shape or kind of {' and '.join(has_wrong_shape_or_dtype)}"
     if piece in STAGES:
@@ -67,9 +67,9 @@ def _fault_part(case: PairResult, code: str | None) -> str:
 
 def _derivative(case: PairResult) -> str:
     """State whether the backward pass is the derivative of the wrong forward pass, if that was established."""
-    if not case.measured.own:  # the gradients were compared with batch norm's
+    if not case.measurement.black_box:  # the gradients were compared with batch norm's
         return ""
-    if case.failing:
+    if case.failed:
         return ", and the backward pass is not its derivative"
     gradients = case.gradients.values()
     passed = all(g.verdict is Verdict.PASS and g.checked == g.entries for g in gradients)
@@ -79,7 +79,7 @@ def _derivative(case: PairResult) -> str:
 def _path(case: PairResult) -> str:
     """Name the path of dx that departs, if the three weights give it."""
     evidence = Evidence([case])
-    name = next(n for n in ("h", "W", "X") if n in case.failing)
+    name = next(n for n in ("h", "W", "X") if n in case.failed)
     part = wrong_region(evidence, name)
     if part:
         return f"{case.gradients[name].name}, {part}"
@@ -95,9 +95,9 @@ def _path(case: PairResult) -> str:
             if name == "h" or {"W", "X"} <= case.gradients.keys()
             else "batch norm's backward or the affine layer"
         )
-    if len(set(terms.told)) == 1:
-        return f"a factor on all three terms ({terms.told[0]})"
-    paths = zip(("the direct path", "the mean path", "the variance path"), terms.told, strict=True)
+    if len(set(terms.labels)) == 1:
+        return f"a factor on all three terms ({terms.labels[0]})"
+    paths = zip(("the direct path", "the mean path", "the variance path"), terms.labels, strict=True)
     return " and ".join(path for path, told in paths if told != "1")
 
 
@@ -106,7 +106,7 @@ VARIANCE = "sum dh xhat = gamma dgamma eps / sigma^3"
 
 def _identities(case: PairResult) -> Iterator[Identity]:
     """Yield the exact identities whose gradients are all there."""
-    piece, w = case.answer.piece, PassValues.of(case.measured.problem, case.answer.piece)
+    piece, w = case.pair_output.component, PassValues.of(case.measurement.problem, case.pair_output.component)
     output: FloatArray = getattr(w, piece.output)
     loss: FloatArray = w.dout * output
     d = {n: g.analytic for n, g in case.gradients.items()}
@@ -152,13 +152,13 @@ def _identities(case: PairResult) -> Iterator[Identity]:
 
 def _rounding(case: PairResult, name: str) -> FloatArray:
     """Return the rounding that an analytic gradient may have, entry by entry."""
-    measured = case.measured.gradients[name]
+    measured = case.measurement.gradients[name]
     return np.broadcast_to(case.precision.roundoff_factor * measured.conditioning, measured.value.shape)
 
 
 def _complete(case: PairResult) -> bool:
     """Tell whether every input that can be moved by itself has a gradient."""
-    moved = {n for n in case.answer.piece.inputs if n != "h" or "X" not in case.answer.piece.inputs}
+    moved = {n for n in case.pair_output.component.inputs if n != "h" or "X" not in case.pair_output.component.inputs}
     return moved <= case.gradients.keys() and all(np.isfinite(case.gradients[n].analytic).all() for n in moved)
 
 
@@ -167,7 +167,7 @@ def _taylor_rate(case: PairResult) -> float | None:
 
     The mask stays that of the base point: no output crosses the kink.
     """
-    problem, piece = case.measured.problem, case.answer.piece
+    problem, piece = case.measurement.problem, case.pair_output.component
     w = PassValues.of(problem, piece)
     names = [n for n in piece.inputs if n != "h" or "X" not in piece.inputs]
     rng = np.random.default_rng([problem.seed or 0, 2])

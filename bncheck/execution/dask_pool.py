@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import bncheck
 from bncheck.errors import InvalidInput
-from bncheck.execution.pool import Batch, Done, done
+from bncheck.execution.pool import Batch, Done, run_batch
 from bncheck.targets.bundle import SourceBundle, UnpackedBundle
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class DaskPool:
         future: Future[Batch[Done]] = self._executor.submit(pickle.loads, pickle.dumps(call))
         return future
 
-    def died(self, error: BaseException) -> bool:
+    def is_worker_death(self, error: BaseException) -> bool:
         """Tell whether Dask gave a check up because its workers died.
 
         Raises
@@ -119,11 +119,11 @@ class DaskPool:
             raise InvalidInput(f"a worker of {self._address} has no bncheck; {_install()}") from error
         return isinstance(error, self._killed)
 
-    def renew(self) -> bool:
+    def restart(self) -> bool:
         """Go on: what other workers have in flight is not lost."""
         return False
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Say once that no worker is there, while it is so."""
         if self._threads():
             self._last_warning = ""
@@ -188,10 +188,10 @@ class _PicklableCall:
         self._arguments = arguments
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return do, self._arguments
+        return run_on_worker, self._arguments
 
 
-def do(
+def run_on_worker(
     work: Callable[..., Done], batch: Sequence[Check], sources: Mapping[str, SourceBundle | None], version: str
 ) -> Batch[Done]:
     """Do checks on a worker, where their targets are written first.
@@ -207,7 +207,7 @@ def do(
         raise InvalidInput(_other_version(get_worker().address, bncheck.__version__, version))
     _raise_malloc_thresholds()
     there = {target: _unpacked(files) for target, files in sources.items() if files is not None}
-    return done(lambda check: work(check, there[check.target]) if check.target in there else work(check), batch)
+    return run_batch(lambda check: work(check, there[check.target]) if check.target in there else work(check), batch)
 
 
 @cache
@@ -232,7 +232,7 @@ def _unpacked(sources: SourceBundle) -> UnpackedBundle:
 
     with _LOCK:
         found = _UNPACKED.get(sources)
-        if found is None or not os.path.isfile(os.path.join(found.there, sources.main)):
+        if found is None or not os.path.isfile(os.path.join(found.remote_dir, sources.main)):
             worker = get_worker()
             try:
                 folder = mkdtemp(prefix="bncheck-", dir=worker.local_directory)

@@ -36,13 +36,13 @@ class WorkerPool(Protocol):
     def submit(self, work: Callable[[Any], Done], batch: Sequence[Any]) -> "Future[Batch[Done]]":
         """Hand out a batch, to be ``done``."""
 
-    def died(self, error: BaseException) -> bool:
+    def is_worker_death(self, error: BaseException) -> bool:
         """Tell whether an error says that a worker died; raise what says it better, if it is neither."""
 
-    def renew(self) -> bool:
+    def restart(self) -> bool:
         """Make ready again after a death; true if everything that was in flight is lost with it."""
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Look after the workers: nothing has come for a while."""
 
     def close(self) -> None:
@@ -52,11 +52,11 @@ class WorkerPool(Protocol):
 class Batch(NamedTuple, Generic[Done]):
     """What came of a batch, or of its beginning."""
 
-    done: list[Done]
+    results: list[Done]
     seconds: float  # on the worker
 
 
-def done(work: Callable[[Item], Done], batch: Sequence[Item]) -> Batch[Done]:
+def run_batch(work: Callable[[Item], Done], batch: Sequence[Item]) -> Batch[Done]:
     """Do a batch, or of one that takes longer than it should the beginning: this is what a worker is asked for."""
     started, found = time.perf_counter(), list[Done]()
     for item in batch:
@@ -76,8 +76,8 @@ def run_unordered(
     """
     in_flight = _Scheduler(work, items, workers, given_up)
     try:
-        while in_flight.more():
-            yield from in_flight.finished()
+        while in_flight.submit_batches():
+            yield from in_flight.completed_items()
     finally:
         workers.close()
 
@@ -98,7 +98,7 @@ class _Scheduler(Generic[Item, Done]):
         self._retry_items: list[Item] = []
         self._size = 1  # of a batch
 
-    def more(self) -> bool:
+    def submit_batches(self) -> bool:
         """Hand out what there is room for, and tell whether anything is in flight."""
         # After a death one at a time, until it is known whose it was.
         suspects = self._retry_items or any(self._tries[item] > 1 for batch in self._futures.values() for item in batch)
@@ -110,29 +110,29 @@ class _Scheduler(Generic[Item, Done]):
             try:
                 self._futures[self._workers.submit(self._work, batch)] = batch
             except Exception as error:
-                if not self._workers.died(error):
+                if not self._workers.is_worker_death(error):
                     raise
                 self._items = itertools.chain(batch, self._items)
                 if self._futures:  # of which some tell of the same death
                     break
-                self._workers.renew()
+                self._workers.restart()
                 continue
             for item in batch:
                 self._tries[item] = self._tries.get(item, 0) + 1
         return bool(self._futures)
 
-    def finished(self) -> Iterator[Done]:
+    def completed_items(self) -> Iterator[Done]:
         """Wait a while, and yield what is done by then."""
         finished, _ = wait(self._futures, timeout=IDLE_POLL_SECONDS, return_when=FIRST_COMPLETED)
         if not finished:
-            self._workers.idle()
+            self._workers.on_idle()
         lost: list[Item] = []
         for future in finished:
             batch = self._futures.pop(future)
             try:
                 found, seconds = future.result()
             except BaseException as error:
-                if not self._workers.died(error):
+                if not self._workers.is_worker_death(error):
                     raise
                 lost += batch
                 continue
@@ -141,7 +141,7 @@ class _Scheduler(Generic[Item, Done]):
                 del self._tries[item]
             self._items = itertools.chain(batch[len(found) :], self._items)
             yield from found
-        if lost and self._workers.renew():
+        if lost and self._workers.restart():
             lost += itertools.chain.from_iterable(self._futures.values())
             self._futures.clear()
         yield from self._retry_or_give_up(lost)
@@ -160,25 +160,25 @@ class ProcessPool:
     """So many processes of this machine, made afresh; where one dies all of them are."""
 
     def __init__(self, jobs: int, made: Callable[[int], Executor] | None = None) -> None:
-        self.count, self._made = jobs, made or pool
+        self.count, self._made = jobs, made or create_process_pool
         self._executor = self._made(jobs)
 
     def submit(self, work: Callable[[Any], Done], batch: Sequence[Any]) -> "Future[Batch[Done]]":
         """Hand out a batch; this is when processes are started."""
         with one_thread_each(), block_sigint_in_children():
-            return self._executor.submit(done, work, batch)
+            return self._executor.submit(run_batch, work, batch)
 
-    def died(self, error: BaseException) -> bool:
+    def is_worker_death(self, error: BaseException) -> bool:
         """Tell whether the pool is broken."""
         return isinstance(error, BrokenExecutor)
 
-    def renew(self) -> bool:
+    def restart(self) -> bool:
         """Make a new pool: a broken one does nothing any more."""
         self.close()
         self._executor = self._made(self.count)
         return True
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         """Wait on: a process that dies is noticed."""
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class ProcessPool:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def pool(jobs: int) -> Executor:
+def create_process_pool(jobs: int) -> Executor:
     """Return an executor of so many fresh processes."""
     return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_sigint)
 

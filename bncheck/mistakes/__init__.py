@@ -65,11 +65,11 @@ class Mistake:
         both = tuple(self.formulas) if self.formulas.keys() == {"dbeta", "dgamma"} else ()
         yield from (replace(self, formulas={name: self.formulas[name]}) for name in SEPARABLE.get(self.code, both))
 
-    def applied(self, w: PassValues) -> PassValues:
+    def apply_to(self, w: PassValues) -> PassValues:
         """Return what the mistake makes of a pass."""
         with np.errstate(all="ignore"):
             for name, formula in self.formulas.items():
-                w = w.but(name, formula(w))
+                w = w.replaced(name, formula(w))
         return w
 
 

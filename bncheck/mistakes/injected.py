@@ -26,11 +26,11 @@ class FaultyNetwork:
         sizes = {"N": len(X), "D": len(W), "H": len(b)}
         given = {"X": X, "W": W, "b": b, "gamma": gamma, "beta": beta, "eps": bn_eps, **sizes}
         # A forward pass knows no dout; what a mistake makes of the backward pass is not looked at.
-        return self._mistake.applied(PassValues({**given, "dout": 0 * X @ W})).a, given
+        return self._mistake.apply_to(PassValues({**given, "dout": 0 * X @ W})).a, given
 
     def backward(self, dout: Array, cache: Mapping[str, Any]) -> Gradients:
         """Return the gradients, dh among them."""
-        w = self._mistake.applied(PassValues({**cache, "dout": dout}))
+        w = self._mistake.apply_to(PassValues({**cache, "dout": dout}))
         gradients = {name: getattr(w, name) for name in GRADIENTS}
         conduct = SIDE_EFFECTS.get(self._mistake.code)
         return conduct(self, dout, w, gradients) if conduct else gradients
@@ -65,11 +65,11 @@ def faulty_layers(mistake: Mistake) -> SimpleNamespace:
     """Return course functions of affine and batch norm, of which one makes the mistake."""
 
     def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, PassValues]:
-        made = mistake.applied(PassValues({"X": x, "W": w, "b": b, "N": len(x), "dh": 0 * x @ w}))
+        made = mistake.apply_to(PassValues({"X": x, "W": w, "b": b, "N": len(x), "dh": 0 * x @ w}))
         return made.h, PassValues({"X": x, "W": w, "b": b, "N": len(x)})
 
     def affine_backward(dout: Array, cache: PassValues) -> tuple[Array, Array, Array]:
-        made = mistake.applied(cache.but("dh", dout))
+        made = mistake.apply_to(cache.replaced("dh", dout))
         return made.dX, made.dW, made.db
 
     def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: Mapping[str, Any]) -> tuple[Array, PassValues]:
@@ -77,7 +77,7 @@ def faulty_layers(mistake: Mistake) -> SimpleNamespace:
         return made.y, made
 
     def batchnorm_backward(dout: Array, cache: PassValues) -> tuple[Array, Array, Array]:
-        made = cache.but("dy", dout)
+        made = cache.replaced("dy", dout)
         return made.dh, made.dgamma, made.dbeta
 
     return SimpleNamespace(**{name: function for name, function in locals().items() if name != "mistake"})

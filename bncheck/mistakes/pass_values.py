@@ -27,8 +27,8 @@ FORMULAS: Mapping[str, Callable[["PassValues"], Array]] = {
     "g": lambda w: w.dy * w.gamma,
     "rstd": lambda w: 1 / w.sigma,
     "direct": lambda w: w.g * w.rstd,
-    "mean_path": lambda w: -w.g.mean(axis=0) * w.rstd,
-    "variance_path": lambda w: -w.xhat * (w.g * w.xhat).mean(axis=0) * w.rstd,
+    "mean_term": lambda w: -w.g.mean(axis=0) * w.rstd,
+    "variance_term": lambda w: -w.xhat * (w.g * w.xhat).mean(axis=0) * w.rstd,
     "dh": lambda w: w.direct + w.mean_term + w.variance_term,
     "db": lambda w: w.dh.sum(axis=0),
     "dW": lambda w: w.X.T @ w.dh,
@@ -78,7 +78,7 @@ class PassValues:
         before = ORDER[: ORDER.index("sigma")]
         return PassValues({**self._given, "eps": eps}, {k: v for k, v in self._computed.items() if k in before})
 
-    def but(self, name: str, value: Any) -> "PassValues":
+    def replaced(self, name: str, value: Any) -> "PassValues":
         """Return them with one value replaced; what stands after it follows from that."""
         before = ORDER[: ORDER.index(name)]
         kept = {k: v for k, v in self._computed.items() if k in before}

@@ -26,7 +26,7 @@ class Component:
     output: str  # what the formulas call it
     run: Callable[[Mapping[str, Array], BnEps], Array]  # of the inputs and bn_eps
 
-    def beside(self, moved: str) -> tuple[str, ...]:
+    def inputs_when_perturbing(self, moved: str) -> tuple[str, ...]:
         """Return the arrays that the forward pass is given where one of its inputs is moved."""
         if "X" not in self.inputs or "h" not in self.inputs:
             return self.inputs

@@ -21,7 +21,7 @@ class Edge:
     """A node's use of an earlier value: its local gradient, and what it sends back."""
 
     local: str  # the local gradient, in words of the formulas
-    back: Callable[[Values, Array], Array]  # of the values and of what flows back into the node
+    vjp: Callable[[Values, Array], Array]  # of the values and of what flows back into the node
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,6 @@ def backpropagate(dout: Array, values: Values) -> dict[str, Array]:
     back: dict[str, Array] = {"a": dout}
     for node in reversed(NODES):
         for name, use in node.uses.items():
-            sent = use.back(values, back[node.name])
+            sent = use.vjp(values, back[node.name])
             back[name] = back[name] + sent if name in back else sent
     return back

@@ -36,7 +36,7 @@ class CheckOptions:
     only: tuple[str, ...] = GRADIENTS  # the gradients that are checked
     rtol: float | None = None  # either of these given: atol + rtol max(|a|, |n|) ...
     atol: float | None = None  # ... replaces the error bars
-    audit: int = 64  # entries of X that the local engine is audited on, at most; 0 for no audit at all
+    cross_check_entries: int = 64  # entries of X that the local engine is audited on, at most; 0 for no audit at all
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done; the scheme's name is refused by who looks it up."""

@@ -64,21 +64,21 @@ class NumericalGradient:
     """One gradient from finite differences, with its error bars; arrays have its shape."""
 
     value: FloatArray  # the estimate; NaN where it was not evaluated
-    done: BoolArray  # where it was evaluated
-    asked: int  # entries to be evaluated; fewer are done only where Ctrl-C came between
-    error_bar: FloatArray  # bounds |value - exact derivative of the guarded problem|; inf: unresolved
+    evaluated: BoolArray  # where it was evaluated
+    requested: int  # entries to be evaluated; fewer are done only where Ctrl-C came between
+    error_bound: FloatArray  # bounds |value - exact derivative of the guarded problem|; inf: unresolved
     # Rounding of an analytic value, in units of its roundoff over float64's; inf in entries that depend on a unit
     # whose sigma cannot be computed in that arithmetic.
     conditioning: FloatArray
-    size: FloatArray  # S: the terms that the entry is made of before they cancel
-    zero: bool  # the true gradient is exactly 0 whatever the numbers are
-    widest: Callable[[], Cause]  # what dominates the tolerance where it is widest in terms of size
+    term_size: FloatArray  # S: the terms that the entry is made of before they cancel
+    exact_zero: bool  # the true gradient is exactly 0 whatever the numbers are
+    dominant_cause: Callable[[], Cause]  # what dominates the tolerance where it is widest in terms of size
 
 
 class KinkExclusion(NamedTuple):
     """The outputs that are no part of the loss because they lie too near ReLU's kink."""
 
-    guarded: int  # how many ...
+    excluded: int  # how many ...
     outputs: int  # ... of how many
     dead_units: int  # units of which no active output is left in the loss
 
@@ -88,20 +88,20 @@ class CrossCheck(NamedTuple):
 
     entries: int  # evaluated by both
     max_difference: float  # in the gradient's units
-    of_bar: float  # the largest difference in terms of the rounding bar that bounds it
+    bound_ratio: float  # the largest difference in terms of the rounding bar that bounds it
 
     @classmethod
-    def of_all(cls, audits: Sequence["CrossCheck"]) -> "CrossCheck | None":
+    def combine(cls, audits: Sequence["CrossCheck"]) -> "CrossCheck | None":
         """Return the audit of several measurements together; None of none."""
         if not audits:
             return None
-        worst = max(audits, key=lambda audit: math.inf if math.isnan(audit.of_bar) else audit.of_bar)
-        return cls(sum(a.entries for a in audits), max(a.max_difference for a in audits), worst.of_bar)
+        worst = max(audits, key=lambda audit: math.inf if math.isnan(audit.bound_ratio) else audit.bound_ratio)
+        return cls(sum(a.entries for a in audits), max(a.max_difference for a in audits), worst.bound_ratio)
 
     @property
     def agrees(self) -> bool:
         """Whether every difference is within its bar (a NaN is not)."""
-        return self.of_bar <= 1
+        return self.bound_ratio <= 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,14 +109,14 @@ class Measurement:
     """The numerical gradients of one piece of the network, and what else a comparison needs."""
 
     problem: Problem  # dout is 0 at the guarded outputs
-    piece: Component
+    component: Component
     gradients: Mapping[str, NumericalGradient]  # by the name of the input: "X", ...
     output: FloatArray  # (N,H) the piece's own output
-    output_bar: FloatArray  # (N,H) how far from it another right forward pass may come out; inf where sigma is lost
-    kinks: KinkExclusion
-    automatic: bool  # the steps were the scale-aware ones
-    audit: CrossCheck | None  # None where the full engine did the work itself
-    own: bool  # the target's own forward pass was differentiated, which is not batch norm's
+    output_bound: FloatArray  # (N,H) how far from it another right forward pass may come out; inf where sigma is lost
+    kink_exclusion: KinkExclusion
+    automatic_step: bool  # the steps were the scale-aware ones
+    cross_check: CrossCheck | None  # None where the full engine did the work itself
+    black_box: bool  # the target's own forward pass was differentiated, which is not batch norm's
     interrupted: bool
 
 
@@ -131,7 +131,7 @@ class Source(NamedTuple):
 class PairOutput:
     """What a pair of forward and backward functions returned, as it came: judged later."""
 
-    piece: Component
+    component: Component
     forward_name: str | None  # of a course file; None for a whole network
     backward_name: str | None
     output: npt.NDArray[Any]
@@ -149,7 +149,7 @@ class UncheckedFunction(NamedTuple):
     """An optional function that raised, or returned something else than its interface says."""
 
     function: str
-    text: str
+    reason: str
     verdict: Verdict
     source: Source | None = None
 
@@ -166,7 +166,7 @@ class EdgeCaseResult(NamedTuple):
 
     name: str
     verdict: Verdict
-    failing: tuple[str, ...]  # the keys of what is not a pass
+    failed: tuple[str, ...]  # the keys of what is not a pass
     reproduce: str | None
     shape: tuple[int, int, int]  # its N, D and H
     about: str  # what is special about it
@@ -203,14 +203,14 @@ class ForwardResult:
     """The output of a target's forward function against the reference's."""
 
     function: str | None  # of a course file; None for a whole network
-    piece: str  # "network", "batchnorm", "affine" or "relu"
+    component: str  # "network", "batchnorm", "affine" or "relu"
     name: str  # "a", or "out" of a course file
     shape: tuple[int, ...]  # that it must have
     entries: int
     wrong: int
     verdict: Verdict
     max_relative_error: float
-    note: str = ""  # what is wrong with it in words, such as its shape
+    message: str = ""  # what is wrong with it in words, such as its shape
     usage: str = ""  # which call returned it, of several in a row; empty: the first
     source: Source | None = None  # of the forward function
 
@@ -220,13 +220,13 @@ class GradientResult:
     """One gradient, judged; the arrays have the shape of what it is taken for."""
 
     function: str | None  # of a course file; None for a whole network
-    piece: str  # what it is a gradient of: "network", or a layer
+    component: str  # what it is a gradient of: "network", or a layer
     name: str  # "dX", or "dx" of a course file
     analytic: FloatArray
     numerical: FloatArray  # NaN where it was not evaluated
-    error_bar: FloatArray  # bounds |numerical - exact derivative of the guarded problem|
+    error_bound: FloatArray  # bounds |numerical - exact derivative of the guarded problem|
     tolerance: FloatArray  # bounds |analytic - numerical| of a right gradient, or is what rtol and atol ask for
-    size: FloatArray  # S: the terms that an entry is made of before they cancel
+    term_size: FloatArray  # S: the terms that an entry is made of before they cancel
     checked: int  # entries that were evaluated; of these ...
     wrong: int  # ... off by more than the tolerance ...
     unresolved: int  # ... and undecidable
@@ -235,15 +235,15 @@ class GradientResult:
     max_relative_error: float  # max |a - n| / max(|a|, |n|) over entries where that is not 0/0
     norm_relative_error: float  # ||a - n|| / max(||a||, ||n||)
     max_absolute_error: float  # max |a - n|
-    of_tolerance: float  # max |a - n| / tolerance: what was judged
+    tolerance_ratio: float  # max |a - n| / tolerance: what was judged
     resolution: float  # max tolerance / size of the terms: the wrong share that would have been seen everywhere
     value_resolution: float | None  # max tolerance / max |n|, the wrong factor likewise; None for an exact zero
-    zero: bool  # the true gradient is exactly 0 whatever the numbers are
+    exact_zero: bool  # the true gradient is exactly 0 whatever the numbers are
     worst: Entry | None
     next_worst: tuple[Entry, ...]  # the wrong ones after it
-    largest_relative: Entry | None  # where the relative error is largest
-    rows: tuple[int, ...]  # along the first axis, where wrong entries are ...
-    columns: tuple[int, ...]  # ... and along the last
+    largest_relative_error_at: Entry | None  # where the relative error is largest
+    wrong_rows: tuple[int, ...]  # along the first axis, where wrong entries are ...
+    wrong_columns: tuple[int, ...]  # ... and along the last
     usage: str = ""  # which call returned it, of several in a row; empty: the first
     source: Source | None = None  # of the backward function
 
@@ -267,8 +267,8 @@ class GradientResult:
 class PairResult:
     """What one pair of functions answered on one problem, what was measured for it, and the judgement."""
 
-    measured: Measurement
-    answer: PairOutput
+    measurement: Measurement
+    pair_output: PairOutput
     output: ForwardResult
     gradients: Mapping[str, GradientResult]  # by the name of the input: "X", ...
     precision: Precision  # the arithmetic of the whole answer
@@ -279,7 +279,7 @@ class PairResult:
         return [self.output.verdict, *(g.verdict for g in self.gradients.values())]
 
     @property
-    def failing(self) -> tuple[str, ...]:
+    def failed(self) -> tuple[str, ...]:
         """The inputs whose gradients are wrong."""
         return tuple(name for name, g in self.gradients.items() if g.verdict is Verdict.FAIL)
 
@@ -290,31 +290,36 @@ class CheckResult:
 
     problem: Problem  # as it was checked: dout is 0 at the guarded outputs
     target: TargetInfo
-    method: CheckOptions
+    options: CheckOptions
     forward: tuple[ForwardResult, ...]  # the target's outputs against batch norm's own
     gradients: Mapping[str, GradientResult]  # by key ("dX"), in the order in which they are shown
-    notes: tuple[UncheckedFunction, ...]  # optional functions that raised
+    unchecked_functions: tuple[UncheckedFunction, ...]  # optional functions that raised
     not_checked: tuple[NotChecked, ...]  # what the target has and the check did not look at
     incomplete: bool  # a function without which the target is not complete is missing, or not written yet
-    kinks: KinkExclusion
-    audit: CrossCheck | None  # None where the full engine did the work itself
-    probes: tuple[EdgeCaseResult, ...]  # the target on small problems on which some mistakes cannot hide
-    remarks: tuple[Note, ...]
+    kink_exclusion: KinkExclusion
+    cross_check: CrossCheck | None  # None where the full engine did the work itself
+    edge_cases: tuple[EdgeCaseResult, ...]  # the target on small problems on which some mistakes cannot hide
+    notes: tuple[Note, ...]
     interrupted: bool  # Ctrl-C ended it early; then it is never a pass
     seconds: float  # wall-clock time
     reproduce: str | None  # the command that does it again; None for objects given in Python
     diagnosis: "tuple[Diagnosis, ...]" = ()  # what is wrong, the nearest to the loss first
-    departure: "WrongPart | None" = None  # of the function that the first diagnosis is about
-    smallest: "MinimalExample | None" = None
+    wrong_part: "WrongPart | None" = None  # of the function that the first diagnosis is about
+    minimal_example: "MinimalExample | None" = None
 
     @property
     def verdict(self) -> Verdict:
         """The worst verdict of all; never a pass where the audit or an interruption forbids it."""
         verdicts = [part.verdict for part in self.forward]
         verdicts += [gradient.verdict for gradient in self.gradients.values()]
-        verdicts += [probe.verdict for probe in self.probes]
-        verdicts += [note.verdict for note in self.notes]
-        if not self.gradients or self.incomplete or self.interrupted or not (self.audit is None or self.audit.agrees):
+        verdicts += [probe.verdict for probe in self.edge_cases]
+        verdicts += [note.verdict for note in self.unchecked_functions]
+        if (
+            not self.gradients
+            or self.incomplete
+            or self.interrupted
+            or not (self.cross_check is None or self.cross_check.agrees)
+        ):
             verdicts.append(Verdict.INCONCLUSIVE)
         return Verdict.worst(verdicts)
 
@@ -353,7 +358,7 @@ class CheckResult:
         ]
         lines += [
             f"  {key:8} {g.verdict.value:12} {g.wrong:,} of {g.checked:,} wrong, "
-            f"{g.of_tolerance:.2g} of tolerance, resolution {g.resolution:.1e}"
+            f"{g.tolerance_ratio:.2g} of tolerance, resolution {g.resolution:.1e}"
             for key, g in self.gradients.items()
         ]
         return "\n".join(lines)

@@ -21,15 +21,15 @@ class BasePoint:
     """The forward pass at a problem, column by column."""
 
     problem: Problem  # dout is 0 at guarded outputs
-    c: FloatArray  # (N,H) h - mu, of the pre-activation h
+    h_centered: FloatArray  # (N,H) h - mu, of the pre-activation h
     xhat: FloatArray  # (N,H) normalised pre-activation
     y: FloatArray  # (N,H) batch-norm output
-    m: FloatArray  # (N,H) dout where the output is active, 0 elsewhere: y's weight in the loss
+    dy: FloatArray  # (N,H) dout where the output is active, 0 elsewhere: y's weight in the loss
     sigma: FloatArray  # (H,) sqrt(var + eps)
     radius: FloatArray  # (H,) lower bound on the radius of convergence along a move of h with unit standard deviation
     magnitude: FloatArray  # (H,) the largest of |X||W| + |b| in the column: what h is a sum of
-    centred: FloatArray  # (N,D) X - its mean over the batch: the directions in which entries of W move h
-    spread: FloatArray  # (D,) the standard deviation of X over the batch
+    x_centered: FloatArray  # (N,D) X - its mean over the batch: the directions in which entries of W move h
+    feature_std: FloatArray  # (D,) the standard deviation of X over the batch
     abs_x: FloatArray  # (N,D) |X|, and so on: the bounds are made of absolute values
     abs_w: FloatArray
     abs_xhat: FloatArray
@@ -46,26 +46,26 @@ class BasePoint:
         sigma = cache.sigma.real
         return cls(
             problem=problem,
-            c=h - h.sum(axis=0) / len(h),
+            h_centered=h - h.sum(axis=0) / len(h),
             xhat=cache.xhat.real,
             y=y.real,
-            m=np.where(y > 0, problem.dout, 0.0) if piece is NETWORK else problem.dout,
+            dy=np.where(y > 0, problem.dout, 0.0) if piece is NETWORK else problem.dout,
             sigma=sigma,
             radius=_radius(sigma, eps),
             magnitude=(abs_x @ abs_w).max(axis=0) + np.abs(problem.b),
-            centred=centred,
-            spread=np.sqrt(np.einsum("nd,nd->d", centred, centred) / problem.N),
+            x_centered=centred,
+            feature_std=np.sqrt(np.einsum("nd,nd->d", centred, centred) / problem.N),
             abs_x=abs_x,
             abs_w=abs_w,
             abs_xhat=np.abs(cache.xhat.real),
         )
 
-    def guarded(self, near: npt.NDArray[np.bool_]) -> "BasePoint":
+    def excluding(self, near: npt.NDArray[np.bool_]) -> "BasePoint":
         """Return the same point with dout = 0 at the outputs where ``near`` is true."""
         if not near.any():
             return self
         problem = replace(self.problem, dout=np.where(near, 0.0, self.problem.dout))
-        return replace(self, problem=problem, m=np.where(near, 0.0, self.m))
+        return replace(self, problem=problem, dy=np.where(near, 0.0, self.dy))
 
     @property
     def kappa(self) -> FloatArray:
@@ -80,7 +80,7 @@ class BasePoint:
     @cached_property
     def abs_m(self) -> FloatArray:
         """|m|, (N,H)."""
-        return np.abs(self.m)
+        return np.abs(self.dy)
 
     @cached_property
     def sums(self) -> tuple[FloatArray, FloatArray]:
@@ -88,9 +88,9 @@ class BasePoint:
         return self.abs_m.sum(axis=0), np.einsum("nh,nh->h", self.abs_m, self.abs_xhat)
 
     @cached_property
-    def along(self) -> FloatArray:
+    def weight_projection(self) -> FloatArray:
         """The sums of m (v - vbar) for the directions v of W, (D,H)."""
-        along: FloatArray = self.centred.T @ self.m
+        along: FloatArray = self.x_centered.T @ self.dy
         return along
 
     @property

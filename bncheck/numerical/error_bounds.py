@@ -58,7 +58,7 @@ def compute_bounds(
     ``roundoff_factor`` is the unit roundoff of the code under test over float64's; ``least`` is the least positive
     number of its arithmetic in the units of dout, 0 if no result is near it.
     """
-    size = sizes(base, names)
+    size = term_sizes(base, names)
     numerical = conditioning(base, names, base.kappa_for_bounds, least)
     # If N = 1, code that computes xhat as h rstd + (-mu rstd) with fused multiply-add returns O(kappa u) instead of 0.
     analytic = numerical if base.problem.N > 1 else conditioning(base, names, base.kappa, least)
@@ -86,7 +86,7 @@ def _without_sigma(
     lost = lost_sigma(kappa, base.problem.N, roundoff_factor)
     if not lost.any():
         return conditioning
-    live = lost & (base.m != 0).any(axis=0) & (base.problem.gamma != 0)
+    live = lost & (base.dy != 0).any(axis=0) & (base.problem.gamma != 0)
     infinite = {}
     for name, part in conditioning.items():
         if name == "beta":  # the sum of m, in which no sigma occurs
@@ -98,7 +98,7 @@ def _without_sigma(
     return infinite
 
 
-def sizes(base: BasePoint, names: Iterable[str]) -> PerParameter:
+def term_sizes(base: BasePoint, names: Iterable[str]) -> PerParameter:
     """Return S: the size of the terms that each entry is made of before they cancel.
 
     S_h = |gamma|/sigma (|m| + mean|m| + |xhat| mean|m xhat|); the others are S_h, or the terms
@@ -116,7 +116,7 @@ def conditioning(base: BasePoint, names: Sequence[str], kappa: FloatArray, least
     (4 + n) u kS, with kS the size of the terms times their sensitivity to the rounding of
     h - mu, and n the length of the sums; and what products lose that are near ``least``.
     """
-    (N, H), (m, mx) = base.m.shape, base.sums
+    (N, H), (m, mx) = base.dy.shape, base.sums
     h = _terms(base, (m + mx) / N, (m + mx) / N, (1 + kappa) * np.abs(base.problem.gamma) / base.sigma)
     sensitive = _through_affine(base, names, h, (1 + kappa) * m + mx, m)
     terms = {"X": N + H, "W": 2 * N, "b": 2 * N, "gamma": N, "beta": N, "h": N}
@@ -136,7 +136,7 @@ def _underflow(base: BasePoint, names: Sequence[str], least: float) -> PerParame
     by that times |xhat|; the derivative by the variance, formed as a number of its own, by |xhat| / sigma^2; and
     the last product in each by 1, or by sigma |xhat| = |h - mu|.
     """
-    (N, H), sigma, gamma = base.m.shape, base.sigma, np.abs(base.problem.gamma)
+    (N, H), sigma, gamma = base.dy.shape, base.sigma, np.abs(base.problem.gamma)
     h = (1 + base.abs_xhat) * ((1 + gamma) / sigma) + base.abs_xhat * (sigma + sigma**-2) + 1
     lost = _through_affine(base, names, h, N * (1 + 1 / sigma), np.full(H, float(N)))
     products = {"X": H, "W": N, "b": N}
@@ -184,7 +184,7 @@ def rounding(base: BasePoint, scheme: Scheme, steps: Steps, names: Sequence[str]
     single = _norm(m, rows)
     m *= base.abs_xhat
     walk = kappa * single + _norm(m, rows)
-    whole = kappa * np.abs(base.m.sum(axis=0)) + np.abs(np.einsum("nh,nh->h", base.m, base.xhat))
+    whole = kappa * np.abs(base.dy.sum(axis=0)) + np.abs(np.einsum("nh,nh->h", base.dy, base.xhat))
     whole /= scale
     column = scale * UNIT_ROUNDOFF * (gamma * walk + beta * single + np.sqrt(p.N) / 4 * gamma * whole)
     largest = column.max() or 1.0
@@ -233,7 +233,7 @@ def truncation(base: BasePoint, scheme: Scheme, steps: Steps, size: PerParameter
     not at all. For X the first part is at most S, which is at hand.
     """
     bounds: dict[str, FloatArray] = {name: np.zeros(1) for name in size}
-    radius, m, W, one = base.radius, base.m, base.abs_w, base.single_row_std
+    radius, m, W, one = base.radius, base.dy, base.abs_w, base.single_row_std
     scale = np.abs(base.problem.gamma) / base.sigma
     slope = scale * np.abs(np.einsum("nh,nh->h", m, base.xhat))
     if "h" in bounds:
@@ -243,8 +243,8 @@ def truncation(base: BasePoint, scheme: Scheme, steps: Steps, size: PerParameter
         tau = (W / radius).max(axis=1) * steps["X"] * one
         bounds["X"] = _at_most(size["X"] + W @ slope * one, scheme.truncation(tau))
     if "W" in bounds:
-        spread = base.spread[:, None]
-        terms = scale * np.abs(base.along) + slope * spread
+        spread = base.feature_std[:, None]
+        terms = scale * np.abs(base.weight_projection) + slope * spread
         bounds["W"] = _at_most(terms, scheme.truncation(steps["W"] * spread / radius))
     return bounds
 

@@ -30,7 +30,7 @@ class SampledGradient(NamedTuple):
     """What the full engine found of one gradient; arrays of the parameter's shape."""
 
     value: FloatArray  # NaN where it was not evaluated
-    done: BoolArray  # where it was
+    evaluated: BoolArray  # where it was
     unresolved: BoolArray  # the step was lost in the addition, or an output that counts crossed
 
 
@@ -51,12 +51,14 @@ def full_gradients(
     ``base_output`` is the output where nothing is moved, if it is known. ``bn_eps`` replaces the problem's in the
     inputs of the piece. Returns what was found, by parameter name, and whether Ctrl-C ended it early.
     """
-    arrays = piece.arrays(problem, {*entries, *(other for name in entries for other in piece.beside(name))}, bn_eps)
+    arrays = piece.arrays(
+        problem, {*entries, *(other for name in entries for other in piece.inputs_when_perturbing(name))}, bn_eps
+    )
     evaluated = {name: _nothing_yet(arrays[name]) for name in entries}
     done, total = 0, sum(map(len, entries.values()))
     try:
         for name, indices in entries.items():
-            beside = {other: arrays[other] for other in piece.beside(name)}
+            beside = {other: arrays[other] for other in piece.inputs_when_perturbing(name)}
             probe = _Perturbation(forward, beside, [name], problem.dout, scheme, piece.output == "a", base_output)
             step = np.broadcast_to(steps[name], arrays[name].shape)
             found = evaluated[name]
@@ -64,7 +66,7 @@ def full_gradients(
                 where = np.unravel_index(np.array([index]), step.shape)
                 value, unresolved = probe.derivative({name: (where, SINGLE_INDEX)}, step[where])
                 found.value[where], found.unresolved[where] = value, unresolved
-                found.done[where] = True
+                found.evaluated[where] = True
                 done += 1
                 progress(done, total)
     except KeyboardInterrupt:
@@ -95,7 +97,7 @@ def perturb_one_entry_per_column(
     shared = len(together) * LEAST_SHARED <= problem.H
     groups = [together] if shared and together else [[name] for name in together]
     for group in [*groups, *([["h"]] if "h" in rows else [])]:
-        beside = {other: arrays[other] for other in piece.beside(group[0])}
+        beside = {other: arrays[other] for other in piece.inputs_when_perturbing(group[0])}
         probe = _Perturbation(forward, beside, group, problem.dout, scheme, piece.output == "a", base_output, axis=0)
         columns = {name: np.arange(number, problem.H, len(group)) for number, name in enumerate(group)}
         moves = {
@@ -108,7 +110,7 @@ def perturb_one_entry_per_column(
         value, unresolved = probe.derivative(moves, step)
         for name, (where, of_it) in moves.items():
             found = evaluated[name]
-            found.value[where], found.unresolved[where], found.done[where] = value[of_it], unresolved[of_it], True
+            found.value[where], found.unresolved[where], found.evaluated[where] = value[of_it], unresolved[of_it], True
     return evaluated
 
 

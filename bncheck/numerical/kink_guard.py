@@ -34,7 +34,7 @@ def excluded_below(base: BasePoint, scheme: Scheme, steps: Steps, roundoff_facto
     convergence: |1/sqrt(V(t)) - 1/sqrt(V(0))| is at most tau / (1 - tau) of 1/sqrt(V(0)), for a
     complex t as well. Rounding in the code under test adds to it.
     """
-    xhat, largest = base.abs_xhat, scheme.reach
+    xhat, largest = base.abs_xhat, scheme.max_multiple
     s = {name: largest * np.abs(step) for name, step in steps.items()}
     reach = np.maximum(s["gamma"] * xhat, s["beta"])
     np.maximum(reach, _reach_of_rows(base, s["X"], s["h"], xhat), out=reach)
@@ -67,7 +67,7 @@ def _reach_of_weights(base: BasePoint, w: FloatArray, xhat: FloatArray) -> Float
     |x_kd - mean_d| / f_d: exactly that for a fixed step and f = 1. Automatic steps go with one over the
     spread, which f is then: of 24,000 hard problems 7 had one output more guarded than with the sharpest f.
     """
-    deviation, spread = np.abs(base.centred), base.spread
+    deviation, spread = np.abs(base.x_centered), base.feature_std
     f = np.ones_like(spread)
     if w.size > 1:  # a feature that is the same in the whole batch moves nothing, whatever its step
         w = np.where(deviation.max(axis=0)[:, None] > 0, w, 0.0)

@@ -51,14 +51,14 @@ def linear_bars(
     if piece is RELU:
         y = arrays["y"]
         size = {"y": np.where(y > 0, m, 0.0)}
-        reached = {"y": size["y"] * (np.abs(y) + scheme.reach * steps["y"])}
+        reached = {"y": size["y"] * (np.abs(y) + scheme.max_multiple * steps["y"])}
         terms = {"y": 1}
     else:
         size = {"X": m @ W.T, "W": X.T @ m, "b": m.sum(axis=0)}
         scale, rows, columns = (magnitude(problem).max(), np.linalg.norm(m, axis=1), np.linalg.norm(m, axis=0))
         max_shift = {"X": W.max(axis=1), "W": X.max(axis=0)[:, None], "b": np.ones(1)}
         norms = {"X": rows[:, None], "W": columns, "b": columns}
-        reached = {name: norms[name] * (scale + scheme.reach * steps[name] * max_shift[name]) for name in size}
+        reached = {name: norms[name] * (scale + scheme.max_multiple * steps[name] * max_shift[name]) for name in size}
         terms = {"X": H, "W": N, "b": N}
     factor = ROUNDING_FACTOR * scheme.rounding * UNIT_ROUNDOFF
     conditioning = {
@@ -90,7 +90,7 @@ def linear_gradients(
         """Subtract the outputs that the response moves, and sum what dout makes of it."""
 
         def at(multiple: float) -> FloatArray:
-            change = dout * scheme.quotient.change(response, multiple * step)
+            change = dout * scheme.quotient.times_step(response, multiple * step)
             return (change if axis is None else change.sum(axis=axis)) / (multiple * step)
 
         return scheme.estimate(at)

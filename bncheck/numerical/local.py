@@ -73,7 +73,7 @@ class _Columns(NamedTuple):
     @classmethod
     def of(cls, base: BasePoint) -> "_Columns":
         gamma = base.problem.gamma
-        return cls(gamma, gamma * (base.m * base.c).sum(axis=0), base.sigma * base.sigma)
+        return cls(gamma, gamma * (base.dy * base.h_centered).sum(axis=0), base.sigma * base.sigma)
 
     def response(self, moves: _DirectionSums) -> Response:
         """Return the loss of each column as a function of how far it is moved, per move and column."""
@@ -92,7 +92,7 @@ class _Columns(NamedTuple):
 
     def changes(self, scheme: Scheme, moves: _DirectionSums, t: FloatArray, multiple: float) -> FloatArray:
         """Return multiple * t times the scheme's quotient there, per move and column."""
-        return scheme.quotient.change(self.response(moves), multiple * t)
+        return scheme.quotient.times_step(self.response(moves), multiple * t)
 
     def slopes(self, scheme: Scheme, moves: _DirectionSums, step: FloatArray) -> FloatArray:
         """Return the derivative along each move, (moves, H)."""
@@ -118,12 +118,16 @@ def _blocks(array: FloatArray) -> Iterator[slice]:
 def _row_moves(base: BasePoint) -> _DirectionSums:
     """Return the moves of single entries of h: v is 1 in one row, (N,H)."""
     N = base.problem.N
-    return _DirectionSums(base.m - base.m.mean(axis=0), base.c / N, np.full(1, (N - 1) / N**2))
+    return _DirectionSums(base.dy - base.dy.mean(axis=0), base.h_centered / N, np.full(1, (N - 1) / N**2))
 
 
 def _weight_moves(base: BasePoint) -> _DirectionSums:
     """Return the moves of single entries of W: v is a column of X, (D,H)."""
-    return _DirectionSums(base.along, base.centred.T @ base.c / base.problem.N, (base.spread * base.spread)[:, None])
+    return _DirectionSums(
+        base.weight_projection,
+        base.x_centered.T @ base.h_centered / base.problem.N,
+        (base.feature_std * base.feature_std)[:, None],
+    )
 
 
 def _through_affine(
@@ -142,7 +146,7 @@ def _through_affine(
     moves = _row_moves(base)
     moved = step * np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
     max_shift = np.abs(moved).max(axis=1)
-    count = nodes_needed(scheme.reach * float((max_shift / base.radius).max()) * base.single_row_std)
+    count = nodes_needed(scheme.max_multiple * float((max_shift / base.radius).max()) * base.single_row_std)
     if count > MOST_NODES:
         return _evaluate_every_response(columns, moves, scheme, step, moved.T, progress)
     nodes = _nodes(count)
@@ -157,7 +161,9 @@ def _through_affine(
         response = columns.response(_DirectionSums(moves.p[rows], moves.q[rows], moves.r))
 
         def at(multiple: float) -> FloatArray:
-            parts = zip(*(scheme.quotient.parts(response, multiple * x * max_shift) for x in nodes), strict=True)
+            parts = zip(
+                *(scheme.quotient.odd_even_parts(response, multiple * x * max_shift) for x in nodes), strict=True
+            )
             return np.concatenate([sample for part in parts for sample in part], axis=1) / multiple
 
         return scheme.estimate(at)
@@ -226,6 +232,6 @@ def _evaluate_every_response(
 
 def _linear(base: BasePoint, scheme: Scheme, step: FloatArray, name: str) -> FloatArray:
     """Return dgamma or dbeta, (H,): a column's loss is gamma sum m xhat + beta sum m."""
-    weight = (base.m * base.xhat if name == "gamma" else base.m).sum(axis=0)
+    weight = (base.dy * base.xhat if name == "gamma" else base.dy).sum(axis=0)
     t = np.broadcast_to(step, weight.shape)
-    return scheme.estimate(lambda m: scheme.quotient.change(lambda t: t * weight, m * t) / (m * t))
+    return scheme.estimate(lambda m: scheme.quotient.times_step(lambda t: t * weight, m * t) / (m * t))

@@ -102,7 +102,7 @@ def measure(
     Measurement
     """
     scaled, exponent, least = _scaled(problem)
-    ground = prepare(scaled, piece, method, names, bn_eps=bn_eps, roundoff_factor=roundoff_factor, least=least)
+    ground = plan_measurement(scaled, piece, method, names, bn_eps=bn_eps, roundoff_factor=roundoff_factor, least=least)
     if own is not None and method.step == "auto":
         ground = _reduce_steps(ground)
     audit, interrupted = None, False
@@ -126,7 +126,11 @@ def measure(
         ground = replace(ground, local=lambda _: values)  # what it worked with is large
         evaluated = {name: _everything(value) for name, value in values.items()}
         asked = {name: value.size for name, value in values.items()}
-        audit = _cross_check(ground, values, method.audit, _generator(problem)) if method.audit else None
+        audit = (
+            _cross_check(ground, values, method.cross_check_entries, _generator(problem))
+            if method.cross_check_entries
+            else None
+        )
     gradients = _assemble_gradients(ground, evaluated, asked, own is not None)
     guarded = ground.problem
     if exponent:
@@ -136,14 +140,14 @@ def measure(
             audit = audit and audit._replace(max_difference=float(np.ldexp(audit.max_difference, exponent)))
     return Measurement(
         problem=guarded,
-        piece=piece,
+        component=piece,
         gradients=gradients,
         output=ground.output,
-        output_bar=ground.output_bar,
-        kinks=ground.kinks,
-        automatic=method.step == "auto",
-        audit=audit,
-        own=own is not None,
+        output_bound=ground.output_bar,
+        kink_exclusion=ground.kinks,
+        automatic_step=method.step == "auto",
+        cross_check=audit,
+        black_box=own is not None,
         interrupted=interrupted,
     )
 
@@ -166,9 +170,11 @@ def with_sigma_error(measured: Measurement, sigma_error: FloatArray) -> Measurem
     for name, gradient in measured.gradients.items():
         if name != "beta":
             with np.errstate(invalid="ignore"):
-                unknown = np.where(gradient.size > 0, SIGMA_TERMS * worst.get(name, sigma_error) * gradient.size, 0.0)
+                unknown = np.where(
+                    gradient.term_size > 0, SIGMA_TERMS * worst.get(name, sigma_error) * gradient.term_size, 0.0
+                )
             conditioning = gradient.conditioning + unknown
-            gradients[name] = replace(gradient, conditioning=conditioning, widest=lambda: Cause.CONDITIONING)
+            gradients[name] = replace(gradient, conditioning=conditioning, dominant_cause=lambda: Cause.CONDITIONING)
     return replace(measured, gradients=gradients)
 
 
@@ -198,7 +204,7 @@ def _scaled(problem: Problem) -> tuple[Problem, int, float]:
 
 
 def _times_power_of_2(gradient: NumericalGradient, exponent: int) -> NumericalGradient:
-    scaled = ("value", "error_bar", "conditioning", "size")
+    scaled = ("value", "error_bound", "conditioning", "term_size")
     return replace(gradient, **{name: np.ldexp(getattr(gradient, name), exponent) for name in scaled})
 
 
@@ -209,7 +215,7 @@ def _reduce_steps(ground: MeasurementPlan) -> MeasurementPlan:
     return replace(ground, steps=steps, bars=ground.bars._replace(rounding=rounding))
 
 
-def prepare(
+def plan_measurement(
     problem: Problem,
     piece: Component,
     method: CheckOptions,
@@ -233,7 +239,7 @@ def prepare(
         steps = fixed or linear_steps(problem, piece, scheme, arrays)
         near, active = never, ~never
         if base is not None:
-            reach = GUARD_SAFETY_FACTOR * scheme.reach * steps["y"]
+            reach = GUARD_SAFETY_FACTOR * scheme.max_multiple * steps["y"]
             near, active = np.abs(base.y) <= reach + rounding_of_y(base, roundoff_factor), base.y > 0
         guarded = replace(problem, dout=np.where(near, 0.0, problem.dout))
         return MeasurementPlan(
@@ -255,7 +261,7 @@ def prepare(
     base = BasePoint.of(problem, piece, eps)
     steps = fixed or automatic_steps(base, scheme)
     near = can_cross_kink(base, scheme, steps, roundoff_factor) if piece is NETWORK else never
-    point = base.guarded(near)
+    point = base.excluding(near)
     return MeasurementPlan(
         problem=point.problem,
         piece=piece,
@@ -312,7 +318,7 @@ def _estimate_black_box_bounds(ground: MeasurementPlan, at: Sequence[Mapping[str
     for name, found in at[0].items():
         # Gradients that many times larger than batch norm's terms have a scale that is as much
         # smaller, by which cancellation is larger as well.
-        largest, terms = np.abs(found.value[found.done]).max(initial=0.0), size[name].max()
+        largest, terms = np.abs(found.value[found.evaluated]).max(initial=0.0), size[name].max()
         steeper = max(1.0, largest / terms) if terms and np.isfinite(largest) else 1.0
         conditioning[name], analytic[name] = steeper**2 * conditioning[name], steeper**2 * analytic[name]
         size[name] = steeper * size[name]
@@ -320,7 +326,7 @@ def _estimate_black_box_bounds(ground: MeasurementPlan, at: Sequence[Mapping[str
         differ = 2 * np.abs(found.value - twice.value) + ground.bars.truncation[name]
         coarse = differ > LARGEST_DIFFERENCE * size[name]
         truncation[name] = np.where(twice.unresolved | beside.unresolved | coarse, np.inf, differ)
-        scatter = np.where(found.done, np.abs(found.value - beside.value), 0.0)
+        scatter = np.where(found.evaluated, np.abs(found.value - beside.value), 0.0)
         spread = float(np.sqrt((scatter * scatter).mean()))  # of all entries: a few are too small a sample
         rounding[name] = ground.bars.rounding[name] + SCATTER_SAFETY_FACTOR * spread
     return ErrorBounds(truncation, rounding, conditioning, analytic, size)
@@ -351,7 +357,7 @@ def _cross_check(
     differences, shares_of_bar = [np.zeros(0)], [np.zeros(0)]
     for name, found in evaluated.items():
         bar = np.broadcast_to(bars.rounding[name] + 2 * bars.conditioning[name], found.value.shape)
-        usable = found.done & ~found.unresolved & np.isfinite(bar + bars.truncation[name])
+        usable = found.evaluated & ~found.unresolved & np.isfinite(bar + bars.truncation[name])
         bar = bar[usable]
         difference = np.abs(found.value - values[name])[usable]
         differences.append(difference)
@@ -380,13 +386,13 @@ def _assemble_gradients(
             error_bar[found.unresolved] = np.inf
         gradients[name] = NumericalGradient(
             value=found.value,
-            done=found.done,
-            asked=asked[name],
-            error_bar=error_bar,
+            evaluated=found.evaluated,
+            requested=asked[name],
+            error_bound=error_bar,
             conditioning=analytic,
-            size=size,
-            zero=name in zeros,
-            widest=partial(_dominant_cause, parts, ground.roundoff_factor, found.done, size),
+            term_size=size,
+            exact_zero=name in zeros,
+            dominant_cause=partial(_dominant_cause, parts, ground.roundoff_factor, found.evaluated, size),
         )
     return gradients
 

@@ -34,7 +34,7 @@ class Quotient(enum.Enum):
     CENTRAL = 1.0  # (L(t) - L(-t)) / 2t
     COMPLEX = 0.0  # Im L(it) / t: nothing is subtracted
 
-    def change(self, response: Response, t: FloatArray) -> FloatArray:
+    def times_step(self, response: Response, t: FloatArray) -> FloatArray:
         """Return t times the quotient at t, for a response that is known in closed form."""
         if self is Quotient.FORWARD:
             return response(t) - response(np.zeros_like(t))
@@ -42,10 +42,10 @@ class Quotient(enum.Enum):
             return (response(t) - response(-t)) / 2
         return response(1j * t).imag
 
-    def parts(self, response: Response, t: FloatArray) -> tuple[FloatArray, ...]:
+    def odd_even_parts(self, response: Response, t: FloatArray) -> tuple[FloatArray, ...]:
         """Return what of ``change`` is odd in t, and for the forward quotient what is even."""
         if self is not Quotient.FORWARD:
-            return (self.change(response, t),)
+            return (self.times_step(response, t),)
         base_output = response(np.zeros_like(t))
         above, below = response(t) - base_output, response(-t) - base_output
         return (above - below) / 2, (above + below) / 2
@@ -70,7 +70,7 @@ class Scheme:
         return self.power * len(self.multiples)
 
     @property
-    def reach(self) -> float:
+    def max_multiple(self) -> float:
         """The largest multiple of the step that is evaluated."""
         return max(self.multiples)
 
@@ -109,7 +109,7 @@ class Scheme:
             z /= 1 - z
             bound = z if bound is None else z * bound
         assert bound is not None
-        within = self.reach * tau < LARGEST_TAU
+        within = self.max_multiple * tau < LARGEST_TAU
         return bound if within.all() else np.where(within, bound, np.inf)
 
 

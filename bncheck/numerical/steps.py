@@ -42,8 +42,8 @@ def automatic_steps(base: BasePoint, scheme: Scheme) -> Steps:
         q = np.where(nearness > 0, np.minimum(nearness, 1.0), 1.0)
         h = q * np.minimum(delta * sigma / base.single_row_std, wide * sigma)
         x = 1 / (base.abs_w / h).max(axis=1)
-        w = delta * sigma / base.spread[:, None]
-        np.minimum(w, wide * sigma / np.abs(base.centred).max(axis=0)[:, None], out=w)
+        w = delta * sigma / base.feature_std[:, None]
+        np.minimum(w, wide * sigma / np.abs(base.x_centered).max(axis=0)[:, None], out=w)
         np.minimum(w, delta * (base.magnitude + sigma) / base.abs_x.max(axis=0)[:, None], out=w)
         w *= q
         largest = base.abs_xhat.max(axis=0)

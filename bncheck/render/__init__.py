@@ -18,7 +18,7 @@ class Format:
     show: Callable[[Sequence[Report], bool], RenderableType | str]  # of these reports, and whether they are several
     suffix: str = ""  # of files that are saved in it
     printed: bool = True  # --format offers it
-    whole: bool = False  # one document of all reports, which can only be written at the end
+    single_document: bool = False  # one document of all reports, which can only be written at the end
     needs_all_rows: bool = False  # a sweep keeps all its rows for it, not only what they come to
 
     def content(self, reports: Sequence[Report], several: bool) -> bytes:
@@ -64,9 +64,9 @@ def _each(show: Callable[[Report], str]) -> Callable[[Sequence[Report], bool], s
 # By the name that --format takes.
 FORMATS: Mapping[str, Format] = {
     "table": Format(lambda reports, _: Group(*reports)),
-    "json": Format(as_json, ".json", whole=True, needs_all_rows=True),
+    "json": Format(as_json, ".json", single_document=True, needs_all_rows=True),
     "markdown": Format(_each(lambda report: escape_control_chars(f"{report.markdown()}\n")), ".md"),
-    "junit": Format(_by("junit", "junit"), ".xml", whole=True, needs_all_rows=True),
+    "junit": Format(_by("junit", "junit"), ".xml", single_document=True, needs_all_rows=True),
     "github": Format(_by("github", "github"), needs_all_rows=True),
     "latex": Format(_each(lambda report: str(cast(Any, report).latex())), ".tex"),
     "html": Format(_by("pages", "html"), ".html", printed=False),

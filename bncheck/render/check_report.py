@@ -29,7 +29,7 @@ LABEL_WIDTH = 11
 
 
 def _zero(g: GradientResult) -> bool:
-    return g.zero and not g.wrong
+    return g.exact_zero and not g.wrong
 
 
 # What stands under a heading, for a gradient and for an output.
@@ -38,7 +38,7 @@ GRADIENT_CELLS: Mapping[str, Callable[[GradientResult], str]] = {
     "wrong": lambda g: f"{g.wrong:,}",
     "max rel.": lambda g: "zero" if _zero(g) else format.relative(g.max_relative_error),
     "norm rel.": lambda g: "zero" if _zero(g) else format.relative(g.norm_relative_error),
-    "of tolerance": lambda g: format.format_tolerance_ratio(g.of_tolerance),
+    "of tolerance": lambda g: format.format_tolerance_ratio(g.tolerance_ratio),
     "resolution": lambda g: format.relative(g.resolution),
 }
 FORWARD_CELLS: Mapping[str, Callable[[ForwardResult], str]] = {
@@ -66,8 +66,8 @@ class CheckReport(Report):
     def headline(self) -> str:
         """The verdict, on what, how many entries, and what was remarked."""
         r, p = self.result, self.result.problem
-        probes = f" and on {len(r.probes)} edge cases" if r.probes else ""
-        remarks = "".join(f"; {remark.code}" for remark in r.remarks)
+        probes = f" and on {len(r.edge_cases)} edge cases" if r.edge_cases else ""
+        remarks = "".join(f"; {remark.code}" for remark in r.notes)
         return (
             f"{r.verdict.value.upper()}  {r.target.name}: {r.checked:,} of {r.entries:,} entries checked "
             f"at N {p.N}, D {p.D}, H {p.H}{probes}, {r.seconds:.2f} s{remarks}"
@@ -88,7 +88,7 @@ class CheckReport(Report):
         seed = "" if p.seed is None else f", seed {p.seed}"
         name = f"{r.target.name}, N {p.N}, D {p.D}, H {p.H}, eps {p.bn_eps:g}{seed}"
         yield Suite(name, tuple(_findings(r)), r.seconds, r.reproduce)
-        for probe in r.probes:
+        for probe in r.edge_cases:
             yield Suite(
                 f"{r.target.name}, edge case {probe.name}", tuple(_edge_case_items(r, probe)), reproduce=probe.reproduce
             )
@@ -104,9 +104,9 @@ def _edge_case_items(r: CheckResult, probe: EdgeCaseResult) -> Iterator[ReportIt
     for key, g in r.gradients.items():
         fine = ReportItem(_subject(r, g.function), g.name, ItemStatus.PASS, source=g.source)
         wrong = fine._replace(outcome=ItemStatus.of(probe.verdict), message=told, detail=again)
-        yield wrong if key in probe.failing else fine
-    others = [what for what in probe.failing if what not in r.gradients]
-    if others or (probe.verdict is not Verdict.PASS and not probe.failing):
+        yield wrong if key in probe.failed else fine
+    others = [what for what in probe.failed if what not in r.gradients]
+    if others or (probe.verdict is not Verdict.PASS and not probe.failed):
         message = f"{told}: {', '.join(others)}" if others else told
         yield ReportItem(r.target.name, "check", ItemStatus.of(probe.verdict), message, again)
 
@@ -115,19 +115,21 @@ def _findings(r: CheckResult) -> Iterator[ReportItem]:
     for item in _items(r):
         whose = _subject(r, item.function)
         if isinstance(item, ForwardResult):
-            yield ReportItem(whose, item.name, ItemStatus.of(item.verdict), item.note, r.reproduce or "", item.source)
+            yield ReportItem(
+                whose, item.name, ItemStatus.of(item.verdict), item.message, r.reproduce or "", item.source
+            )
         else:
             message = " ".join([*format.failures([item])] if item.wrong else item.reasons)
             detail = "" if item.verdict is Verdict.PASS else "\n".join(_evidence(r, item))
             yield ReportItem(whose, item.name, ItemStatus.of(item.verdict), message, detail, item.source)
-    for note in r.notes:
-        text, outcome = note.text.split("\n", maxsplit=1)[0], ItemStatus.of(note.verdict)
-        yield ReportItem(_subject(r, note.function), "answer", outcome, text, note.text, note.source)
+    for note in r.unchecked_functions:
+        text, outcome = note.reason.split("\n", maxsplit=1)[0], ItemStatus.of(note.verdict)
+        yield ReportItem(_subject(r, note.function), "answer", outcome, text, note.reason, note.source)
     if r.incomplete:
         yield ReportItem(r.target.name, "complete", ItemStatus.ERROR, f"{INCOMPLETE}: {format.missing(r)}")
     for left_out in r.not_checked:
         yield ReportItem(_subject(r, left_out.function), "not checked", ItemStatus.SKIPPED, left_out.reason)
-    if r.audit is not None and not r.audit.agrees:
+    if r.cross_check is not None and not r.cross_check.agrees:
         yield ReportItem(r.target.name, "audit", ItemStatus.INCONCLUSIVE, format.audit(r))
     if r.interrupted:
         told = f"interrupted after {r.checked:,} of {r.entries:,} entries"
@@ -136,7 +138,7 @@ def _findings(r: CheckResult) -> Iterator[ReportItem]:
 
 def _evidence(r: CheckResult, g: GradientResult) -> Iterator[str]:
     """Yield what is known of a gradient that is no pass: its name, its worst entry, what to type next."""
-    for d in (d for d in r.diagnosis if d.function == g.function and g.name in (d.gradient, *d.also)):
+    for d in (d for d in r.diagnosis if d.function == g.function and g.name in (d.gradient, *d.also_explains)):
         yield f"{d.code} {d.name}: {d.message}" if d.code else f"{'; '.join(d.description)}."
     if g.wrong and g.worst:
         analytic, numerical = format.aligned(g.worst)
@@ -150,9 +152,9 @@ def _evidence(r: CheckResult, g: GradientResult) -> Iterator[str]:
 
 def _items(r: CheckResult) -> Iterator[ForwardResult | GradientResult]:
     """Yield outputs and gradients, a layer's together; of a network of ours no outputs that are right."""
-    for piece in dict.fromkeys(part.piece for part in r.forward):
-        yield from (f for f in r.forward if f.piece == piece and (f.wrong or r.target.name not in BUILT_IN))
-        yield from (g for g in r.gradients.values() if g.piece == piece)
+    for piece in dict.fromkeys(part.component for part in r.forward):
+        yield from (f for f in r.forward if f.component == piece and (f.wrong or r.target.name not in BUILT_IN))
+        yield from (g for g in r.gradients.values() if g.component == piece)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,22 +177,22 @@ class _Page(Page):
         grid = Table.grid()
         grid.add_column(overflow="fold")
         grid.add_row(title)
-        numerical = format.describe_scheme(r.method.scheme)
+        numerical = format.describe_scheme(r.options.scheme)
         if r.target.interface == "network":
-            which = "every entry" if r.method.sample is None else f"{r.method.sample:,} entries each"
+            which = "every entry" if r.options.sample is None else f"{r.options.sample:,} entries each"
             grid.add_row(self.text(f"{self.named()}, against {numerical} {which}"))
         else:
-            pieces = ", ".join(dict.fromkeys(part.piece for part in r.forward))
+            pieces = ", ".join(dict.fromkeys(part.component for part in r.forward))
             grid.add_row(self.text(f"course functions: {pieces}, against {numerical.rpartition(' ')[0]}"))
         unusual = [
             f"{name.replace('_', '-')} {getattr(p, name):g}"
             for name, usual in PROBLEM_DEFAULTS.items()
             if name != "bn_eps" and getattr(p, name) not in (None, usual)
         ]
-        if r.method.step != "auto":
-            unusual.append(f"step {r.method.step:g}")
-        if r.method.engine != "local":
-            unusual.append(f"engine {r.method.engine}")
+        if r.options.step != "auto":
+            unusual.append(f"step {r.options.step:g}")
+        if r.options.engine != "local":
+            unusual.append(f"engine {r.options.engine}")
         if unusual:
             grid.add_row(self.text("   ".join(unusual)))
         return grid
@@ -275,7 +277,7 @@ class _Page(Page):
 
     def on_pass(self) -> Iterable[Text]:
         r = self.result
-        rule = "their error bars" if not r.method.uses_allclose_rule else "the tolerance that was asked for"
+        rule = "their error bars" if not r.options.uses_allclose_rule else "the tolerance that was asked for"
         sampled = "" if r.checked == r.entries else ", drawn at random,"
         yield self.text(f"{r.checked:,} of {r.entries:,} entries{sampled} agree within {rule}.")
         yield self.text(f"A term wrong by {r.resolution:.1e} of itself would have been seen.")
@@ -289,7 +291,7 @@ class _Page(Page):
             )
             return
         yield self.text(f"{INCOMPLETE}: see not checked." if r.incomplete else Verdict.INCONCLUSIVE.meaning)
-        if r.audit is not None and not r.audit.agrees:
+        if r.cross_check is not None and not r.cross_check.agrees:
             yield self.text(
                 "The local engine and whole forward passes disagree, so its numbers cannot be "
                 "relied on: run again with --engine full."
@@ -298,7 +300,7 @@ class _Page(Page):
         for g in r.gradients.values():
             for reason in g.reasons:
                 by_reason.setdefault(reason, []).append(_qualified_name(g))
-        by_reason |= {part.note: [] for part in r.forward if part.note}
+        by_reason |= {part.message: [] for part in r.forward if part.message}
         by_reason |= {sentence: [] for sentence in format.failing_edge_cases(r)}
         for reason, names in by_reason.items():
             if not names or len(names) == len(r.gradients):
@@ -309,16 +311,16 @@ class _Page(Page):
     def on_fail(self) -> Iterable[RenderableType]:
         r = self.result
         for part in r.forward:
-            if part.note:
+            if part.message:
                 when = f" {part.usage}" if part.usage else ""
-                yield self.text(f"{part.function or 'forward'}: {part.note}{when}.")
+                yield self.text(f"{part.function or 'forward'}: {part.message}{when}.")
         failing = [g for g in r.gradients.values() if g.wrong]
         for sentence in format.failures(failing):
             yield self.text(sentence)
         if r.interrupted:
             yield self.text(f"Interrupted after {r.checked:,} of {r.entries:,} entries.")
-        for note in r.notes:
-            yield self.text(f"{note.function} {note.text}")
+        for note in r.unchecked_functions:
+            yield self.text(f"{note.function} {note.reason}")
         if not failing and not any(f.wrong for f in r.forward):
             yield from self.on_failing_edge_cases()
 
@@ -327,7 +329,7 @@ class _Page(Page):
         if not any(d.gradient is None and d.function is None and d.code is None for d in r.diagnosis):
             for sentence in format.failing_edge_cases(r):
                 yield self.text(f"{sentence[0].upper()}{sentence[1:]}.")
-        command = next((p.reproduce for p in r.probes if p.verdict is not Verdict.PASS and p.reproduce), None)
+        command = next((p.reproduce for p in r.edge_cases if p.verdict is not Verdict.PASS and p.reproduce), None)
         if command:
             yield Command(command)
 
@@ -352,7 +354,7 @@ class _Page(Page):
             ("max rel.", format.max_relative(r)),
             ("kinks", format.kinks(r)),
             ("audit", format.audit(r)),
-            *(("remark", format_note(r, remark)) for remark in r.remarks),
+            *(("remark", format_note(r, remark)) for remark in r.notes),
             ("edge cases", format.edge_cases(r)),
             *departure(r),
         ):
@@ -374,12 +376,12 @@ class _Page(Page):
 
 def _normalizes(r: CheckResult) -> bool:
     """Tell whether a function takes eps."""
-    return any(part.piece in ("network", "batchnorm") for part in r.forward) or not r.forward
+    return any(part.component in ("network", "batchnorm") for part in r.forward) or not r.forward
 
 
 def _uses_features(r: CheckResult) -> bool:
     """Tell whether a function got X, whose D columns are the features."""
-    return any(part.piece in ("network", "affine") for part in r.forward) or not r.forward
+    return any(part.component in ("network", "affine") for part in r.forward) or not r.forward
 
 
 def _qualified_name(g: GradientResult) -> str:

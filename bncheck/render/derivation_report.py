@@ -96,7 +96,7 @@ def _fold(table: Table) -> None:
 
 def _cells(page: Page, checked: DerivativeCheck) -> list[Text]:
     entries = page.text(f"{checked.entries:,}")
-    return [entries, page.text(format.format_tolerance_ratio(checked.of_tolerance)), page.verdict(checked.verdict)]
+    return [entries, page.text(format.format_tolerance_ratio(checked.tolerance_ratio)), page.verdict(checked.verdict)]
 
 
 def _settings(p: Problem) -> str:
@@ -105,7 +105,7 @@ def _settings(p: Problem) -> str:
 
 def _page(page: Page, d: Derivation, equation: Equation, checked: DerivativeCheck) -> Iterator[RenderableType]:
     yield page.text(f"{equation.name}:  {equation.formula}", "bold")
-    yield page.prose([equation.why])
+    yield page.prose([equation.reason])
     yield page.prose(equation.algebra)
     block, column = _block(equation), _of_column(checked.analytic.shape)
     if len(equation.parts) > 1:
@@ -127,8 +127,8 @@ def _page(page: Page, d: Derivation, equation: Equation, checked: DerivativeChec
 def _measured(equation: Equation, checked: DerivativeCheck) -> Iterator[tuple[str, str]]:
     yield (
         "checked",
-        f"{checked.entries:,} entries: {checked.verdict.value}, {format.format_tolerance_ratio(checked.of_tolerance)} of tolerance; "
-        f"error bars up to {checked.error_bar.max():.0e}; "
+        f"{checked.entries:,} entries: {checked.verdict.value}, {format.format_tolerance_ratio(checked.tolerance_ratio)} of tolerance; "
+        f"error bars up to {checked.error_bound.max():.0e}; "
         f"a term wrong by {checked.resolution:.0e} of itself would be seen",
     )
     elsewhere = (checked.size == 0) if equation.output != "L" else np.zeros(1, bool)
@@ -180,7 +180,7 @@ def _data(d: Derivation) -> Mapping[str, Any]:
         "problem": {"N": p.N, "D": p.D, "H": p.H, "seed": p.seed, "bn_eps": p.bn_eps},
         "equations": [
             {
-                "name": e.name, "formula": e.formula, "latex": e.latex, "rule": e.rule, "why": e.why,
+                "name": e.name, "formula": e.formula, "latex": e.latex, "rule": e.rule, "why": e.reason,
                 "algebra": list(e.algebra), **_found(c),
             }
             for e, c in d.equations
@@ -191,9 +191,9 @@ def _data(d: Derivation) -> Mapping[str, Any]:
 
 def _found(c: DerivativeCheck) -> Mapping[str, Any]:
     numbers = {
-        "max_error_bar": float(c.error_bar.max()),
+        "max_error_bar": float(c.error_bound.max()),
         "max_difference": c.max_difference,
-        "of_tolerance": c.of_tolerance,
+        "of_tolerance": c.tolerance_ratio,
         "resolution": c.resolution,
     }
     told = {name: value if np.isfinite(value) else str(value) for name, value in numbers.items()}
@@ -203,7 +203,7 @@ def _found(c: DerivativeCheck) -> Mapping[str, Any]:
 def _latex(d: Derivation) -> str:
     lines = []
     for e, c in d.equations:
-        lines += [f"  % {e.name} ({c.verdict.value}): {to_ascii(e.why, ascii_only=True)}"]
+        lines += [f"  % {e.name} ({c.verdict.value}): {to_ascii(e.reason, ascii_only=True)}"]
         lines += [f"  {e.latex.replace('=', '&=', 1)} \\\\"]
     return "\n".join([r"\begin{align*}", *lines, r"\end{align*}"]) + "\n"
 
@@ -213,5 +213,5 @@ def _markdown(d: Derivation) -> str:
     for e, c in d.equations:
         algebra = "\n\n".join(f"  {line}" if line.startswith("  ") else line for line in e.algebra if line)
         checked = f"Checked: {c.entries:,} entries, {c.verdict.value}."
-        sections.append(f"## {e.name}\n\n$$\n{e.latex}\n$$\n\n{e.why} ({e.rule})\n\n{algebra}\n\n{checked}\n")
+        sections.append(f"## {e.name}\n\n$$\n{e.latex}\n$$\n\n{e.reason} ({e.rule})\n\n{algebra}\n\n{checked}\n")
     return "\n".join(sections)

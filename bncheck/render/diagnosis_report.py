@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # what a pass has none of
 def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
     """Yield labels and sentences for each diagnosis, and the weights of dx's terms once."""
     told = [d for d in result.diagnosis if d.gradient is not None or result.verdict is Verdict.FAIL]
-    several = len({d.function for d in told}) > 1 or any(" of " in name for d in told for name in d.also)
+    several = len({d.function for d in told}) > 1 or any(" of " in name for d in told for name in d.also_explains)
     weighted = next((d for d in told if d.terms is not None), None)
     for d in told:
         yield "", Text()
@@ -40,16 +40,16 @@ def _sentences(d: "Diagnosis", whose: str) -> Iterator[tuple[str, str]]:
     yield d.code, f"{d.name}: {d.message}"
     if d.gradient is None:
         return
-    close = f"to {d.closeness:.0e}" if d.closeness else "to the last bit"
+    close = f"to {d.relative_distance:.0e}" if d.relative_distance else "to the last bit"
     output = d.gradient in ("a", "out")
-    what = _listed([f"{d.gradient}{whose}", *(() if output else d.also)])
-    yield "", f"{what} {'equals' if output or not d.also else 'equal'} what that gives, {close}."
+    what = _listed([f"{d.gradient}{whose}", *(() if output else d.also_explains)])
+    yield "", f"{what} {'equals' if output or not d.also_explains else 'equal'} what that gives, {close}."
     for sentence in d.description:
         yield "", f"{sentence.capitalize()}."
-    if output and d.also:
-        yield "", f"The usual backward pass goes with it: {_listed(d.also)}."
-    if d.candidates:
-        yield "", f"Or {_listed(d.candidates, 'or')}: nothing tried tells them apart."
+    if output and d.also_explains:
+        yield "", f"The usual backward pass goes with it: {_listed(d.also_explains)}."
+    if d.alternatives:
+        yield "", f"Or {_listed(d.alternatives, 'or')}: nothing tried tells them apart."
 
 
 def _listed(names: Sequence[str], word: str = "and") -> str:
@@ -63,7 +63,7 @@ def _terms(page: Page, gradient: str, terms: "Terms") -> Table:
     for _ in range(3):
         grid.add_column(justify="right")
     grid.add_row(page.text(f"terms of {gradient}"), "direct", "mean path", "variance path")
-    grid.add_row("  found", *terms.told)
+    grid.add_row("  found", *terms.labels)
     grid.add_row("  expected", *["1" if terms.exact else "1.000"] * 3)
     if not terms.exact:
         grid.add_row("  not these", f"{100 * terms.unexplained:.0f} %")
@@ -72,17 +72,17 @@ def _terms(page: Page, gradient: str, terms: "Terms") -> Table:
 
 def departure(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
     """Yield where it departs, which identities hold and break, and how to go on."""
-    d = result.departure
+    d = result.wrong_part
     if d is not None:
-        yield "departs", f"at {d.stage}"
-        yield "holds", "; ".join(i.formula for i in d.identities if i.holds)
-        rate = "" if d.taylor_rate is None else f"Taylor remainder falls as t^{d.taylor_rate:.2f} (right: t^2)"
-        yield "breaks", "; ".join(i.formula for i in d.identities if not i.holds)
+        yield "departs", f"at {d.part}"
+        yield "holds", "; ".join(i.formula for i in d.identities if i.satisfied)
+        rate = "" if d.taylor_order is None else f"Taylor remainder falls as t^{d.taylor_order:.2f} (right: t^2)"
+        yield "breaks", "; ".join(i.formula for i in d.identities if not i.satisfied)
         yield "rate", rate
     codes = list(dict.fromkeys(c.code for c in result.diagnosis if c.code))
     if codes:
         yield "why", f"bncheck explain {' '.join(codes)}"
-    s = result.smallest
+    s = result.minimal_example
     if s is not None:
         yield "smallest", Command(s.reproduce) if s.reproduce else f"N {s.N}, D {s.D}, H {s.H}, seed {s.seed}"
 

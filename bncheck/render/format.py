@@ -81,10 +81,10 @@ def count_wrong_entries(g: GradientResult) -> str:
         return f"all {g.checked:,} {entries} are wrong" if g.checked > 1 else f"the one entry{entries[7:]} is wrong"
     many = f"{g.wrong:,} of {g.checked:,} {entries} {'is' if g.wrong == 1 else 'are'} wrong"
     if g.numerical.ndim == 1:
-        return f"{many}: {format_index_ranges(g.columns, 'unit')}"
+        return f"{many}: {format_index_ranges(g.wrong_columns, 'unit')}"
     N, H = g.numerical.shape
-    rows = "" if len(g.rows) == N else format_index_ranges(g.rows, "row")
-    columns = "" if len(g.columns) == H else format_index_ranges(g.columns, "column")
+    rows = "" if len(g.wrong_rows) == N else format_index_ranges(g.wrong_rows, "row")
+    columns = "" if len(g.wrong_columns) == H else format_index_ranges(g.wrong_columns, "column")
     where = " and ".join(filter(None, (rows, columns)))
     return f"{many}, in {where or 'every row and every column'}"
 
@@ -105,11 +105,11 @@ def format_index_ranges(indices: Sequence[int], noun: str) -> str:
 
 def max_relative(r: CheckResult) -> str:
     """Answer whoever learnt "below 1e-7" before they ask: where the largest relative error is."""
-    live = [g for g in r.gradients.values() if g.largest_relative and not g.zero and not g.wrong]
+    live = [g for g in r.gradients.values() if g.largest_relative_error_at and not g.exact_zero and not g.wrong]
     if not live or r.verdict is Verdict.FAIL:
         return ""
     g = max(live, key=lambda g: g.max_relative_error)
-    entry = g.largest_relative
+    entry = g.largest_relative_error_at
     if entry is None or not g.max_relative_error > FAMILIAR:
         return ""
     small = abs(entry.numerical) < NEARLY_ZERO * np.nanmax(np.abs(g.numerical))
@@ -119,41 +119,45 @@ def max_relative(r: CheckResult) -> str:
 
 def kinks(r: CheckResult) -> str:
     """Say how many outputs were guarded."""
-    if not any(part.piece in ("relu", "network") for part in r.forward):
+    if not any(part.component in ("relu", "network") for part in r.forward):
         return ""
-    k = r.kinks
+    k = r.kink_exclusion
     dead = f"{k.dead_units:,} of {r.problem.H:,} units have no active output left"
     units = dead if k.dead_units else "every unit is active somewhere"
-    return f"{k.guarded:,} of {k.outputs:,} outputs guarded; {units}"
+    return f"{k.excluded:,} of {k.outputs:,} outputs guarded; {units}"
 
 
 def audit(r: CheckResult) -> str:
     """Say how well the local engine agreed with whole forward passes."""
-    if r.audit is None:
+    if r.cross_check is None:
         return ""
-    if not r.audit.agrees:
-        return f"{r.audit.entries} entries by whole forward passes: off by {r.audit.of_bar:.1f} bars"
-    within = f"within {format_tolerance_ratio(r.audit.of_bar)} of the bar" if r.audit.of_bar else "to the last bit"
-    return f"{r.audit.entries} entries by whole forward passes agree {within}"
+    if not r.cross_check.agrees:
+        return f"{r.cross_check.entries} entries by whole forward passes: off by {r.cross_check.bound_ratio:.1f} bars"
+    within = (
+        f"within {format_tolerance_ratio(r.cross_check.bound_ratio)} of the bar"
+        if r.cross_check.bound_ratio
+        else "to the last bit"
+    )
+    return f"{r.cross_check.entries} entries by whole forward passes agree {within}"
 
 
 def edge_cases(r: CheckResult) -> str:
     """Say on how many edge cases the code passes, and of which shapes they are."""
-    if not r.probes:
+    if not r.edge_cases:
         return ""
-    passed = sum(probe.verdict is Verdict.PASS for probe in r.probes)
-    sizes = zip("NDH", zip(*(probe.shape for probe in r.probes), strict=True), strict=True)
+    passed = sum(probe.verdict is Verdict.PASS for probe in r.edge_cases)
+    sizes = zip("NDH", zip(*(probe.shape for probe in r.edge_cases), strict=True), strict=True)
     shapes = ", ".join(f"{name} {min(values)} to {max(values)}" for name, values in sizes)
-    return f"{passed} of {len(r.probes)} pass ({shapes})"
+    return f"{passed} of {len(r.edge_cases)} pass ({shapes})"
 
 
 def failing_edge_cases(r: CheckResult) -> Iterator[str]:
     """Say what fails on which edge cases, those that end alike together."""
     alike: dict[tuple[Verdict, tuple[str, ...]], list[str]] = {}
-    for probe in r.probes:
+    for probe in r.edge_cases:
         if probe.verdict is not Verdict.PASS:
-            alike.setdefault((probe.verdict, probe.failing), []).append(probe.name)
-    about = {probe.name: probe.about for probe in r.probes}
+            alike.setdefault((probe.verdict, probe.failed), []).append(probe.name)
+    about = {probe.name: probe.about for probe in r.edge_cases}
     for (verdict, failing), names in [*alike.items()][:MAX_GROUPS]:
         shown = names if len(names) <= MAX_NAMES else [*names[: MAX_NAMES - 1], f"{len(names) - MAX_NAMES + 1} more"]
         cases = f"edge case{'s' * (len(names) > 1)} {', '.join(shown[:-1])}{' and ' * (len(names) > 1)}{shown[-1]}"

@@ -21,7 +21,7 @@ def github(reports: Iterable[Report]) -> str:
     root = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
     lines: list[str] = []
     for report in reports:
-        amiss = [f for suite in report.suites() for f in suite.findings if f.outcome.counts]
+        amiss = [f for suite in report.suites() for f in suite.findings if f.outcome.is_failure]
         findings = list({(f.subject, f.name): f for f in reversed(amiss)}.values())[::-1]
         for level in ("error", "warning"):
             of_it = [f for f in findings if _level(f) == level]

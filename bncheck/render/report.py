@@ -26,7 +26,7 @@ class ItemStatus(enum.Enum):
         return cls.ERROR if verdict is None else cls(verdict.value)
 
     @property
-    def counts(self) -> bool:
+    def is_failure(self) -> bool:
         """Whether a command that found it does not exit 0."""
         return self not in (ItemStatus.PASS, ItemStatus.SKIPPED)
 
@@ -76,7 +76,7 @@ class Report(ABC):
     @property
     def passed(self) -> bool:
         """Whether nothing that was judged is amiss."""
-        return not any(finding.outcome.counts for suite in self.suites() for finding in suite.findings)
+        return not any(finding.outcome.is_failure for suite in self.suites() for finding in suite.findings)
 
     def markdown(self) -> str:
         """Return it for notes and summaries."""

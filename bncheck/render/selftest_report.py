@@ -118,7 +118,7 @@ def _mistakes(page: Page, r: SelftestResult) -> Table:
 
 
 def _counts(outcomes: list[InjectionResult]) -> list[str]:
-    planted, detected, named = (sum(getattr(o, n) for o in outcomes) for n in ("problems", "caught", "named"))
+    planted, detected, named = (sum(getattr(o, n) for o in outcomes) for n in ("problems", "detected", "identified"))
     return [f"{len(outcomes)}", f"{planted:,}", f"{detected:,}", f"{named:,}"]
 
 

@@ -68,14 +68,14 @@ class RunFailure(Report):
     error: str
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """What went wrong, and where."""
         return self.error if self.error.startswith(self.target) else f"{self.target}: {self.error}"
 
     @property
     def headline(self) -> str:
         """The first line of it."""
-        return self.told.split("\n", maxsplit=1)[0]
+        return self.message.split("\n", maxsplit=1)[0]
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:
         """Return the error as it was told."""

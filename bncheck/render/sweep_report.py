@@ -41,14 +41,14 @@ class SweepReport(Report):
     @property
     def headline(self) -> str:
         """How many checks ended how."""
-        counts = self.tally.whole.verdicts
+        counts = self.tally.total.verdicts
         worse = "FAIL" if counts[Verdict.FAIL] or counts[None] else "INCONCLUSIVE"
         return f"{'PASS' if self.tally.passed else worse}  {self.tally.count:,} checks: {self.counts}"
 
     @property
     def counts(self) -> str:
         """How many checks there are of each verdict."""
-        counts = self.tally.whole.verdicts
+        counts = self.tally.total.verdicts
         return ", ".join(f"{counts[v]:,} {WORDS[v].lower()}" for v in VERDICT_ORDER if v is not None or counts[v])
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:
@@ -58,7 +58,7 @@ class SweepReport(Report):
     def data(self) -> Any:
         """Return the verdict, the counts, and every row."""
         rows = [row.to_dict() for row in self.rows]
-        counts = {WORDS[v].lower(): self.tally.whole.verdicts[v] for v in VERDICT_ORDER}
+        counts = {WORDS[v].lower(): self.tally.total.verdicts[v] for v in VERDICT_ORDER}
         return {"schema": SCHEMA, "passed": self.tally.passed, "checks": counts, "orders": self.orders, "rows": rows}
 
     def suites(self) -> Iterable[Suite]:
@@ -66,7 +66,7 @@ class SweepReport(Report):
         for row in self.rows:
             told = {AXIS_LABELS.get(axis, axis): getattr(row.point, axis) for axis in AXES}
             target = told.pop("target")
-            name = ", ".join([target, *(f"{axis} {written(value)}" for axis, value in told.items())])
+            name = ", ".join([target, *(f"{axis} {format_axis_value(value)}" for axis, value in told.items())])
             yield Suite(name, tuple(self._findings(row)), row.seconds, row.reproduce)
 
     def _findings(self, row: Row) -> Iterator[ReportItem]:
@@ -76,17 +76,19 @@ class SweepReport(Report):
         blunt = ItemStatus.INCONCLUSIVE if self.tally.has_no_pass(row) else ItemStatus.SKIPPED
         found = []
         for key, gradient in row.gradients.items():
-            wrong = not gradient.of_tolerance <= 1
+            wrong = not gradient.tolerance_ratio <= 1
             unsure = verdict is Verdict.INCONCLUSIVE and not gradient.resolution <= MAX_RESOLUTION
             outcome = ItemStatus.FAIL if wrong and verdict is Verdict.FAIL else blunt if unsure else ItemStatus.PASS
-            told = row.said or f"of tolerance: {gradient.of_tolerance:.3g}" if outcome is not ItemStatus.PASS else ""
+            told = (
+                row.message or f"of tolerance: {gradient.tolerance_ratio:.3g}" if outcome is not ItemStatus.PASS else ""
+            )
             function, _, name = key.rpartition(".")
             subject = f"{target}.{function}" if function else target
             found.append(ReportItem(subject, name, outcome, told, row.reproduce, source))
         yield from found
         wanted = blunt if verdict is Verdict.INCONCLUSIVE else ItemStatus.of(verdict)
         if wanted not in (ItemStatus.PASS, *(f.outcome for f in found)):  # an output, a dead unit, an error
-            yield ReportItem(target, "check", wanted, row.said, row.reproduce, source)
+            yield ReportItem(target, "check", wanted, row.message, row.reproduce, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +98,16 @@ class _Page(Page):
     def blocks(self) -> Iterator[RenderableType]:
         tally = self.report.tally
         yield self.header()
-        varied = {axis: cells for axis, cells in tally.varied.items() if axis not in tally.many}
+        varied = {axis: cells for axis, cells in tally.varied.items() if axis not in tally.truncated_axes}
         if len(tally.varied) == 2 and 0 < len(tally.pair(*tally.varied)) <= MOST_CELLS:
             # The axis with more values goes down the page.
             yield self.heat(*sorted(varied, key=lambda axis: -len(varied[axis])))
         elif not varied:
-            yield self.along("", {"all": tally.whole})
+            yield self.along("", {"all": tally.total})
         else:
             for axis, cells in varied.items():
                 yield self.along(axis, cells)
-        for axis in sorted(tally.many):
+        for axis in sorted(tally.truncated_axes):
             yield self.text(f"{AXIS_LABELS.get(axis, axis)}: more than {MAX_LISTED_VALUES} values, not told one by one")
         yield self.summary()
 
@@ -118,7 +120,7 @@ class _Page(Page):
 
     def along(self, axis: str, cells: Mapping[Any, Aggregate]) -> Table:
         """Return the table along one axis: the worst over everything else."""
-        names = [name for name in self.report.tally.whole.digits if not self.zero(name)]
+        names = [name for name in self.report.tally.total.digits if not self.zero(name)]
         columns = names if len(names) <= 6 and all(len(name) <= 6 for name in names) else []
         table = self.table(AXIS_LABELS.get(axis, axis), *columns, "fewest correct digits")
         table.add_column("verdict", overflow="fold")  # counts of several, which may take two lines
@@ -131,7 +133,7 @@ class _Page(Page):
             verdict = self.verdicts(cell)
             if value == best:
                 verdict.append(", best")
-            table.add_row(written(value), *digits, self.text(bar), verdict)
+            table.add_row(format_axis_value(value), *digits, self.text(bar), verdict)
         for number, column in enumerate(table.columns[:-1]):
             column.min_width = max(len(str(cell)) for cell in (column.header, *column.cells))
             column.justify = "left" if number in (0, len(columns) + 1) else "right"
@@ -143,10 +145,10 @@ class _Page(Page):
         table = self.table(f"{AXIS_LABELS.get(first, first)} \\ {AXIS_LABELS.get(second, second)}")
         cells = tally.pair(first, second)
         for value in tally.varied[second]:
-            table.add_column(written(value), justify="right", no_wrap=True)
+            table.add_column(format_axis_value(value), justify="right", no_wrap=True)
         for value in tally.varied[first]:
             row_cells = [cells.get((value, other)) for other in tally.varied[second]]
-            table.add_row(written(value), *(self.mark(cell) for cell in row_cells))
+            table.add_row(format_axis_value(value), *(self.mark(cell) for cell in row_cells))
         return table
 
     def mark(self, cell: Aggregate | None) -> Text:
@@ -162,7 +164,7 @@ class _Page(Page):
         return self.text(told, STYLES[cell.verdict])
 
     def zero(self, name: str) -> bool:
-        return math.isinf(self.report.tally.whole.digits[name])
+        return math.isinf(self.report.tally.total.digits[name])
 
     def best(self, axis: str, cells: Mapping[Any, Aggregate]) -> Any:
         """Return the step, or scheme, with the most digits that passes everywhere."""
@@ -174,10 +176,10 @@ class _Page(Page):
     def summary(self) -> Table:
         grid = two_columns(width=9)
         report, tally = self.report, self.report.tally
-        for row in tally.bad:
+        for row in tally.failed_rows:
             grid.add_row(
                 self.text("FAIL" if row.verdict else "not run", "bold red"),
-                self.text(f"{row.said or f'{row.wrong:,} entries are wrong'}"),
+                self.text(f"{row.message or f'{row.wrong:,} entries are wrong'}"),
             )
             if row.reproduce:
                 grid.add_row("", Command(row.reproduce))
@@ -187,7 +189,7 @@ class _Page(Page):
             grid.add_row("note", self.text(f"{', '.join(targets)}: {note}" if several else note))
         if len(notes) > MOST_NOTES:
             grid.add_row("", self.text(f"and {len(notes) - MOST_NOTES} more notes, in --format json"))
-        zeros = [name for name in tally.whole.digits if self.zero(name)]
+        zeros = [name for name in tally.total.digits if self.zero(name)]
         if zeros:
             grid.add_row("zero", self.text(f"{', '.join(zeros)}: exactly 0 everywhere, as it must be"))
         for scheme, orders in report.orders.items():
@@ -211,12 +213,14 @@ def headings(tally: SweepSummary) -> tuple[str, str]:
     told += [axis for axis in same if axis not in told and same[axis] != getattr(SweepPoint(), axis)]
     words = [str(same[axis]) for axis in ("target", "scheme") if axis in told]
     settings = [
-        f"{AXIS_LABELS.get(axis, axis)} {written(same[axis])}" for axis in told if axis not in ("target", "scheme")
+        f"{AXIS_LABELS.get(axis, axis)} {format_axis_value(same[axis])}"
+        for axis in told
+        if axis not in ("target", "scheme")
     ]
     return ", ".join(words) or "several targets", "   ".join(settings)
 
 
-def written(value: Any) -> str:
+def format_axis_value(value: Any) -> str:
     """Write a value of an axis: a power of ten as one, 1e-04."""
     if not isinstance(value, float):
         return str(value)

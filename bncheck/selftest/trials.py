@@ -12,7 +12,7 @@ import numpy as np
 
 from bncheck.checking.check import check
 from bncheck.errors import InvalidInput
-from bncheck.execution.pool import block_sigint_in_children, one_thread_each, pool
+from bncheck.execution.pool import block_sigint_in_children, create_process_pool, one_thread_each
 from bncheck.mistakes import CATALOGUE, LAYER_ONLY, SIDE_EFFECTS, Mistake
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.model import network
@@ -53,7 +53,7 @@ class InjectionResult:
     name: str
     problems: int
     detected: int
-    named: int  # its code came first
+    identified: int  # its code came first
     identified_as: tuple[str, ...]  # what came first elsewhere: codes, or "?" for none
     undetectable_because: str  # why it cannot be caught; empty for most
 
@@ -70,7 +70,7 @@ class InjectionResult:
     @property
     def passed(self) -> bool:
         """Whether it was caught and named everywhere, or cannot be and was not."""
-        return not self.detected if self.undetectable_because else self.named == self.problems
+        return not self.detected if self.undetectable_because else self.identified == self.problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def _each(parts: Sequence[tuple[str, int]], jobs: int) -> Iterator[Any]:
         yield from map(_part, parts)
         return
     with one_thread_each():
-        executor = pool(jobs)
+        executor = create_process_pool(jobs)
         try:
             with block_sigint_in_children():  # the workers are started as the parts are handed out
                 found = executor.map(_part, parts, chunksize=4)
@@ -267,7 +267,7 @@ def _right(problem: Problem, names: Iterable[str], *, must_pass: bool = False) -
         target: Any = FaultyNetwork(Mistake("", "", {})) if name == "foreign" else name
         result = check(problem, target, probes=False, explain=False)
         wrong = result.verdict is Verdict.FAIL or (must_pass and result.verdict is not Verdict.PASS)
-        again = result.method.command(problem, "reference" if name == "foreign" else name)
+        again = result.options.command(problem, "reference" if name == "foreign" else name)
         found.append((name, result.verdict, again if wrong else None))
     return found
 
@@ -278,7 +278,7 @@ def _small(seed: int) -> tuple[float, dict[tuple[float, str], int]]:
     gradients = check(problem).gradients
     seen = {}
     for place in ERROR_REGIONS:
-        share = {name: g.resolution * g.size * _where(place, g.size, rng) for name, g in gradients.items()}
+        share = {name: g.resolution * g.term_size * _where(place, g.term_size, rng) for name, g in gradients.items()}
         for size in ERROR_SIZES:
             target = PerturbedReference({name: size * error for name, error in share.items()})
             result = check(problem, target, probes=False, explain=False)

@@ -33,8 +33,8 @@ class WorstError:
         """Take a row's in."""
         if found.norm_relative_error is not None:
             self.error = _larger(self.error or 0.0, found.norm_relative_error)
-        self.bar = _larger(self.bar, found.bar)
-        self.of_tolerance = _larger(self.of_tolerance, found.of_tolerance)
+        self.bar = _larger(self.bar, found.relative_error_bound)
+        self.of_tolerance = _larger(self.of_tolerance, found.tolerance_ratio)
         self.resolution = _larger(self.resolution, found.resolution)
 
 
@@ -116,10 +116,10 @@ class SweepSummary:
     """Counts rows, by axis and value, and by the values of two axes where no others vary."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        self.whole = Aggregate()
+        self.total = Aggregate()
         self.values: dict[str, dict[Any, Aggregate]] = {axis: {} for axis in AXES}
-        self.many: set[str] = set()  # axes of more values than are told
-        self.bad: list[Row] = []
+        self.truncated_axes: set[str] = set()  # axes of more values than are told
+        self.failed_rows: list[Row] = []
         self.notes: dict[str, list[str]] = {}  # the targets that each note is about
         self._pairs: dict[tuple[str, str], dict[tuple[Any, Any], Aggregate]] = {}
         self._passed: set[int] = set()
@@ -130,13 +130,13 @@ class SweepSummary:
     def add(self, row: Row) -> None:
         """Take a row in."""
         self._start_pair_tables(row.point)
-        self.whole.add(row)
+        self.total.add(row)
         for axis, cells in self.values.items():
             value = getattr(row.point, axis)
             if value in cells or len(cells) < MAX_LISTED_VALUES:
                 cells.setdefault(value, Aggregate()).add(row)
-            elif axis not in self.many:
-                self.many.add(axis)
+            elif axis not in self.truncated_axes:
+                self.truncated_axes.add(axis)
                 self._pairs = {pair: cells for pair, cells in self._pairs.items() if axis not in pair}
         for (first, second), together in self._pairs.items():
             together.setdefault((getattr(row.point, first), getattr(row.point, second)), Aggregate()).add(row)
@@ -145,7 +145,7 @@ class SweepSummary:
                 targets = self.notes.setdefault(note, [])
                 targets += [row.point.target] if row.point.target not in targets else []
         if row.verdict in (Verdict.FAIL, None):
-            self.bad = sorted([*self.bad, row], key=lambda bad: repr(bad.point))[:MAX_FAILED_ROWS]
+            self.failed_rows = sorted([*self.failed_rows, row], key=lambda bad: repr(bad.point))[:MAX_FAILED_ROWS]
         problem = row.point.problem.key
         self._problems.add(problem)
         if row.verdict is Verdict.PASS:
@@ -161,7 +161,7 @@ class SweepSummary:
         self._pairs = {
             pair: self._pairs.get(pair) or self._copy_into_pair(*pair, new)
             for pair in wanted
-            if not self.many.intersection(pair)
+            if not self.truncated_axes.intersection(pair)
         }
 
     def _copy_into_pair(self, first: str, second: str, new: set[str]) -> dict[tuple[Any, Any], Aggregate]:
@@ -175,7 +175,7 @@ class SweepSummary:
     @property
     def count(self) -> int:
         """How many rows there are."""
-        return self.whole.verdicts.total()
+        return self.total.verdicts.total()
 
     @property
     def varied(self) -> Mapping[str, Mapping[Any, Aggregate]]:
@@ -195,5 +195,5 @@ class SweepSummary:
     @property
     def passed(self) -> bool:
         """Whether nothing failed, and every problem passed at some scheme and step."""
-        clean = not self.whole.verdicts[Verdict.FAIL] and not self.whole.verdicts[None]
+        clean = not self.total.verdicts[Verdict.FAIL] and not self.total.verdicts[None]
         return clean and self._problems == self._passed

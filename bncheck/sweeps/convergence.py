@@ -11,7 +11,7 @@ from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.progress import silent
-from bncheck.numerical.measure import prepare
+from bncheck.numerical.measure import plan_measurement
 from bncheck.sweeps.sweep import Grid
 from bncheck.targets import BUILT_IN
 
@@ -35,11 +35,15 @@ def observed_orders(grid: Grid) -> dict[str, dict[str, float]]:
         return {}
     orders = {}
     for scheme in dict.fromkeys(grid.axes.get("scheme", ("central",))):
-        usable = [s for s in steps if prepare(problem, NETWORK, CheckOptions(scheme, step=s), ()).kinks.dead_units == 0]
+        usable = [
+            s
+            for s in steps
+            if plan_measurement(problem, NETWORK, CheckOptions(scheme, step=s), ()).kinks.dead_units == 0
+        ]
         if len(usable) < 2:
             continue
         inputs = [name for name in NETWORK.inputs if f"d{name}" in grid.method.only]
-        guarded = prepare(problem, NETWORK, CheckOptions(scheme, step=usable[0]), ()).problem
+        guarded = plan_measurement(problem, NETWORK, CheckOptions(scheme, step=usable[0]), ()).problem
         _, cache = network.forward(guarded.X, guarded.W, guarded.b, guarded.gamma, guarded.beta, guarded.bn_eps)
         truth = network.backward(guarded.dout, cache)
         errors = [_errors(guarded, CheckOptions(scheme, step=s), inputs, truth) for s in usable]
@@ -52,7 +56,7 @@ def _errors(
     problem: Problem, method: CheckOptions, inputs: Sequence[str], truth: Mapping[str, FloatArray]
 ) -> dict[str, tuple[float, float]]:
     """Return the norm of each gradient's error, and what of it rounding may make."""
-    ground = prepare(problem, NETWORK, method, inputs)
+    ground = plan_measurement(problem, NETWORK, method, inputs)
     values = ground.local(silent)
     bars = ground.bars
     return {

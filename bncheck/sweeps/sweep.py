@@ -80,9 +80,11 @@ class GradientSummary:
     """What a row keeps of one gradient."""
 
     norm_relative_error: float | None  # None for a gradient that is exactly 0, as it must be
-    of_tolerance: float
+    tolerance_ratio: float
     resolution: float
-    bar: float  # what the error bars allow of the norm relative error; NaN: not kept, by an older version
+    relative_error_bound: (
+        float  # what the error bars allow of the norm relative error; NaN: not kept, by an older version
+    )
 
     @property
     def digits(self) -> float:
@@ -112,32 +114,35 @@ class Row:
     gradients: Mapping[str, GradientSummary]
     checked: int
     wrong: int
-    guarded: int
+    excluded: int
     seconds: float
     reproduce: str
-    said: str  # why it is no pass, or did not run
+    message: str  # why it is no pass, or did not run
     notes: tuple[str, ...] = ()  # what was remarked, and what of the target was not checked
 
     @classmethod
-    def of(cls, point: SweepPoint, result: CheckResult) -> "Row":
+    def from_result(cls, point: SweepPoint, result: CheckResult) -> "Row":
         """Return the row of a result."""
         gradients = {
             key: GradientSummary(
-                None if g.zero and not g.wrong else g.norm_relative_error, g.of_tolerance, g.resolution, _bar(g)
+                None if g.exact_zero and not g.wrong else g.norm_relative_error,
+                g.tolerance_ratio,
+                g.resolution,
+                _bar(g),
             )
             for key, g in result.gradients.items()
         }
         reasons = [reason for g in result.gradients.values() for reason in g.reasons]
-        reasons += [f"{n.function} {n.text}".split("\n", maxsplit=1)[0] for n in result.notes]
+        reasons += [f"{n.function} {n.reason}".split("\n", maxsplit=1)[0] for n in result.unchecked_functions]
         wrong = sum(f.wrong for f in result.forward) + sum(g.wrong for g in result.gradients.values())
-        unlike = [probe for probe in result.probes if probe.verdict is not Verdict.PASS]
-        on_edge_cases = [f"edge case {probe.name}: {', '.join(probe.failing)}" for probe in unlike]
+        unlike = [probe for probe in result.edge_cases if probe.verdict is not Verdict.PASS]
+        on_edge_cases = [f"edge case {probe.name}: {', '.join(probe.failed)}" for probe in unlike]
         if not wrong:  # the edge cases first, if they alone make it a failure
             reasons = [*on_edge_cases, *reasons] if result.verdict is Verdict.FAIL else [*reasons, *on_edge_cases]
-        said = (*[f.note for f in result.forward if f.note], *reasons, "")[0]
+        said = (*[f.message for f in result.forward if f.message], *reasons, "")[0]
         return cls(
-            point, result.verdict, gradients, result.checked, wrong, result.kinks.guarded, result.seconds,
-            result.method.command(result.problem, point.target) or "", said, _notes(result),
+            point, result.verdict, gradients, result.checked, wrong, result.kink_exclusion.excluded, result.seconds,
+            result.options.command(result.problem, point.target) or "", said, _notes(result),
         )  # fmt: skip
 
     def line(self, sweep: str) -> str:
@@ -148,21 +153,26 @@ class Row:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of its JSON; numbers of gradients to four digits."""
         gradients = {
-            key: [_short(f.norm_relative_error), _short(f.of_tolerance), _short(f.resolution), _short(f.bar, 1)]
+            key: [
+                _short(f.norm_relative_error),
+                _short(f.tolerance_ratio),
+                _short(f.resolution),
+                _short(f.relative_error_bound, 1),
+            ]
             for key, f in self.gradients.items()
         }
         content = {"schema": SCHEMA, **asdict(self.point)}
         content |= {"verdict": self.verdict and self.verdict.value, "gradients": gradients, "checked": self.checked}
-        content |= {"wrong": self.wrong, "guarded": self.guarded, "seconds": _short(self.seconds)}
-        return content | {"reproduce": self.reproduce, "said": self.said[:200], "notes": list(self.notes)}
+        content |= {"wrong": self.wrong, "guarded": self.excluded, "seconds": _short(self.seconds)}
+        return content | {"reproduce": self.reproduce, "said": self.message[:200], "notes": list(self.notes)}
 
     @property
-    def kept(self) -> "Row":
+    def rounded(self) -> "Row":
         """The row as its line gives it back: what is made of rows is the same from a file of them."""
-        return Row.parsed(self.to_dict())
+        return Row.from_dict(self.to_dict())
 
     @classmethod
-    def parsed(cls, content: Mapping[str, Any]) -> "Row":
+    def from_dict(cls, content: Mapping[str, Any]) -> "Row":
         """Return the row that a parsed line holds."""
         point = SweepPoint(**{axis: content[axis] for axis in AXES})
         verdict = Verdict(content["verdict"]) if content["verdict"] else None
@@ -177,7 +187,7 @@ class Row:
 
 def _notes(result: CheckResult) -> tuple[str, ...]:
     """Return what was remarked of a check, and what was not checked, a line each."""
-    remarks = [remark.text for remark in result.remarks if remark.code != "coarse-value"]
+    remarks = [remark.text for remark in result.notes if remark.code != "coarse-value"]
     left_out = [  # the edge cases are a part of another row
         f"not checked: {item.function}: {item.reason}" for item in result.not_checked if item.reason != NOT_ASKED_FOR
     ]
@@ -188,7 +198,7 @@ def _bar(gradient: GradientResult) -> float:
     """Return ||error bar|| / ||n||, over the entries that were checked."""
     known = np.isfinite(gradient.numerical)
     whole = float(np.linalg.norm(gradient.numerical[known]))
-    return float(np.linalg.norm(gradient.error_bar[known])) / whole if whole else math.inf
+    return float(np.linalg.norm(gradient.error_bound[known])) / whole if whole else math.inf
 
 
 def _short(value: float | None, decimals: int = 3) -> float | str | None:
@@ -275,7 +285,7 @@ def run_point(
             probes=p == replace(first, target=p.target), timeout=timeout,
             explain=False, audit=0 if p.key % CROSS_CHECK_INTERVAL else CROSS_CHECK_ENTRIES,
         )  # fmt: skip
-        return Row.of(point, result)
+        return Row.from_result(point, result)
     except BncheckError as error:
         said = unpacked.to_local_paths(str(error), p.target) if unpacked else str(error)
         return failed_row(point, said, time.perf_counter() - started)

@@ -42,7 +42,7 @@ def _parsed(line: bytes, where: str) -> tuple[Row, str]:
         content: Any = json.loads(line)
         if content["schema"] != SCHEMA:
             raise InvalidInput(f"{where} has the schema {content['schema']!r}; expected {SCHEMA!r}")
-        return Row.parsed(content), str(content["sweep"])
+        return Row.from_dict(content), str(content["sweep"])
     except InvalidInput:
         raise
     except (ValueError, TypeError, KeyError):
@@ -59,7 +59,7 @@ class SweepFile:
     """
 
     def __init__(self, path: Path, sweep: str, *, resume: bool) -> None:
-        self.done: set[int] = set()
+        self.completed_keys: set[int] = set()
         self._sweep, end = sweep, 0
         if path.exists() and path.stat().st_size:
             if not resume:
@@ -69,7 +69,7 @@ class SweepFile:
                     raise InvalidInput(
                         f"{path} holds another sweep: its rows have other axes or options; name another file"
                     )
-                self.done.add(row.point.key)
+                self.completed_keys.add(row.point.key)
         try:
             if path.is_file() and path.stat().st_size > end:
                 os.truncate(path, end)  # a row that a crash cut off

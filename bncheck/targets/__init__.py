@@ -11,7 +11,7 @@ from bncheck.errors import InvalidInput, TargetError
 from bncheck.model.components import BATCHNORM
 from bncheck.model.problem import Problem
 from bncheck.model.results import NotChecked, Note, PairOutput, TargetInfo
-from bncheck.targets.calling import Pair, raised
+from bncheck.targets.calling import Pair, format_exception
 from bncheck.targets.layer_functions import LayerFunctions, piece_of
 from bncheck.targets.usage import Usage
 from bncheck.targets.whole_network import WholeNetwork
@@ -35,7 +35,7 @@ def _instance(made: type, name: str) -> Any:
         functions = [v for v in vars(made).values() if callable(v) or isinstance(v, staticmethod)]
         if any(isinstance(v, staticmethod) for v in functions):
             return made
-        raise TargetError(raised(f"making {name} without arguments", error)) from error
+        raise TargetError(format_exception(f"making {name} without arguments", error)) from error
 
 
 class Target(Protocol):
@@ -49,7 +49,7 @@ class Target(Protocol):
     interrupted: Callable[[], bool]  # whether a KeyboardInterrupt is Ctrl-C
 
     @property
-    def remarks(self) -> tuple[Note, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What was worth a remark in the calls so far."""
         ...
 
@@ -89,7 +89,7 @@ def resolve(target: Any, name: str | None = None) -> Target:
         batchnorm, course = LayerFunctions.is_supported(target, (BATCHNORM,)), LayerFunctions.is_supported(target)
         missing = [half for half in ("forward", "backward") if not callable(getattr(target, half, None))]
     except Exception as error:
-        raise TargetError(raised(f"looking into {name}", error)) from error
+        raise TargetError(format_exception(f"looking into {name}", error)) from error
     if batchnorm or (course and missing):
         return LayerFunctions(target, name)
     if missing:

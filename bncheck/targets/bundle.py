@@ -19,14 +19,14 @@ class UnpackedBundle(NamedTuple):
     """A target's files, written on another machine."""
 
     target: str  # what it is called there
-    there: str  # the folder of its files there ...
-    here: str  # ... and where they came from
+    remote_dir: str  # the folder of its files there ...
+    local_dir: str  # ... and where they came from
 
     def to_local_paths(self, text: str, target: str) -> str:
         """Return a text, which may begin with the target's name, as it would have been here."""
         if text.startswith(self.target):
             text = target + text.removeprefix(self.target)
-        return text.replace(self.there, self.here)
+        return text.replace(self.remote_dir, self.local_dir)
 
 
 class SourceBundle(NamedTuple):

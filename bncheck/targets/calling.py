@@ -68,7 +68,7 @@ class FunctionCaller(ABC):
         self.interrupted: Callable[[], bool] = lambda: True
 
     @property
-    def remarks(self) -> tuple[Note, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What was remarked so far."""
         return tuple(self._remarks.values())
 
@@ -93,7 +93,7 @@ class FunctionCaller(ABC):
                 raise
             if isinstance(error, NotImplementedError):
                 raise NotImplementedYet(f"{name} raises NotImplementedError: not written yet") from error
-            raise TargetError(raised(name, error)) from error
+            raise TargetError(format_exception(name, error)) from error
         finally:
             self.calling("")
         given_now: list[tuple[int, Array, Array]] = []
@@ -119,7 +119,7 @@ class FunctionCaller(ABC):
         if returned is None:
             raise NotImplementedYet(f"{name} returns None: not written yet")
         if not isinstance(returned, tuple | list) or len(returned) != 2:
-            raise TargetError(f"{name} returned {told(returned)}; expected (out, cache)")
+            raise TargetError(f"{name} returned {describe_value(returned)}; expected (out, cache)")
         if returned[0] is None:
             raise NotImplementedYet(f"{name} returns None: not written yet")
         return returned[0], returned[1]
@@ -147,7 +147,7 @@ class FunctionCaller(ABC):
         elif len(required) == 1 and not isinstance(returned, tuple | list):
             values = dict.fromkeys(required, returned)
         elif not isinstance(returned, tuple | list) or len(returned) not in {len(required), len(labels)}:
-            raise TargetError(f"{name} returned {told(returned)}; expected {expected}")
+            raise TargetError(f"{name} returned {describe_value(returned)}; expected {expected}")
         else:
             values = dict(zip(labels, returned, strict=False))
         written = {i: value for i, value in values.items() if value is not None}
@@ -197,7 +197,7 @@ class FunctionCaller(ABC):
             )
 
         return PairOutput(
-            piece=piece,
+            component=piece,
             forward_name=pair.forward,
             backward_name=pair.backward,
             output=output,
@@ -315,14 +315,14 @@ def argument_name(function: Callable[..., Any], number: int) -> str:
         return f"argument number {number + 1}"
 
 
-def told(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Say what a value is, briefly: a tuple of 3, None, a dict."""
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def raised(name: str, error: BaseException) -> str:
+def format_exception(name: str, error: BaseException) -> str:
     """Say that something raised: the error, what is known of it, and its own frames."""
     if isinstance(error, SystemExit):
         return f"{name} called sys.exit({error.code!r})"

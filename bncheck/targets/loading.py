@@ -13,7 +13,7 @@ from typing import Any
 
 from bncheck.errors import InvalidInput, TargetError
 from bncheck.targets import BUILT_IN
-from bncheck.targets.calling import raised
+from bncheck.targets.calling import format_exception
 
 # The functions of a notebook are in the namespace of its kernel, not in a file that can be imported.
 IN_NOTEBOOK = "bncheck.check(bncheck.random_problem(8, 5, 4), globals())"
@@ -26,7 +26,7 @@ PYTHON_2 = re.compile(
 PYTHON_2_MODULES = {"cPickle", "urllib2", "StringIO", "Queue", "ConfigParser", "Tkinter"}
 
 
-def expanded(target: str) -> list[str]:
+def expand_pattern(target: str) -> list[str]:
     """Return the targets that a shell glob stands for; anything else as it is.
 
     Raises
@@ -123,13 +123,13 @@ def load(target: str, interrupted: Callable[[], bool]) -> Any:
     try:
         module = _from_file(path) if is_path(path) else _from_path(path)
     except SyntaxError as error:
-        raise TargetError(_syntax(error) if error.filename else raised("importing it", error)) from error
+        raise TargetError(_syntax(error) if error.filename else format_exception("importing it", error)) from error
     except ImportError as error:
         raise TargetError(_import(error, path)) from error
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and interrupted():
             raise
-        raise TargetError(raised("importing it", error)) from error
+        raise TargetError(format_exception("importing it", error)) from error
     if not name:
         return module
     if not hasattr(module, name):
@@ -203,4 +203,4 @@ def _import(error: ImportError, path: str) -> str:
     if "relative import" in str(error):
         module = ".".join(os.path.splitext(path)[0].split(os.sep)[-2:])
         return f"it imports from its package ({error}); name it as a module: bncheck run {module}"
-    return raised("importing it", error)
+    return format_exception("importing it", error)

@@ -24,7 +24,7 @@ from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
 from bncheck.model.progress import silent
 from bncheck.numerical.full import full_gradients
-from bncheck.numerical.measure import prepare
+from bncheck.numerical.measure import plan_measurement
 from bncheck.numerical.schemes import SCHEMES
 
 
@@ -45,7 +45,7 @@ def main(N: int, D: int, H: int, repeat: int, save: Path | None) -> None:
     problem = random_problem(N, D, H)
     rows: list[dict[str, Any]] = []
     for name, scheme in SCHEMES.items():
-        ground = prepare(problem, NETWORK, CheckOptions(scheme=name), NETWORK.inputs)
+        ground = plan_measurement(problem, NETWORK, CheckOptions(scheme=name), NETWORK.inputs)
         sizes = {p: array.size for p, array in NETWORK.arrays(problem).items()}
         entries = {p: np.arange(size) for p, size in sizes.items()}
         measured: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {

@@ -35,7 +35,7 @@ from bncheck.numerical.measure import measure
 
 CARD = (64, 100, 50)
 NAMES = ("X", "W", "b", "gamma", "beta")
-UNAUDITED = CheckOptions(audit=0)
+UNAUDITED = CheckOptions(cross_check_entries=0)
 START = "import numpy, click, rich.console, rich.table"
 
 

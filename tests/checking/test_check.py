@@ -43,8 +43,8 @@ def test_a_right_gradient_never_fails_in_500_problems_over_the_hard_regimes(sche
     verdicts: Counter[Verdict] = Counter()
     for seed in range(500):
         result = check(hard_problem(seed), scheme=scheme)
-        assert result.audit is not None
-        assert result.audit.agrees, seed
+        assert result.cross_check is not None
+        assert result.cross_check.agrees, seed
         verdicts[result.verdict] += 1
         assert result.verdict is not Verdict.FAIL, seed
     # Inconclusive is for the few that it truly cannot resolve.
@@ -192,7 +192,7 @@ def test_a_forward_pass_that_is_not_batch_norm_s_fails() -> None:
 
 def test_db_is_an_exact_zero_with_the_bound_it_was_resolved_to() -> None:
     db = check(random_problem(16, 10, 8)).gradients["db"]
-    assert db.zero
+    assert db.exact_zero
     assert db.verdict is Verdict.PASS
     assert db.value_resolution is None
     assert 0 < db.resolution < 1e-9
@@ -203,7 +203,7 @@ def test_the_census_says_where_the_wrong_entries_are() -> None:
         g["dX"][2:4, 1] += 1.0
 
     dX = check(random_problem(6, 5, 4), Spoilt(spoil)).gradients["dX"]
-    assert (dX.wrong, dX.rows, dX.columns) == (2, (2, 3), (1,))
+    assert (dX.wrong, dX.wrong_rows, dX.wrong_columns) == (2, (2, 3), (1,))
     assert {entry.index for entry in (dX.worst, *dX.next_worst) if entry} == {(2, 1), (3, 1)}
 
 
@@ -234,7 +234,7 @@ def test_only_the_gradients_asked_for_are_checked_in_the_usual_order() -> None:
 
 def test_a_coarse_value_resolution_is_remarked() -> None:
     result = check(random_problem(2, 5, 4, bn_eps=1e-9), scheme="forward")
-    assert {remark.code for remark in result.remarks} == {"coarse-value"}
+    assert {remark.code for remark in result.notes} == {"coarse-value"}
 
 
 def test_an_interrupted_check_carries_what_was_done_and_is_no_pass() -> None:
@@ -337,7 +337,7 @@ def test_dead_units_of_a_problem_made_by_hand_are_inconclusive() -> None:
     beta = p.beta.copy()
     beta[2] = -100.0
     result = check(Problem(p.X, p.W, p.b, p.gamma, beta, p.dout, p.bn_eps))
-    assert result.kinks.dead_units == 1
+    assert result.kink_exclusion.dead_units == 1
     assert result.verdict is Verdict.INCONCLUSIVE
     assert result.reproduce is None
 

@@ -51,7 +51,7 @@ def test_a_correct_implementation_has_the_gradients_of_differences_in_50_digits(
         pytest.importorskip(package)
     result: CheckResult = check(SMALL_PROBLEM, RIGHT[name].load(name), explain=False, probes=False)
     for gradient in result.gradients.values():
-        expected = expected_gradients(gradient.piece, result.problem.bn_eps)[gradient.name.lower()]
+        expected = expected_gradients(gradient.component, result.problem.bn_eps)[gradient.name.lower()]
         largest = max(1.0, float(np.abs(expected).max()))
         np.testing.assert_allclose(gradient.analytic, expected, rtol=0, atol=RIGHT[name].precision * largest)
 

@@ -105,11 +105,11 @@ def test_a_unit_whose_sigma_is_rounding_has_infinite_error_bounds(bn_eps: float)
     for piece in (NETWORK, BATCHNORM):
         found = measure(problem, piece, CheckOptions("complex"), piece.inputs).gradients
         for name in {"h", "W", "b", "gamma"} & set(piece.inputs):
-            infinite = np.atleast_2d(np.isinf(found[name].error_bar))
+            infinite = np.atleast_2d(np.isinf(found[name].error_bound))
             assert infinite.all(axis=0).tolist() == infinite.any(axis=0).tolist() == [False, True, False], name
-        assert np.isfinite(found["beta"].error_bar).all()
+        assert np.isfinite(found["beta"].error_bound).all()
         if piece is NETWORK:  # no feature has a weight for the unit
-            assert np.isfinite(found["X"].error_bar).all()
+            assert np.isfinite(found["X"].error_bound).all()
     for target in ("reference", "staged", OTHERWISE, ALL_OTHERWISE):
         assert check(problem, target, scheme="complex", probes=False).verdict is Verdict.INCONCLUSIVE
 
@@ -139,7 +139,7 @@ def test_dead_units_are_those_with_nothing_in_the_loss() -> None:
     dout = p.dout.copy()
     dout[:, 1:] = 0
     result = check(Problem(p.X, p.W, p.b, p.gamma, p.beta, dout, p.bn_eps))
-    assert result.kinks.dead_units == 3
+    assert result.kink_exclusion.dead_units == 3
     assert result.verdict is Verdict.INCONCLUSIVE
 
 
@@ -186,7 +186,7 @@ def test_dout_of_any_magnitude_neither_fails_correct_code_nor_passes_wrong_code(
         for target in ("reference", "staged", CHAIN_RULE):
             result = check(problem, target, scheme=scheme, engine=engine, probes=False, explain=False)
             assert result.verdict is not Verdict.FAIL, (scale, target, str(result))
-            assert result.audit is None or result.audit.agrees, (scale, target)
+            assert result.cross_check is None or result.cross_check.agrees, (scale, target)
         wrong = check(problem, TEN_PERCENT_OFF, scheme=scheme, engine=engine, probes=False, explain=False)
         assert wrong.verdict is not Verdict.PASS, scale
         assert wrong.verdict is Verdict.FAIL or scale < 1e-316, scale
@@ -201,7 +201,7 @@ def test_a_unit_whose_dout_is_tiny_beside_the_others_fails_no_correct_code(schem
         for target in ("reference", "staged", CHAIN_RULE):
             result = check(problem, target, scheme=scheme, engine=engine, probes=False, explain=False)
             assert result.verdict is not Verdict.FAIL, (scale, target, str(result))
-            assert result.audit is None or result.audit.agrees, (scale, target)
+            assert result.cross_check is None or result.cross_check.agrees, (scale, target)
 
 
 @pytest.mark.parametrize("exponent", [-900, -700, 400])
@@ -215,7 +215,7 @@ def test_gradients_and_bounds_are_those_of_a_moderate_dout_times_a_power_of_two(
         for name, gradient in found.gradients.items():
             moderate = expected.gradients[name]
             np.testing.assert_array_equal(gradient.value, np.ldexp(moderate.value, exponent))
-            np.testing.assert_array_equal(gradient.size, np.ldexp(moderate.size, exponent))
+            np.testing.assert_array_equal(gradient.term_size, np.ldexp(moderate.term_size, exponent))
             for bound in ("error_bar", "conditioning"):
                 scaled = np.ldexp(getattr(moderate, bound), exponent)
                 np.testing.assert_allclose(getattr(gradient, bound), scaled, rtol=1e-6, atol=0)
@@ -270,7 +270,7 @@ def test_the_bars_of_a_forward_pass_that_is_not_ours_hold_the_truth(
                 root = np.sqrt((c * c).mean(axis=0))
                 y = h["gamma"] * c / (root + np.longdouble(1e-5)) + h["beta"]
                 exact = float((np.where(y.real > 0, y, 0).imag * found.problem.dout).sum() / 1e-40)
-                assert abs(gradient.value[index] - exact) <= gradient.error_bar[index], (seed, name, index)
+                assert abs(gradient.value[index] - exact) <= gradient.error_bound[index], (seed, name, index)
 
 
 def test_no_gradient_of_another_forward_pass_is_called_an_exact_zero() -> None:
@@ -280,7 +280,7 @@ def test_no_gradient_of_another_forward_pass_is_called_an_exact_zero() -> None:
 
     for N in (1, 8):
         found = measure(random_problem(N, 5, 4), NETWORK, CheckOptions(), NETWORK.inputs[:-1], own=affine_then_relu)
-        assert not any(gradient.zero for gradient in found.gradients.values())
+        assert not any(gradient.exact_zero for gradient in found.gradients.values())
 
 
 def test_a_right_derivative_in_float32_of_another_forward_pass_does_not_fail() -> None:
@@ -291,7 +291,7 @@ def test_a_right_derivative_in_float32_of_another_forward_pass_does_not_fail() -
     namespace: dict[str, object] = {}
     exec(source, namespace)
     result = check(random_problem(8, 5, 4), namespace, probes=False)
-    verdicts = {key: g.verdict for key, g in result.gradients.items() if g.piece == BATCHNORM.name}
+    verdicts = {key: g.verdict for key, g in result.gradients.items() if g.component == BATCHNORM.name}
     assert Verdict.FAIL not in verdicts.values()
 
 
@@ -328,7 +328,7 @@ def test_a_feature_that_is_the_same_in_the_whole_batch_guards_nothing(scheme: st
         X[:, 3] = value
         result = check(Problem(X, p.W, p.b, p.gamma, p.beta, p.dout, p.bn_eps), scheme=scheme)
         assert result.verdict is Verdict.PASS
-        assert result.kinks.guarded < 20
+        assert result.kink_exclusion.excluded < 20
 
 
 def test_what_makes_float32_code_blunt_is_named_and_not_rounding_of_our_own() -> None:
@@ -386,7 +386,7 @@ def test_a_cache_that_holds_nan_is_not_said_to_be_written_into() -> None:
     code = SimpleNamespace(forward=forward, backward=lambda dout, _: network.backward(dout, kept[0]))
     result = check(random_problem(8, 5, 4), code, probes=False)
     assert result.verdict is Verdict.PASS
-    assert result.remarks == ()
+    assert result.notes == ()
 
 
 def integer_problem(seed: int, offset: float) -> Problem:
@@ -403,8 +403,8 @@ def test_integer_data_far_from_0_is_measured_within_its_bounds_by_both_engines(s
     for seed in range(40):
         problem = integer_problem(seed, offset=1000.0)
         local = check(problem, scheme=scheme)
-        assert local.audit is not None
-        assert local.audit.agrees, (seed, local.audit)
+        assert local.cross_check is not None
+        assert local.cross_check.agrees, (seed, local.cross_check)
         assert local.verdict is Verdict.PASS, seed
         assert check(problem, scheme=scheme, engine="full", only=["db"]).verdict is Verdict.PASS, seed
 

@@ -17,7 +17,7 @@ from bncheck.cli import signals
 from bncheck.cli.exit_codes import ExitCode
 from bncheck.cli.main import main
 from bncheck.cli.run import run
-from bncheck.targets.loading import IN_NOTEBOOK, expanded
+from bncheck.targets.loading import IN_NOTEBOOK, expand_pattern
 from tests.targets.test_targets import COURSE
 
 SMALL = ("run", "--N", "6", "--D", "5", "--H", "4")
@@ -140,7 +140,7 @@ def test_a_name_that_can_be_imported_is_a_module_even_if_a_file_or_folder_has_th
     for name in ("reference", "staged"):
         Path(name).mkdir()
     for target in ("layers", "pkg", "pkg.part", "reference", "staged"):
-        assert expanded(target) == [target]
+        assert expand_pattern(target) == [target]
 
 
 def test_the_call_that_is_suggested_for_a_notebook_checks_the_functions_of_its_namespace() -> None:

@@ -87,8 +87,8 @@ def test_an_example_runs(example: str, tmp_path: Path, monkeypatch: pytest.Monke
             (tmp_path / name[1]).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     CliRunner().invoke(main, ["sweep", "--N", "4", "--D", "3", "--H", "2", "--out", "rows.jsonl"])
-    monkeypatch.setattr("bncheck.cli.selftest.proof.selftest", lambda *_, **__: proved())  # seconds, not minutes
-    monkeypatch.setattr("bncheck.cli.selftest.proof.smoke", proved)
+    monkeypatch.setattr("bncheck.cli.selftest.trials.selftest", lambda *_, **__: proved())  # seconds, not minutes
+    monkeypatch.setattr("bncheck.cli.selftest.trials.smoke", proved)
     if "--plot" in example:
         pytest.importorskip("matplotlib")
     words, _, _ = example.partition(" > ")

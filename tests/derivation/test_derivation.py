@@ -48,7 +48,7 @@ def test_every_equation_passes_over_50_seeds_and_shapes() -> None:
         found = derive(problem)
         for checked in [*(c for _, c in found.equations), *(c for _, _, c in found.graph)]:
             assert checked.verdict is Verdict.PASS, (problem.seed, checked.name)
-            assert checked.of_tolerance < 0.5, (problem.seed, checked.name)
+            assert checked.tolerance_ratio < 0.5, (problem.seed, checked.name)
 
 
 def test_the_equations_and_the_nodes_are_all_there_in_order() -> None:

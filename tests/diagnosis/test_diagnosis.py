@@ -101,8 +101,8 @@ LINES = [m for m in CATALOGUE if m.formulas and not m.undetectable_because and m
 def test_a_mistake_is_named_as_somebody_else_would_write_it(mistake: Mistake) -> None:
     """The lines of the texts are other code than the formulas that guesses are made by."""
     result = check(random_problem(9, 6, 5, seed=1), Written(mistake), shrink=False)
-    assert (result.diagnosis[0].code, result.diagnosis[0].candidates) == (mistake.code, ())
-    assert (result.diagnosis[0].closeness or 0.0) < 1e-9
+    assert (result.diagnosis[0].code, result.diagnosis[0].alternatives) == (mistake.code, ())
+    assert (result.diagnosis[0].relative_distance or 0.0) < 1e-9
     # Of three forward passes another backward than the catalogue's stands behind; that is described.
     assert {d.code for d in result.diagnosis[1:]} <= ({None} if mistake.code in ("BN102", "BN103", "BN107") else set())
 
@@ -113,10 +113,10 @@ def test_a_mistake_is_named_as_somebody_else_would_write_it(mistake: Mistake) ->
 def test_a_mistake_that_no_line_of_a_network_makes_is_named_too(mistake: Mistake) -> None:
     target = faulty_layers(mistake) if mistake.code in LAYER_ONLY else FaultyNetwork(mistake)
     result = check(random_problem(9, 6, 5, seed=1), target, shrink=False)
-    assert [(d.code, d.candidates) for d in result.diagnosis] == [(mistake.code, ())]
+    assert [(d.code, d.alternatives) for d in result.diagnosis] == [(mistake.code, ())]
     if mistake.code not in SIDE_EFFECTS:
         assert result.verdict is Verdict.FAIL
-        assert (result.diagnosis[0].closeness or 0.0) < 1e-12
+        assert (result.diagnosis[0].relative_distance or 0.0) < 1e-12
 
 
 def test_what_no_check_can_see_passes() -> None:
@@ -131,13 +131,13 @@ def test_a_mistake_in_single_precision_is_named_too(dtype: type) -> None:
     target = SimpleNamespace(forward=FaultyNetwork(mistake_named("BN204")).forward, backward=backward)
     result = check(random_problem(30, 6, 5), target, shrink=False)
     assert told(result) == [("BN204", "dh")]
-    assert result.diagnosis[0].closeness is not None
-    assert result.diagnosis[0].closeness > 1e-9
+    assert result.diagnosis[0].relative_distance is not None
+    assert result.diagnosis[0].relative_distance > 1e-9
 
 
 def test_what_follows_from_a_mistake_is_told_with_it() -> None:
     (found,) = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN201")), shrink=False).diagnosis
-    assert (found.gradient, found.also) == ("dh", ("dW", "dX", "db"))
+    assert (found.gradient, found.also_explains) == ("dh", ("dW", "dX", "db"))
     assert found.name == "statistics-taken-constant"
     assert found.terms == Terms(1.0, 0.0, 0.0, 0.0, True, ("1", "0", "0"))
 
@@ -155,24 +155,24 @@ def test_a_problem_that_cannot_tell_mistakes_apart_lists_them_all() -> None:
         random_problem(2, 6, 5, bn_eps=0.1), FaultyNetwork(mistake_named("BN216")), probes=False, shrink=False
     )
     (found,) = result.diagnosis
-    assert {found.code, *found.candidates} == {"BN214", "BN216", "BN233"}
+    assert {found.code, *found.alternatives} == {"BN214", "BN216", "BN233"}
 
 
 def test_a_wrong_forward_is_named_and_its_usual_backward_is_explained_by_it() -> None:
     result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN101")), shrink=False)
     (found,) = result.diagnosis
     assert (found.code, found.gradient) == ("BN101", "a")
-    assert set(found.also) == {"dW", "dX"}
-    assert result.departure is not None
-    assert result.departure.stage == "the forward pass (forward), and the backward pass is not its derivative"
+    assert set(found.also_explains) == {"dW", "dX"}
+    assert result.wrong_part is not None
+    assert result.wrong_part.part == "the forward pass (forward), and the backward pass is not its derivative"
 
 
 def test_the_right_derivative_of_a_wrong_forward_is_left_alone() -> None:
     result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN107")), shrink=False)
     assert told(result) == [("BN107", "a")]
-    assert result.diagnosis[0].also == ()
-    assert result.departure is not None
-    assert result.departure.stage == "the forward pass (forward), whose derivative the backward pass is"
+    assert result.diagnosis[0].also_explains == ()
+    assert result.wrong_part is not None
+    assert result.wrong_part.part == "the forward pass (forward), whose derivative the backward pass is"
 
 
 def test_two_mistakes_at_once_are_both_named() -> None:
@@ -192,7 +192,7 @@ def test_a_mistake_behind_another_is_named_as_well() -> None:
     target = SimpleNamespace(forward=FaultyNetwork(mistake_named("BN204")).forward, backward=backward)
     result = check(random_problem(9, 6, 5), target, shrink=False)
     assert told(result) == [("BN204", "dh"), ("BN506", "dW")]
-    assert result.diagnosis[0].also == ("dX",)
+    assert result.diagnosis[0].also_explains == ("dX",)
 
 
 def test_of_candidates_the_one_comes_first_that_what_is_wrong_behind_it_goes_with() -> None:
@@ -201,12 +201,12 @@ def test_of_candidates_the_one_comes_first_that_what_is_wrong_behind_it_goes_wit
     class Both(FaultyNetwork):
         def backward(self, dout: Array, cache: Any) -> Gradients:
             first, second = mistake_named("BN401"), mistake_named("BN231")
-            w = second.applied(first.applied(PassValues({**cache, "dout": dout})))
+            w = second.apply_to(first.apply_to(PassValues({**cache, "dout": dout})))
             return {name: getattr(w, name) for name in ("dX", "dW", "db", "dgamma", "dbeta", "dh")}
 
     result = check(random_problem(9, 6, 5), Both(mistake_named("BN401")), shrink=False)
     assert told(result) == [("BN401", "dbeta"), ("BN231", "dh")]
-    assert "BN313" in result.diagnosis[0].candidates
+    assert "BN313" in result.diagnosis[0].alternatives
 
 
 def _terms(direct: float, mean: float, variance: float) -> Callable[[Gradients, network.Cache, Terms3], Array]:
@@ -312,31 +312,31 @@ def test_a_factor_that_one_problem_shows_is_not_called_n() -> None:
 )
 def test_the_stage_is_named_and_the_identities_that_break(code: str, stage: str, broken: set[str]) -> None:
     result = check(random_problem(30, 8, 6, bn_eps=0.1), FaultyNetwork(mistake_named(code)), shrink=False)
-    departure = result.departure
+    departure = result.wrong_part
     assert departure is not None
-    assert departure.stage == stage
-    assert broken <= {i.formula for i in departure.identities if not i.holds}
-    assert departure.taylor_rate == pytest.approx(1.0, abs=0.2)
+    assert departure.part == stage
+    assert broken <= {i.formula for i in departure.identities if not i.satisfied}
+    assert departure.taylor_order == pytest.approx(1.0, abs=0.2)
 
 
 def test_right_gradients_keep_every_identity() -> None:
     # dh alone is wrong in one entry: what does not contain it holds, and so does the Taylor remainder's rate.
     result = check(random_problem(30, 8, 6), Composed(_set("dh", _at((2, 3), 1.5))), shrink=False)
-    assert result.departure is not None
-    held = {i.formula for i in result.departure.identities if i.holds}
+    assert result.wrong_part is not None
+    held = {i.formula for i in result.wrong_part.identities if i.satisfied}
     assert held == {"sum X dX = sum W dW", "L = sum gamma dgamma + sum beta dbeta"}
-    assert result.departure.taylor_rate == pytest.approx(2.0, abs=0.1)
-    assert result.departure.stage.startswith("dh, only row 2 of 30 and column 3 of 6")
+    assert result.wrong_part.taylor_order == pytest.approx(2.0, abs=0.1)
+    assert result.wrong_part.part.startswith("dh, only row 2 of 30 and column 3 of 6")
 
 
 def test_a_pass_has_no_diagnosis() -> None:
     result = check(random_problem(9, 6, 5), SimpleNamespace(forward=network.forward, backward=network.backward))
-    assert (result.diagnosis, result.departure, result.smallest) == ((), None, None)
+    assert (result.diagnosis, result.wrong_part, result.minimal_example) == ((), None, None)
 
 
 def test_the_smallest_case_still_fails_and_its_parts_cannot_be_left_out() -> None:
     result = check(random_problem(64, 10, 8), FaultyNetwork(mistake_named("BN204")))
-    small = result.smallest
+    small = result.minimal_example
     assert small is not None
     assert (small.N, small.D, small.H) == (2, 1, 1)
 
@@ -346,8 +346,8 @@ def test_a_failure_beyond_a_tile_is_shrunk_to_just_beyond_it() -> None:
         g["dW"][:, 32:] *= 2
 
     result = check(random_problem(6, 5, 70), Composed(spoil))
-    assert result.smallest is not None
-    assert (result.smallest.H, result.smallest.D) == (33, 1)
+    assert result.minimal_example is not None
+    assert (result.minimal_example.H, result.minimal_example.D) == (33, 1)
 
 
 COURSE = """
@@ -439,15 +439,15 @@ SLIPS: dict[str, tuple[Any, tuple[str, str, str], str]] = {
 def test_each_term_s_weight_is_told_by_what_it_is(slip: str) -> None:
     spoil, expected, stage = SLIPS[slip]
     result = check(random_problem(40, 8, 6, seed=2), Composed(spoil), shrink=False)
-    terms, departure = result.diagnosis[0].terms, result.departure
+    terms, departure = result.diagnosis[0].terms, result.wrong_part
     assert terms is not None
     assert departure is not None
     if slip == "gamma's sum for gamma":
         total = result.problem.gamma.sum()
-        assert terms.told[0] == terms.told[1] == terms.told[2] == f"{total:.4g}/gamma"
+        assert terms.labels[0] == terms.labels[1] == terms.labels[2] == f"{total:.4g}/gamma"
     else:
-        assert terms.told == expected
-    assert departure.stage.startswith(stage)
+        assert terms.labels == expected
+    assert departure.part.startswith(stage)
 
 
 @pytest.mark.parametrize("decay", [0.1, 0.01, 1e-5])
@@ -501,9 +501,9 @@ def test_a_part_of_a_mistake_is_said_to_be_one() -> None:
 
 def test_the_smallest_case_departs_at_the_same_stage() -> None:
     result = check(random_problem(30, 5, 4), Composed(_terms(0.5, 1, 1)))
-    assert result.smallest is not None
+    assert result.minimal_example is not None
     # With one row there is nothing but the direct path, and with few no weights can be told.
-    assert result.smallest.N >= 5
+    assert result.minimal_example.N >= 5
 
 
 SANDWICH = (
@@ -529,7 +529,7 @@ def test_what_a_network_is_made_of_is_told_once(tmp_path: Path) -> None:
     result = check(random_problem(16, 5, 4), str(tmp_path / "sandwich.py"), shrink=False)
     (found,) = result.diagnosis
     assert (found.code, found.function, found.gradient) == ("BN204", "batchnorm_backward", "dx")
-    assert set(found.also) == {"dw of affine_bn_relu_backward", "dx of affine_bn_relu_backward"}
+    assert set(found.also_explains) == {"dw of affine_bn_relu_backward", "dx of affine_bn_relu_backward"}
 
 
 def test_what_nothing_names_in_a_network_is_laid_at_its_wrong_parts(tmp_path: Path) -> None:
@@ -634,8 +634,8 @@ def test_a_sampled_check_is_described_by_all_that_was_returned() -> None:
 def test_a_gradient_checked_alone_departs_where_its_mistake_is() -> None:
     result = check(WIDE, FaultyNetwork(mistake_named("BN204")), only=["dW"], shrink=False)
     assert told(result) == [("BN204", "dW")]
-    assert result.departure is not None
-    assert result.departure.stage == "the variance path"
+    assert result.wrong_part is not None
+    assert result.wrong_part.part == "the variance path"
 
 
 def test_a_term_too_small_to_be_seen_gets_no_weight() -> None:
@@ -661,10 +661,10 @@ def test_the_smallest_command_leaves_out_the_sample(tmp_path: Path, monkeypatch:
     )
     Path("rows.py").write_text(source, encoding="utf-8")
     result = check(random_problem(16, 5, 4, seed=1), "rows.py", engine="full", sample=20)
-    assert result.smallest is not None
-    assert result.smallest.N == 9
-    assert "--sample" not in str(result.smallest.reproduce)
-    assert CliRunner().invoke(main, shlex.split(str(result.smallest.reproduce))[1:]).exit_code == 1
+    assert result.minimal_example is not None
+    assert result.minimal_example.N == 9
+    assert "--sample" not in str(result.minimal_example.reproduce)
+    assert CliRunner().invoke(main, shlex.split(str(result.minimal_example.reproduce))[1:]).exit_code == 1
 
 
 def test_what_only_a_probe_shows_is_shrunk_with_the_probe_s_steps(
@@ -673,7 +673,7 @@ def test_what_only_a_probe_shows_is_shrunk_with_the_probe_s_steps(
     monkeypatch.chdir(tmp_path)
     Path("layers.py").write_text(COURSE, encoding="utf-8")
     result = check(random_problem(10, 5, 4), "layers.py", step=10.0)
-    small = result.smallest
+    small = result.minimal_example
     assert small is not None
     assert "--step" not in str(small.reproduce)
     assert CliRunner().invoke(main, [*shlex.split(str(small.reproduce))[1:], "--no-probes"]).exit_code == 1
@@ -718,8 +718,10 @@ def test_an_error_that_goes_with_the_size_of_a_gradient_is_not_called_rounding()
 def test_right_dh_and_dgamma_keep_the_identity_of_the_variance_path_where_eps_counts() -> None:
     problem = random_problem(30, 8, 6, bn_eps=0.5)
     result = check(problem, Composed(_set("dbeta", lambda v, _: 2 * v)), shrink=False)
-    assert result.departure is not None
-    assert "sum dh xhat = gamma dgamma eps / sigma^3" in {i.formula for i in result.departure.identities if i.holds}
+    assert result.wrong_part is not None
+    assert "sum dh xhat = gamma dgamma eps / sigma^3" in {
+        i.formula for i in result.wrong_part.identities if i.satisfied
+    }
 
 
 def test_the_search_for_the_smallest_halves_what_is_far() -> None:
@@ -737,7 +739,7 @@ def test_the_search_for_the_smallest_halves_what_is_far() -> None:
 
 def test_the_smallest_case_of_a_finite_failure_is_finite() -> None:
     # With N = 1 this mistake divides by N - 1 = 0, which is another failure.
-    small = check(random_problem(9, 5, 4), FaultyNetwork(mistake_named("BN214"))).smallest
+    small = check(random_problem(9, 5, 4), FaultyNetwork(mistake_named("BN214"))).minimal_example
     assert small is not None
     assert small.N == 2
 
@@ -750,8 +752,8 @@ def test_without_a_name_too_a_finite_failure_is_shrunk_to_a_finite_one() -> None
 
     result = check(random_problem(9, 5, 4), Composed(spoil))
     assert result.diagnosis[0].code is None
-    assert result.smallest is not None
-    assert result.smallest.N >= 2
+    assert result.minimal_example is not None
+    assert result.minimal_example.N >= 2
 
 
 @pytest.mark.parametrize("probes", [False, True])
@@ -780,15 +782,15 @@ def test_a_uniform_factor_near_1_is_reported_as_one_and_not_as_rounding(
     target = Composed(_terms(1 + factor, 1 + factor, 1 + factor))
     result = check(random_problem(*shape), target, scheme="complex", probes=probes, shrink=False)
     assert result.diagnosis[0].description[0] == f"it is 1 + {factor:.0e} times the right values"
-    assert result.departure is not None
-    assert result.departure.stage == f"a factor on all three terms (1 + {factor:.0e})"
+    assert result.wrong_part is not None
+    assert result.wrong_part.part == f"a factor on all three terms (1 + {factor:.0e})"
 
 
 def test_a_weight_near_1_is_not_reported_as_1() -> None:
     result = check(random_problem(40, 8, 6), Composed(_terms(1, 1, 1 + 2e-8)), scheme="complex", shrink=False)
     terms = result.diagnosis[0].terms
     assert terms is not None
-    assert terms.told == ("1", "1", "1 + 2e-08")
+    assert terms.labels == ("1", "1", "1 + 2e-08")
 
 
 def test_a_few_errors_that_follow_no_pattern_are_not_called_rounding() -> None:
@@ -805,7 +807,7 @@ def test_a_dead_unit_does_not_hide_weights_that_the_other_units_show() -> None:
     result = check(replace(problem, beta=beta), Composed(_terms(0.7, 1.2, 0.4)), probes=False, shrink=False)
     terms = result.diagnosis[0].terms
     assert terms is not None
-    assert (terms.exact, terms.told) == (True, ("0.7", "1.2", "0.4"))
+    assert (terms.exact, terms.labels) == (True, ("0.7", "1.2", "0.4"))
     assert "something else" not in sentences(result)
 
 
@@ -826,8 +828,8 @@ def test_what_rounding_leaves_of_a_fit_is_not_called_something_else() -> None:
 @pytest.mark.parametrize("option", [{"only": ["dW"]}, {"engine": "full", "sample": 3}])
 def test_a_backward_pass_that_was_judged_in_part_is_not_called_the_derivative(option: dict[str, Any]) -> None:
     result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN107")), shrink=False, **option)
-    assert result.departure is not None
-    assert result.departure.stage == "the forward pass (forward)"
+    assert result.wrong_part is not None
+    assert result.wrong_part.part == "the forward pass (forward)"
 
 
 def test_a_backward_pass_that_was_inconclusive_is_not_called_the_derivative() -> None:
@@ -839,8 +841,8 @@ def test_a_backward_pass_that_was_inconclusive_is_not_called_the_derivative() ->
         replace(problem, gamma=gamma, beta=beta), FaultyNetwork(mistake_named("BN107")), probes=False, shrink=False
     )
     assert Verdict.INCONCLUSIVE in {g.verdict for g in result.gradients.values()}
-    assert result.departure is not None
-    assert result.departure.stage == "the forward pass (forward)"
+    assert result.wrong_part is not None
+    assert result.wrong_part.part == "the forward pass (forward)"
 
 
 @pytest.mark.parametrize("weight", [0, 1])
@@ -851,8 +853,8 @@ def test_a_backward_pass_after_an_unusable_forward_pass_is_not_compared_with_its
 
     target = SimpleNamespace(forward=forward, backward=Composed(_terms(1, 1, weight)).backward)
     result = check(random_problem(9, 6, 5), target, shrink=False)
-    assert result.departure is not None
-    assert result.departure.stage == "the forward pass (forward)"
+    assert result.wrong_part is not None
+    assert result.wrong_part.part == "the forward pass (forward)"
 
 
 # A gradient, how its shape or type becomes wrong, and the description.
@@ -945,10 +947,13 @@ def batchnorm_backward(dout, cache):
 def test_a_forward_mistake_is_named_if_the_code_fixes_eps(code: str) -> None:
     target = batchnorm_with(FORWARD_MISTAKES[code], "1e-8")
     first, *_ = check(random_problem(16, 5, 4), target, shrink=False).diagnosis
-    assert (first.code, first.candidates, first.gradient) == (code, (), "out")
+    assert (first.code, first.alternatives, first.gradient) == (code, (), "out")
     assert first.description == ("with eps = 1e-08, which the code fixes",)
     with_bn_param = batchnorm_with(FORWARD_MISTAKES[code], "bn_param['eps']")
-    assert check(random_problem(16, 5, 4), with_bn_param, probes=False, shrink=False).diagnosis[0].also == first.also
+    assert (
+        check(random_problem(16, 5, 4), with_bn_param, probes=False, shrink=False).diagnosis[0].also_explains
+        == first.also_explains
+    )
 
 
 @pytest.mark.parametrize("eps", ["1e-12", "2.5e-4", "0.1", "0.5", "np.finfo(float).eps"])

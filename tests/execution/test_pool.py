@@ -1,4 +1,4 @@
-"""Handing out: in batches, a bounded number at a time, and again where a worker died."""
+"""Handing out: in batches, a bounded number at a time, and again where a worker is_worker_death."""
 
 import itertools
 import time
@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from bncheck.execution.pool import BATCHES_PER_WORKER, MAX_ATTEMPTS, MAX_BATCH_ITEMS, Batch, done, run_unordered
+from bncheck.execution.pool import BATCHES_PER_WORKER, MAX_ATTEMPTS, MAX_BATCH_ITEMS, Batch, run_batch, run_unordered
 
 
 class Death(Exception):
-    """What a worker that died leaves."""
+    """What a worker that is_worker_death leaves."""
 
 
-class Inline:
+class InlinePool:
     """Workers that do a batch where it is handed out, and say that it took so many seconds an item."""
 
     def __init__(self, seconds: float = 0.0, count: int = 2, lose: bool = False) -> None:
@@ -40,28 +40,28 @@ class Inline:
             future.set_exception(error)
         return future
 
-    def died(self, error: BaseException) -> bool:
+    def is_worker_death(self, error: BaseException) -> bool:
         return isinstance(error, Death)
 
-    def renew(self) -> bool:
+    def restart(self) -> bool:
         self.renewed += 1
         self.dead = False
         return self.lose
 
-    def idle(self) -> None:
+    def on_idle(self) -> None:
         raise AssertionError("something is always done")
 
     def close(self) -> None:
         self.closed += 1
 
 
-class Timed(Inline):
+class Timed(InlinePool):
     """Workers that do a batch as real ones do."""
 
     def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[Batch[Any]]":
         self.batches.append(batch)
         future: Future[Batch[Any]] = Future()
-        future.set_result(done(work, batch))
+        future.set_result(run_batch(work, batch))
         return future
 
 
@@ -69,13 +69,13 @@ def given_up(item: int, said: str) -> str:
     return f"{item} {said}"
 
 
-def handed(work: Callable[[int], str], items: Iterator[int], workers: Inline) -> list[str]:
+def handed(work: Callable[[int], str], items: Iterator[int], workers: InlinePool) -> list[str]:
     return list(run_unordered(work, items, workers, given_up))
 
 
 @pytest.mark.parametrize(("seconds", "size"), [(1.0, 1), (0.05, 5), (0.001, MAX_BATCH_ITEMS), (0.0, MAX_BATCH_ITEMS)])
 def test_a_batch_takes_a_quarter_of_a_second_or_has_the_most_items(seconds: float, size: int) -> None:
-    workers = Inline(seconds)
+    workers = InlinePool(seconds)
     assert sorted(handed(str, iter(range(500)), workers), key=int) == [str(item) for item in range(500)]
     assert [len(batch) for batch in workers.batches[: 2 * BATCHES_PER_WORKER]] == [1] * 2 * BATCHES_PER_WORKER
     assert {len(batch) for batch in workers.batches[2 * BATCHES_PER_WORKER : -1]} == {size}
@@ -86,7 +86,7 @@ def test_a_batch_that_takes_too_long_is_broken_off_and_the_rest_goes_again() -> 
         time.sleep(0.3 if item >= 100 else 0)
         return str(item)
 
-    assert done(work, [0, 1, 100, 101, 102]).done == ["0", "1", "100", "101"]
+    assert run_batch(work, [0, 1, 100, 101, 102]).results == ["0", "1", "100", "101"]
     items = [*range(98), 100, 101, 102, 103]
     workers = Timed()
     assert sorted(handed(work, iter(items), workers), key=int) == [str(item) for item in items]
@@ -97,7 +97,7 @@ def test_a_batch_that_takes_too_long_is_broken_off_and_the_rest_goes_again() -> 
 def test_no_more_is_taken_from_the_items_than_is_in_flight() -> None:
     taken: list[int] = []
     items = (taken.append(item) or item for item in itertools.count())  # type: ignore[func-returns-value]  # noted
-    workers = Inline(1.0)
+    workers = InlinePool(1.0)
     found = run_unordered(str, items, workers, given_up)
     for _ in range(20):
         next(found)
@@ -116,9 +116,9 @@ def test_what_kills_its_worker_is_tried_alone_and_given_up_and_all_else_is_done_
         done.append(item)
         return str(item)
 
-    workers = Inline(0.01, lose=lose)
+    workers = InlinePool(0.01, lose=lose)
     found = handed(work, iter(range(60)), workers)
-    killed = {f"{item} its worker died {MAX_ATTEMPTS} times" for item in (3, 41)}
+    killed = {f"{item} its worker is_worker_death {MAX_ATTEMPTS} times" for item in (3, 41)}
     assert set(found) == {str(item) for item in range(60) if item not in (3, 41)} | killed
     assert len(found) == 60
     assert all([batch for batch in workers.batches if 3 in batch][n] == [3] for n in (1, 2))
@@ -126,25 +126,25 @@ def test_what_kills_its_worker_is_tried_alone_and_given_up_and_all_else_is_done_
 
 
 def test_what_was_in_flight_when_all_workers_were_lost_goes_again() -> None:
-    class Hanging(Inline):
+    class Hanging(InlinePool):
         def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[Batch[Any]]":
             future = super().submit(work, batch)
             return Future() if list(batch) == [2] and self.batches.count(batch) == 1 else future
 
     def work(item: int) -> str:
-        if item == 5 and not died:
-            died.append(item)
+        if item == 5 and not is_worker_death:
+            is_worker_death.append(item)
             raise Death
         return str(item)
 
-    died: list[int] = []
+    is_worker_death: list[int] = []
     found = handed(work, iter(range(30)), Hanging(0.01, lose=True))
     assert sorted(found, key=int) == [str(item) for item in range(30)]
 
 
 @pytest.mark.parametrize("moment", [0, 1, 9])
 def test_workers_that_are_gone_when_something_is_handed_out_are_renewed(moment: int) -> None:
-    workers = Inline(0.01)
+    workers = InlinePool(0.01)
     workers.broken_at = {moment}
     assert sorted(handed(str, iter(range(60)), workers), key=int) == [str(item) for item in range(60)]
 
@@ -153,7 +153,7 @@ def test_an_error_of_the_work_is_no_death() -> None:
     def work(item: int) -> str:
         raise ZeroDivisionError(item)
 
-    workers = Inline()
+    workers = InlinePool()
     with pytest.raises(ZeroDivisionError):
         handed(work, iter(range(3)), workers)
     assert workers.closed == 1

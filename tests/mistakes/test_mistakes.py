@@ -101,7 +101,7 @@ def test_a_text_has_the_fixed_headings_and_a_message_of_one_line(mistake: Mistak
 def test_the_wrong_line_gives_what_the_formula_gives(mistake: Mistake, eps: float) -> None:
     for seed in range(2):
         p = random_problem(7, 5, 4, seed=seed, bn_eps=eps)
-        made = mistake.applied(PassValues.of(p))
+        made = mistake.apply_to(PassValues.of(p))
         found = assigned(code_of(mistake, "The wrong line"), p)
         assert found
         for name, value in found.items():
@@ -161,11 +161,11 @@ def test_without_a_mistake_the_workings_are_the_network_s() -> None:
 def test_a_replaced_value_changes_what_stands_after_it_and_nothing_before() -> None:
     w = PassValues.of(random_problem(6, 5, 4))
     before = {name: getattr(w, name) for name in FORMULAS}
-    replaced = w.but("g", 2 * w.g)
+    replaced = w.replaced("g", 2 * w.g)
     assert np.array_equal(replaced.dh, 2 * before["dh"])
     assert all(getattr(replaced, name) is before[name] for name in ("h", "xhat", "y", "dy", "dgamma", "dbeta"))
     # And the replaced value stays where something before it is replaced as well.
-    assert np.array_equal(replaced.but("var", 4 * w.var).g, replaced.g)
+    assert np.array_equal(replaced.replaced("var", 4 * w.var).g, replaced.g)
 
 
 def test_a_layer_by_itself_meets_dout_as_its_upstream_gradient() -> None:
@@ -187,7 +187,7 @@ def test_no_two_mistakes_give_the_same_on_the_probes() -> None:
     for mistake in FORMULA_MISTAKES:
         if mistake.code in UNDETECTABLE:
             continue
-        passes = [mistake.applied(PassValues.of(p)) for p in problems]
+        passes = [mistake.apply_to(PassValues.of(p)) for p in problems]
         given = [getattr(w, name) for w in passes for name in ("h", "a", "dbeta", "dgamma", "dh", "db", "dW", "dX")]
         for code, other in seen:
             same = all(
@@ -234,6 +234,6 @@ def test_a_planted_network_without_a_mistake_is_the_right_one() -> None:
 def test_a_formula_raises_and_warns_at_no_eps_and_batch_size(
     mistake: Mistake, shape: tuple[int, int, int], eps: float
 ) -> None:
-    made = mistake.applied(PassValues.of(random_problem(*shape, bn_eps=eps)))
+    made = mistake.apply_to(PassValues.of(random_problem(*shape, bn_eps=eps)))
     for name in FORMULAS:
         getattr(made, name)

@@ -21,7 +21,7 @@ from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.full import full_gradients, perturb_one_entry_per_column
 from bncheck.numerical.kink_guard import can_cross_kink
 from bncheck.numerical.local import MOST_NODES, local_gradients, nodes_needed
-from bncheck.numerical.measure import MeasurementPlan, _dominant_cause, measure, prepare
+from bncheck.numerical.measure import MeasurementPlan, _dominant_cause, measure, plan_measurement
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.selftest.trials import hard_problem
 from tests.oracles import exact_gradients
@@ -36,11 +36,11 @@ def measured(problem: Problem, piece: Component = NETWORK, **method: object) -> 
 
 
 def prepared(problem: Problem, piece: Component = NETWORK, **method: object) -> MeasurementPlan:
-    return prepare(problem, piece, CheckOptions(**method), piece.inputs)  # type: ignore[arg-type]  # as they come
+    return plan_measurement(problem, piece, CheckOptions(**method), piece.inputs)  # type: ignore[arg-type]  # as they come
 
 
 def truth(measurement: Measurement) -> Mapping[str, Array]:
-    problem, piece = measurement.problem, measurement.piece
+    problem, piece = measurement.problem, measurement.component
     return exact_gradients(piece.name, piece.arrays(problem), problem.dout, problem.bn_eps)
 
 
@@ -54,9 +54,9 @@ def test_the_true_gradient_lies_within_its_error_bar(scheme: str, piece: Compone
             found = measured(problem, piece, scheme=scheme, step=step, engine=engine)
             exact = exact or truth(found)
             for name, gradient in found.gradients.items():
-                known = np.isfinite(gradient.error_bar)
+                known = np.isfinite(gradient.error_bound)
                 error = np.abs(gradient.value - exact[name])
-                assert (error <= gradient.error_bar)[known].all(), (seed, step, engine, name)
+                assert (error <= gradient.error_bound)[known].all(), (seed, step, engine, name)
                 assert known.any() or step != "auto", (seed, step, engine, name)
 
 
@@ -71,7 +71,7 @@ def test_local_and_full_agree_within_rounding_bars(scheme: str, shape: tuple[int
         full = measured(problem, piece, scheme=scheme, step=step, engine="full").gradients
         for name in piece.inputs:
             bar = np.broadcast_to(bars.rounding[name] + bars.conditioning[name], local[name].value.shape)
-            usable = np.isfinite(full[name].error_bar)
+            usable = np.isfinite(full[name].error_bound)
             difference = np.abs(local[name].value - full[name].value)
             assert (difference <= bar)[usable].all(), (seed, step, name)
 
@@ -80,7 +80,7 @@ def test_error_bars_are_not_idle() -> None:
     """The truncation bound is reached within a factor of 3 where truncation dominates."""
     found = measured(random_problem(3, 3, 2, seed=1), step=1e-2)
     exact = truth(found)
-    shares = [float((np.abs(g.value - exact[name]) / g.error_bar).max()) for name, g in found.gradients.items()]
+    shares = [float((np.abs(g.value - exact[name]) / g.error_bound).max()) for name, g in found.gradients.items()]
     assert max(shares) > 1 / 3
 
 
@@ -92,14 +92,14 @@ def test_each_unit_may_have_its_own_eps_even_a_negative_one(piece: Component, en
         variance = (problem.X @ problem.W + problem.b).var(axis=0)
         eps = np.array([1e-5, 0.3, -1e-7 * variance[2], -0.4 * variance[3]])
         for scheme in SCHEMES:
-            method = CheckOptions(scheme, engine, audit=64)
+            method = CheckOptions(scheme, engine, cross_check_entries=64)
             found = measure(problem, piece, method, piece.inputs, bn_eps=eps)
-            assert found.audit is None or found.audit.agrees
+            assert found.cross_check is None or found.cross_check.agrees
             exact = truth_by_unit(found, eps)
             for name, gradient in found.gradients.items():
                 error = np.abs(gradient.value - exact[name])
-                assert (error <= gradient.error_bar).all(), (seed, N, scheme, name)
-                assert np.isfinite(gradient.error_bar).all() or scheme == "forward", (seed, N, scheme, name)
+                assert (error <= gradient.error_bound).all(), (seed, N, scheme, name)
+                assert np.isfinite(gradient.error_bound).all() or scheme == "forward", (seed, N, scheme, name)
 
 
 def truth_by_unit(found: Measurement, eps: FloatArray) -> dict[str, FloatArray]:
@@ -107,7 +107,7 @@ def truth_by_unit(found: Measurement, eps: FloatArray) -> dict[str, FloatArray]:
     p, gradients = found.problem, []
     for j in range(p.H):
         unit = Problem(p.X, p.W[:, [j]], p.b[[j]], p.gamma[[j]], p.beta[[j]], p.dout[:, [j]], 1.0)
-        gradients.append(exact_gradients(found.piece.name, found.piece.arrays(unit), unit.dout, float(eps[j])))
+        gradients.append(exact_gradients(found.component.name, found.component.arrays(unit), unit.dout, float(eps[j])))
     return {
         name: sum(g["X"] for g in gradients) if name == "X" else np.concatenate([g[name] for g in gradients], axis=-1)
         for name in found.gradients
@@ -134,7 +134,7 @@ def test_an_output_that_rounds_to_either_side_of_0_in_the_arithmetic_of_the_targ
     problem = Problem(p.X, p.W, p.b, p.gamma, beta, p.dout, p.bn_eps)
     for roundoff_factor, excluded in ((1.0, 0), (2.0**29, 3)):
         found = measure(problem, piece, CheckOptions("complex"), piece.inputs, roundoff_factor=roundoff_factor)
-        assert found.kinks.guarded == excluded
+        assert found.kink_exclusion.excluded == excluded
         assert ((found.problem.dout[4] == 0) == bool(excluded)).all()
 
 
@@ -149,8 +149,8 @@ def test_conditioning_is_infinite_where_the_arithmetic_of_the_target_cannot_repr
         assert infinite["h"].all(axis=0).tolist() == [False, False, lost]
         assert infinite["gamma"].tolist() == [False, False, lost]
         assert not infinite["beta"].any()
-        assert np.isinf(found.output_bar).all(axis=0).tolist() == [False, False, lost]
-        assert all(np.isfinite(g.error_bar).all() for g in found.gradients.values())
+        assert np.isinf(found.output_bound).all(axis=0).tolist() == [False, False, lost]
+        assert all(np.isfinite(g.error_bound).all() for g in found.gradients.values())
     # ReLU's outputs are within rounding of the kink in such a unit, unless beta is far from 0.
     beta = p.beta + np.array([0, 0, 1e9])
     network_problem = Problem(problem.X, W, problem.b, p.gamma, beta, p.dout, p.bn_eps)
@@ -205,7 +205,7 @@ def test_no_single_entry_move_carries_an_unguarded_output_across_the_kink(
         near = can_cross_kink(BasePoint.of(problem), formula, steps)
         forward, values = NETWORK.forward(problem.bn_eps), NETWORK.arrays(problem)
         for name in NETWORK.inputs:
-            arrays = {other: values[other] for other in NETWORK.beside(name)}
+            arrays = {other: values[other] for other in NETWORK.inputs_when_perturbing(name)}
             active = forward(arrays) > 0
             step_of = np.broadcast_to(steps[name], arrays[name].shape)
             for index in np.ndindex(arrays[name].shape):
@@ -231,7 +231,7 @@ def test_an_output_that_only_gamma_can_carry_across_the_kink_is_guarded() -> Non
 
 def test_the_guard_counts_what_it_takes_out() -> None:
     ground = prepared(random_problem(64, 100, 50), step=1e-2)
-    assert ground.kinks.guarded == int((ground.problem.dout == 0).sum()) > 0
+    assert ground.kinks.excluded == int((ground.problem.dout == 0).sum()) > 0
     assert ground.kinks.outputs == 3200
 
 
@@ -244,9 +244,9 @@ def test_a_check_that_excludes_more_than_a_tenth_of_the_outputs_is_inconclusive(
     X, dout = np.concatenate([half, -half, np.zeros((zeros, D))]), rng.standard_normal((N, H))
     problem = Problem(X, rng.standard_normal((D, H)), np.zeros(H), np.ones(H), np.zeros(H), dout, 1e-5)
     result = check(problem)
-    assert result.kinks.guarded == share * result.kinks.outputs
+    assert result.kink_exclusion.excluded == share * result.kink_exclusion.outputs
     assert result.resolution < 1e-6
-    assert result.kinks.dead_units == 0
+    assert result.kink_exclusion.dead_units == 0
     assert result.verdict is verdict
 
 
@@ -271,7 +271,7 @@ def test_a_default_initialisation_on_small_data_is_not_guarded_away(scheme: str)
     p = random_problem(64, 20, 10, x_std=1e-6, bn_eps=1e-3)
     problem = Problem(p.X, p.W, p.b, np.ones(10), np.zeros(10), p.dout, p.bn_eps)
     kinks = prepared(problem, scheme=scheme).kinks
-    assert kinks.guarded <= 0.02 * kinks.outputs
+    assert kinks.excluded <= 0.02 * kinks.outputs
 
 
 def test_an_unguarded_check_of_a_right_weight_gradient_is_wrong_at_512_cubed() -> None:
@@ -297,7 +297,7 @@ def test_an_unguarded_check_of_a_right_weight_gradient_is_wrong_at_512_cubed() -
 def test_an_entry_whose_step_is_lost_in_the_addition_is_unresolved() -> None:
     problem = random_problem(4, 3, 2, x_mean=1.0)
     gradient = measured(problem, step=1e-17, engine="full").gradients["X"]
-    assert np.isinf(gradient.error_bar[np.abs(problem.X) > 0.5]).all()
+    assert np.isinf(gradient.error_bound[np.abs(problem.X) > 0.5]).all()
 
 
 def test_the_full_engine_divides_by_the_step_that_was_taken() -> None:
@@ -330,14 +330,14 @@ def test_the_audit_notices_a_local_engine_that_is_wrong(monkeypatch: pytest.Monk
         return {name: value * (1 + 1e-6) for name, value in right(*arguments).items()}  # type: ignore[arg-type]  # as they came
 
     problem = random_problem(16, 10, 8)
-    honest = check(problem).audit
+    honest = check(problem).cross_check
     assert honest is not None
     assert honest.agrees
     assert honest.entries == 64 + 5 * 8  # of X, and in each column of the others
     monkeypatch.setattr("bncheck.numerical.measure.local_gradients", wrong)
     result = check(problem, only=["dW"], rtol=1e-3)
-    assert result.audit is not None
-    assert not result.audit.agrees
+    assert result.cross_check is not None
+    assert not result.cross_check.agrees
     assert result.gradients["dW"].verdict.value == "pass"
     assert result.verdict.value == "inconclusive"
 
@@ -354,9 +354,9 @@ def test_the_audit_allows_each_engine_the_conditioning_of_its_own_base_point(
         values = right(*arguments)  # type: ignore[arg-type]  # as they came
         return {name: value + conditionings * bars.conditioning[name] for name, value in values.items()}
 
-    assert measured(problem, scheme="complex").audit is not None
+    assert measured(problem, scheme="complex").cross_check is not None
     monkeypatch.setattr("bncheck.numerical.measure.local_gradients", shifted)
-    audit = measured(problem, scheme="complex").audit
+    audit = measured(problem, scheme="complex").cross_check
     assert audit is not None
     assert audit.agrees is agrees
 
@@ -381,14 +381,14 @@ def test_a_forward_pass_of_its_own_is_differentiated_within_its_error_bar(scheme
         return BATCHNORM.forward(problem.bn_eps)(scaled)
 
     found = measure(problem, BATCHNORM, CheckOptions(scheme=scheme), BATCHNORM.inputs, own=unbiased)
-    assert found.own
+    assert found.black_box
     arrays = BATCHNORM.arrays(problem)
     scaled = {**arrays, "h": stretch * arrays["h"], "gamma": arrays["gamma"] / stretch}
     exact = exact_gradients("batchnorm", scaled, problem.dout, problem.bn_eps)
     exact = {"h": stretch * exact["h"], "gamma": exact["gamma"] / stretch, "beta": exact["beta"]}
     for name, gradient in found.gradients.items():
-        assert (np.abs(gradient.value - exact[name]) <= gradient.error_bar).all(), name
-        assert np.abs(gradient.error_bar).max() < 1e-4
+        assert (np.abs(gradient.value - exact[name]) <= gradient.error_bound).all(), name
+        assert np.abs(gradient.error_bound).max() < 1e-4
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -452,14 +452,14 @@ def test_an_entry_in_every_column_at_once_is_what_each_is_by_itself(scheme: str,
         NETWORK.forward(problem.bn_eps), NETWORK, ground.problem, ground.scheme, ground.steps, rows
     )
     for name, together in found.items():
-        assert together.done.sum() >= min(H, 8)
-        flat = np.flatnonzero(together.done)
+        assert together.evaluated.sum() >= min(H, 8)
+        flat = np.flatnonzero(together.evaluated)
         alone, _ = full_gradients(
             NETWORK.forward(problem.bn_eps), NETWORK, ground.problem, ground.scheme, ground.steps, {name: flat}, silent
         )
         bar = np.broadcast_to(ground.bars.rounding[name] + ground.bars.conditioning[name], arrays[name].shape)
         difference = np.abs(together.value - alone[name].value)
-        assert (difference <= bar)[together.done].all()
+        assert (difference <= bar)[together.evaluated].all()
         assert not together.unresolved.any()
 
 
@@ -481,6 +481,6 @@ def test_the_audit_notices_x_alone_being_wrong(monkeypatch: pytest.MonkeyPatch) 
         return {**values, "X": values["X"] * (1 + 1e-6)}
 
     monkeypatch.setattr("bncheck.numerical.measure.local_gradients", wrong)
-    audit = check(random_problem(64, 100, 50)).audit
+    audit = check(random_problem(64, 100, 50)).cross_check
     assert audit is not None
     assert not audit.agrees

@@ -24,7 +24,7 @@ def derivative(scheme: str, step: float) -> float:
 
     def slope(multiple: float) -> float:
         t = np.array(multiple * step)
-        return float(formula.quotient.change(lambda t: published(POINT + t), t) / t)
+        return float(formula.quotient.times_step(lambda t: published(POINT + t), t) / t)
 
     return formula.estimate(slope)
 
@@ -86,7 +86,7 @@ def test_the_tableaux_are_the_textbook_ones() -> None:
 def test_the_truncation_bound_is_the_sum_over_the_series_it_bounds(name: str, share: float) -> None:
     """With every Taylor coefficient at its bound, summed term by term, the bound is reached."""
     scheme = SCHEMES[name]
-    tau = share / scheme.reach
+    tau = share / scheme.max_multiple
     total = 0.0
     for power in range(1, 1000):  # the quotient's error terms, a_k step^power
         if scheme.quotient is not Quotient.FORWARD and power % 2:
@@ -101,7 +101,7 @@ def test_the_truncation_bound_is_the_sum_over_the_series_it_bounds(name: str, sh
 
 def test_no_bound_is_claimed_near_the_radius_of_convergence() -> None:
     for scheme in SCHEMES.values():
-        assert math.isinf(scheme.truncation(np.array(0.91 / scheme.reach)))
+        assert math.isinf(scheme.truncation(np.array(0.91 / scheme.max_multiple)))
 
 
 def test_an_unknown_scheme_is_refused_with_those_there_are() -> None:

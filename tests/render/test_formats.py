@@ -400,20 +400,19 @@ def test_markdown_keeps_tables_as_tables_and_escapes_their_bars() -> None:
 
 
 def test_a_selftest_that_misses_something_fails_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bncheck.selftest.trials import FalseAlarmTrial, SensitivityTrial  # noqa: PLC0415 - only here
-    from bncheck.selftest.trials import InjectionResult  # noqa: PLC0415 - only here
+    from bncheck.selftest.trials import FalseAlarmTrial, InjectionResult, SensitivityTrial  # noqa: PLC0415 - only here
 
     missed = SelftestResult(
         mistakes=(
             InjectionResult("BN204", "variance-path-dropped", 3, 2, 2, (), ""),
-            FaultyNetwork("BN404", "mask-includes-zero", 3, 0, 0, (), "a convention"),
+            InjectionResult("BN404", "mask-includes-zero", 3, 0, 0, (), "a convention"),
         ),
         right=(FalseAlarmTrial("reference", 10, 0, ("bncheck run --N 3",)),),
         small=(SensitivityTrial(10.0, "one entry", 6, 5), SensitivityTrial(0.1, "one entry", 6, 0)),
         resolution=1e-9,
         seconds=1.0,
     )
-    monkeypatch.setattr("bncheck.cli.selftest.proof.selftest", lambda *_, **__: missed)
+    monkeypatch.setattr("bncheck.cli.selftest.trials.selftest", lambda *_, **__: missed)
     result = invoke("selftest", "--format", "junit")
     assert result.exit_code == 1
     assert outcomes(parsed(result.stdout)) == [

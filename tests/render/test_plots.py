@@ -39,7 +39,7 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 @pytest.fixture(scope="module")
 def plots() -> Any:
     pytest.importorskip("matplotlib")
-    return __import__("bncheck.render.plots.figure", fromlist=["plots"])
+    return __import__("bncheck.render.plots.figure", fromlist=["figure"])
 
 
 @pytest.fixture(autouse=True)
@@ -388,11 +388,11 @@ def test_what_did_not_run_is_named_where_it_stands(plots: Any) -> None:
 
 
 def test_an_older_file_has_no_bars_in_its_picture(plots: Any) -> None:
-    new = [r.kept for r in bncheck.sweep(N=8, D=5, H=4, step=[1e-3, 1e-5])]
+    new = [r.rounded for r in bncheck.sweep(N=8, D=5, H=4, step=[1e-3, 1e-5])]
     old = []
     for content in (r.to_dict() for r in new):
         content["gradients"] = {key: numbers[:3] for key, numbers in content["gradients"].items()}
-        old.append(Row.parsed(content))
+        old.append(Row.from_dict(content))
     figure = drawn(plots, old)
     assert "what the error bars allow" not in [text.get_text() for text in figure.legends[0].get_texts()]
     assert not any((line.get_gid() or "").startswith(("bar", "cap")) for line in figure.axes[0].get_lines())

@@ -45,7 +45,7 @@ def invoke(*arguments: str) -> Result:
 def test_every_mistake_is_planted_in_every_problem_and_what_cannot_be_seen_is_said_to_be() -> None:
     result = selftest(2)
     assert result.passed
-    outcomes = {o.code: (o.problems, o.detected, o.named) for o in result.mistakes}
+    outcomes = {o.code: (o.problems, o.detected, o.identified) for o in result.mistakes}
     assert outcomes == {m.code: (2, 0, 0) if m.undetectable_because else (2, 2, 2) for m in FEW}
     assert [(r.name, r.problems, r.false_alarms) for r in result.right] == [
         (name, 6, ()) for name in ("reference", "staged", "foreign")
@@ -156,5 +156,5 @@ def test_every_mistake_is_caught_and_named_on_50_problems_and_2000_right_ones_pa
     assert result.passed
     outcomes = [o for o in result.mistakes if not o.undetectable_because]
     assert all((o.problems, o.detected) == (50, 50) for o in outcomes)
-    assert sum(o.named for o in outcomes) >= 0.98 * 50 * len(outcomes)
+    assert sum(o.identified for o in outcomes) >= 0.98 * 50 * len(outcomes)
     assert all((r.problems, r.false_alarms) == (2000, ()) for r in result.right)

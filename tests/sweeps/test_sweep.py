@@ -27,10 +27,10 @@ import bncheck
 from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli.main import main
 from bncheck.cli.parameters import SIZE, STEP, Values
-from bncheck.execution.pool import ProcessPool, block_sigint_in_children, pool
+from bncheck.execution.pool import ProcessPool, block_sigint_in_children, create_process_pool
 from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
-from bncheck.numerical.measure import prepare
+from bncheck.numerical.measure import plan_measurement
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary
 from bncheck.sweeps.convergence import _order, observed_orders
@@ -125,7 +125,7 @@ def test_a_line_gives_the_row_back_and_is_self_contained() -> None:
     line = row.line("abc")
     content = json.loads(line)
     assert (content["schema"], content["sweep"], content["verdict"]) == ("bncheck-sweep/1", "abc", "inconclusive")
-    back = Row.parsed(content)
+    back = Row.from_dict(content)
     assert back.point == row.point
     assert back.line("abc") == line
     assert back.gradients["db"].norm_relative_error is None
@@ -144,28 +144,28 @@ def test_numbers_that_json_cannot_hold_survive_a_line() -> None:
         "",
         "",
     )
-    back = Row.parsed(json.loads(row.line("")))
+    back = Row.from_dict(json.loads(row.line("")))
     assert back.gradients["dX"].digits == 0.0
-    assert back.gradients["dX"].of_tolerance == float("inf")
+    assert back.gradients["dX"].tolerance_ratio == float("inf")
 
 
 def test_a_row_of_an_older_file_has_no_bars() -> None:
     (row,) = bncheck.sweep(N=8, D=5, H=4)
     content = json.loads(row.line(""))
     content["gradients"] = {key: numbers[:3] for key, numbers in content["gradients"].items()}
-    back = Row.parsed(content)
-    assert back.gradients["dW"].of_tolerance == pytest.approx(row.gradients["dW"].of_tolerance, rel=1e-3)
-    assert math.isnan(back.gradients["dW"].bar)
+    back = Row.from_dict(content)
+    assert back.gradients["dW"].tolerance_ratio == pytest.approx(row.gradients["dW"].tolerance_ratio, rel=1e-3)
+    assert math.isnan(back.gradients["dW"].relative_error_bound)
 
 
 def test_the_bar_of_a_row_is_what_the_error_bars_allow_of_the_relative_error() -> None:
     (row,) = bncheck.sweep(N=8, D=5, H=4, step=1e-3)
     result = check(random_problem(8, 5, 4), step=1e-3)
     for name, g in result.gradients.items():
-        if g.zero:
+        if g.exact_zero:
             continue
-        bar = sum(e * e for e in g.error_bar.flat) ** 0.5 / sum(n * n for n in g.numerical.flat) ** 0.5
-        assert row.gradients[name].bar == pytest.approx(bar)
+        bar = sum(e * e for e in g.error_bound.flat) ** 0.5 / sum(n * n for n in g.numerical.flat) ** 0.5
+        assert row.gradients[name].relative_error_bound == pytest.approx(bar)
         assert g.norm_relative_error <= bar
 
 
@@ -191,7 +191,7 @@ def test_a_check_that_fails_to_run_is_a_row_that_says_so(tmp_path: Path) -> None
     path.write_text("import nothing_there\n", encoding="utf-8")
     rows = list(bncheck.sweep(target=["reference", str(path)], N=8, D=5, H=4))
     assert [row.verdict for row in rows] == [Verdict.PASS, None]
-    assert "it imports 'nothing_there'" in rows[1].said
+    assert "it imports 'nothing_there'" in rows[1].message
     result = invoke("sweep", "reference", str(path), *OPTIONS)
     assert result.exit_code == 1
     assert "not run" in result.stdout
@@ -209,7 +209,7 @@ def test_in_python_a_target_may_be_a_path_and_no_object(tmp_path: Path) -> None:
 def test_a_problem_that_cannot_be_drawn_is_a_row_that_says_so() -> None:
     rows = list(bncheck.sweep(N=[1, 2], D=3, H=2, bn_eps=[0.0, 1e-5]))
     assert [row.verdict is None for row in rows] == [True, False, False, False]
-    assert "the variance is 0" in rows[0].said
+    assert "the variance is 0" in rows[0].message
 
 
 def test_rows_are_the_same_whatever_the_number_and_order_of_arrival() -> None:
@@ -249,13 +249,13 @@ def test_a_bounded_number_is_in_flight() -> None:
 def test_a_worker_that_is_killed_loses_nothing_and_repeats_nothing() -> None:
     pools: list[ProcessPoolExecutor] = []
 
-    def pool(jobs: int) -> Executor:
+    def create_process_pool(jobs: int) -> Executor:
         pools.append(ProcessPoolExecutor(jobs, mp_context=get_context("spawn")))
         return pools[-1]
 
     sweep = grid(seed=tuple(range(900)))  # more than are in flight when the second is killed
     rows = []
-    for row in run_grid(sweep, ProcessPool(2, pool)):
+    for row in run_grid(sweep, ProcessPool(2, create_process_pool)):
         rows.append(row)
         if len(rows) in (20, 400):
             os.kill(next(iter(pools[-1]._processes)), signal.SIGKILL)
@@ -301,7 +301,7 @@ def test_resume_skips_what_the_file_holds_and_finishes_the_rest(tmp_path: Path) 
     path.write_bytes(b"".join(lines[:7]) + lines[7][:100])
     again = invoke(*command, "--resume")
     assert again.exit_code == 0
-    assert timeless(list(rows_of(path))) == timeless([Row.parsed(json.loads(line)) for line in lines])
+    assert timeless(list(rows_of(path))) == timeless([Row.from_dict(json.loads(line)) for line in lines])
     assert path.read_bytes().startswith(b"".join(lines[:7]))
     assert "20: 20 pass" in again.stdout
 
@@ -444,7 +444,7 @@ def test_observed_orders_belong_to_one_loss_whose_exclusions_are_those_of_the_la
     steps = (0.1, 0.05, 0.03, 0.01, 1e-8, 1e-9)
     axes: dict[str, tuple[Any, ...]] = {**{n: (v,) for n, v in zip("NDH", shape, strict=True)}, "seed": (seed,)}
     problem = random_problem(*shape, seed=seed)
-    excluded = {s: prepare(problem, NETWORK, CheckOptions(step=s), ()).problem.dout == 0 for s in steps}
+    excluded = {s: plan_measurement(problem, NETWORK, CheckOptions(step=s), ()).problem.dout == 0 for s in steps}
     assert excluded[largest].sum() > excluded[0.03].sum()
     dout = np.where(excluded[largest], 0.0, problem.dout)
     values = {name: getattr(problem, name).copy() for name in ("X", "W", "b", "gamma", "beta")}
@@ -603,7 +603,7 @@ def test_twenty_thousand_checks_take_no_more_memory_than_two_hundred() -> None:
 def test_a_tally_of_rows_in_any_order_is_the_same() -> None:
     rows = list(bncheck.sweep(N=[2, 8], D=3, H=2, seed=range(3)))
     forwards, backwards = SweepSummary(rows), SweepSummary(reversed(rows))
-    assert forwards.whole == backwards.whole
+    assert forwards.total == backwards.total
     assert forwards.values["N"] == backwards.values["N"]
 
 
@@ -653,7 +653,7 @@ def test_times_and_the_worst_of_rows_are_the_same_in_any_order() -> None:
     ]
     rows = [Row(SweepPoint(seed=i), Verdict.FAIL, {"dW": f}, 1, 0, 0, 0.1 + 0.2 * i, "", "") for i, f in enumerate(odd)]
     for some in itertools.permutations(rows):
-        cell = SweepSummary(some).whole
+        cell = SweepSummary(some).total
         assert math.isnan(cell.gradients["dW"].error or 0.0)
         assert (cell.digits["dW"], cell.gradients["dW"].of_tolerance) == (0.0, 2.0)
         assert cell.gradients["dW"].bar == math.inf
@@ -663,8 +663,8 @@ def test_times_and_the_worst_of_rows_are_the_same_in_any_order() -> None:
 
 def test_a_row_is_kept_as_its_line_gives_it_back() -> None:
     (row,) = bncheck.sweep(N=8, D=5, H=4)
-    assert row.kept == Row.parsed(json.loads(row.line(""))) == row.kept.kept
-    assert row.kept != row
+    assert row.rounded == Row.from_dict(json.loads(row.line(""))) == row.rounded.rounded
+    assert row.rounded != row
 
 
 def test_a_file_is_closed_where_it_is_refused(tmp_path: Path) -> None:
@@ -677,13 +677,13 @@ def test_a_file_is_closed_where_it_is_refused(tmp_path: Path) -> None:
         SweepFile(path, "abd", resume=True)
     again = SweepFile(path, "abc", resume=True)
     again.close()
-    assert again.done == {row.point.key}
+    assert again.completed_keys == {row.point.key}
 
 
 def test_workers_are_deaf_to_ctrl_c_from_their_first_moment_and_this_process_is_not() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with block_sigint_in_children():
-        executor = pool(1)
+        executor = create_process_pool(1)
         future = executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ())
     assert signal.SIGINT in future.result()
     executor.shutdown()

@@ -215,8 +215,8 @@ def test_a_right_implementation_passes_in_whatever_style(style: str, checked: Ca
     source, remark = RIGHT[style]
     result = checked(source)
     assert result.verdict is Verdict.PASS, str(result)
-    assert [p.name for p in result.probes if p.verdict is not Verdict.PASS] == []
-    texts = [r.text for r in result.remarks]
+    assert [p.name for p in result.edge_cases if p.verdict is not Verdict.PASS] == []
+    texts = [r.text for r in result.notes]
     assert texts == [] if not remark else remark in texts
 
 
@@ -228,7 +228,7 @@ def test_a_one_pass_variance_is_noisier_at_a_far_mean_and_not_wrong(x_mean: floa
         result = check(random_problem(20, 9, 6, seed=seed, x_mean=x_mean), str(path), probes=False)
         assert result.verdict is Verdict.PASS, seed
         if x_mean > 1e2:  # there it is as good as ours
-            assert [r.code for r in result.remarks] == ["one-pass"]
+            assert [r.code for r in result.notes] == ["one-pass"]
 
 
 TWO_PAIRS = COURSE + changed(
@@ -282,8 +282,8 @@ def test_a_mapping_of_course_labels_is_judged_by_all_of_them(checked: Callable[.
 
 def test_what_several_functions_share_is_measured_and_audited_once(checked: Callable[..., CheckResult]) -> None:
     alone, beside = checked(BN, probes=False), checked(BN + ALTERNATIVE, probes=False)
-    assert alone.audit is not None
-    assert beside.audit == alone.audit
+    assert alone.cross_check is not None
+    assert beside.cross_check == alone.cross_check
 
 
 def test_functions_of_two_stems_are_both_checked(checked: Callable[..., CheckResult]) -> None:
@@ -304,14 +304,14 @@ def test_gradients_that_add_up_over_calls_fail_in_the_second_call(checked: Calla
     result = checked(source, probes=False)
     assert result.gradients["batchnorm_backward.dbeta"].verdict is Verdict.FAIL
     assert result.gradients["batchnorm_backward.dbeta"].usage == "in the second of two equal calls"
-    assert "another-answer" in [r.code for r in result.remarks]
+    assert "another-answer" in [r.code for r in result.notes]
 
 
 def test_a_parameter_step_inside_backward_is_remarked(checked: Callable[..., CheckResult]) -> None:
     source = changed(COURSE, "return dx, dgamma, dbeta", "gamma -= 0.1 * dgamma\n    return dx, dgamma, dbeta")
     result = checked(source, probes=False)
     assert result.verdict is Verdict.PASS
-    assert [r.text for r in result.remarks] == [
+    assert [r.text for r in result.notes] == [
         "batchnorm_backward changes the gamma that its forward function was given (a parameter step?)"
     ]
 
@@ -408,7 +408,7 @@ def test_a_wrong_implementation_fails_where_it_is_wrong(mistake: str, checked: C
     wrong |= {key for key, g in result.gradients.items() if g.verdict is Verdict.FAIL}
     assert wrong == expected
     assert result.verdict is Verdict.FAIL
-    texts = [r.text for r in result.remarks]
+    texts = [r.text for r in result.notes]
     assert (NOT_BN in texts) == (BN_OUT in expected)
 
 
@@ -430,9 +430,9 @@ def test_what_hides_at_unit_scale_from_the_usual_rule_is_caught_by_a_probe(
     assert check(problem, str(path), probes=False, rtol=1e-4, atol=1e-8).verdict is Verdict.PASS
     result = check(problem, str(path), rtol=1e-4, atol=1e-8)
     assert result.verdict is Verdict.FAIL
-    failing = {p.name: p for p in result.probes}[probe]
+    failing = {p.name: p for p in result.edge_cases}[probe]
     assert failing.verdict is Verdict.FAIL
-    assert failing.failing == ("batchnorm_backward.dx",)
+    assert failing.failed == ("batchnorm_backward.dx",)
     assert failing.reproduce is not None
     again = CliRunner().invoke(main, failing.reproduce.split()[1:])
     assert again.exit_code == 1
@@ -464,9 +464,9 @@ def test_a_layer_that_is_not_written_yet_is_listed_as_not_checked(checked: Calla
 
 def test_an_optional_layer_that_raises_is_a_failure(checked: Callable[..., CheckResult]) -> None:
     result = checked(changed(COURSE, "return dout * (cache > 0)", "return dout * (cache[0] > 0).T[9]"))
-    (note,) = result.notes
+    (note,) = result.unchecked_functions
     assert (note.function, note.verdict) == ("relu_backward", Verdict.FAIL)
-    assert note.text.startswith("raised IndexError")
+    assert note.reason.startswith("raised IndexError")
     assert result.verdict is Verdict.FAIL
 
 
@@ -474,7 +474,7 @@ def test_another_answer_the_second_time_is_remarked(checked: Callable[..., Check
     source = changed(COURSE, DX, DX + " + 1e-14 * np.random.default_rng().random()")
     result = checked(source)
     assert result.verdict is Verdict.PASS
-    assert [r.code for r in result.remarks] == ["another-answer"]
+    assert [r.code for r in result.notes] == ["another-answer"]
 
 
 COULD_NOT_RUN = {
@@ -806,7 +806,7 @@ def test_a_complex_step_goes_through_no_forward_pass_but_ours(checked: Callable[
     unbiased, _ = WRONG["unbiased variance, with its own derivative"]
     result = checked(unbiased, scheme="complex", probes=False)
     assert result.gradients[BN_DX].verdict is Verdict.PASS
-    assert any("by central differences" in r.text for r in result.remarks)
+    assert any("by central differences" in r.text for r in result.notes)
 
 
 def test_only_the_pieces_that_are_asked_for_are_checked(checked: Callable[..., CheckResult]) -> None:

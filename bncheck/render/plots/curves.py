@@ -14,7 +14,7 @@ from bncheck.model.results import Verdict
 from bncheck.numerical.schemes import get_scheme
 from bncheck.render.plots.panels import CLOSEST, Panel, name_of
 from bncheck.render.plots.slope_lines import Automatic, SlopeLine, automatic, slope_lines
-from bncheck.render.sweep_report import AXIS_LABELS, written
+from bncheck.render.sweep_report import AXIS_LABELS, format_axis_value
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary, WorstError
 from bncheck.sweeps.sweep import MIN_RELATIVE_ERROR
 
@@ -79,7 +79,7 @@ def draw_errors(
     """Draw the errors of every gradient along an axis, and of steps what theory says of them."""
     axes.set(yscale="log", ylim=limits)
     axes.yaxis.set_major_locator(LogLocator(numticks=10))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(_rounded(value))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_axis_value(_rounded(value))))
     axes.yaxis.set_minor_locator(NullLocator())
     auto = automatic(tally, get_scheme(panel.scheme)) if panel.scheme else None
     places = _placed(axes, panel, list(looks), auto)
@@ -194,10 +194,12 @@ def _placed(axes: Axes, panel: Panel, names: Sequence[str], auto: Automatic | No
     axes.set_xlim(*map(math.exp, around) if log else around)
     whole = all(isinstance(number, int) for number in numbers)
     if panel.axis != "step" and len(numbers) <= MOST_TICKS and min(between) >= CLOSEST * (ends[1] - ends[0]):
-        axes.set_xticks(numbers, [written(number) for number in numbers])
+        axes.set_xticks(numbers, [format_axis_value(number) for number in numbers])
     else:
         axes.xaxis.set_major_locator(LogLocator(numticks=9) if log else MaxNLocator(8, integer=whole))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: written(round(x) if whole else _rounded(x))))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda x, _: format_axis_value(round(x) if whole else _rounded(x)))
+        )
     return AxisPositions(at, log, min(SPREAD * min(between), MOST_SPREAD * (ends[1] - ends[0])))
 
 

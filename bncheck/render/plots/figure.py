@@ -50,11 +50,11 @@ def picture(report: Report, kind: str) -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # of a target's name
         mpl.rcdefaults()  # whatever a user's matplotlibrc says
         mpl.rcParams.update(SETTINGS)
-        drawn(cast(SweepReport, report)).savefig(file, format=kind, metadata=dict(METADATA[kind]))
+        draw_figure(cast(SweepReport, report)).savefig(file, format=kind, metadata=dict(METADATA[kind]))
     return file.getvalue()
 
 
-def drawn(report: SweepReport) -> Figure:
+def draw_figure(report: SweepReport) -> Figure:
     """Draw the tables of a sweep; the same from the same rows, in whatever order they came."""
     tally = report.tally
     heat = build_heatmap(tally)

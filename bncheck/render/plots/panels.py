@@ -8,7 +8,7 @@ from typing import Any
 from bncheck.model.options import GRADIENTS
 from bncheck.render.encoding import escape_control_chars
 from bncheck.render.layout import WORDS
-from bncheck.render.sweep_report import AXIS_LABELS, SIGNS, written
+from bncheck.render.sweep_report import AXIS_LABELS, SIGNS, format_axis_value
 from bncheck.sweeps.aggregate import MAX_LISTED_VALUES, Aggregate, SweepSummary
 from bncheck.sweeps.sweep import MIN_RELATIVE_ERROR
 
@@ -68,18 +68,18 @@ class Heatmap:
 
 def name_of(value: Any) -> str:
     """Write a value that stands for itself."""
-    name = escape_control_chars(written(value)).replace("\n", " ")
+    name = escape_control_chars(format_axis_value(value)).replace("\n", " ")
     return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
 
 
 def told(tally: SweepSummary) -> Mapping[str, Mapping[Any, Aggregate]]:
     """Return the axes that vary and have few enough values."""
-    return {axis: cells for axis, cells in tally.varied.items() if axis not in tally.many}
+    return {axis: cells for axis, cells in tally.varied.items() if axis not in tally.truncated_axes}
 
 
 def names_of(tally: SweepSummary) -> Sequence[str]:
     """Return the gradients that have an error, in the same order whatever order they came in."""
-    known = [name for name, worst in tally.whole.gradients.items() if worst.error is not None]
+    known = [name for name, worst in tally.total.gradients.items() if worst.error is not None]
     return sorted(known, key=lambda name: (GRADIENTS.index(name) if name in GRADIENTS else len(GRADIENTS), name))
 
 
@@ -102,7 +102,7 @@ def panels_of(tally: SweepSummary) -> Sequence[Panel]:
         axes = {axis: cells for axis, cells in axes.items() if axis not in ("step", split)}
     panels += [Panel(axis, cells) for axis, cells in axes.items()]
     if not panels:
-        return [Panel("", {"": tally.whole})]
+        return [Panel("", {"": tally.total})]
     if len(panels) == 1 and panels[0].axis in SHAPE:
         return [*panels, Panel(panels[0].axis, panels[0].cells, seconds=True)]
     return panels[:MOST_PANELS]
@@ -110,10 +110,10 @@ def panels_of(tally: SweepSummary) -> Sequence[Panel]:
 
 def notes_of(tally: SweepSummary) -> Iterator[str]:
     """Yield what must be said beside the panels."""
-    zeros = [name for name, worst in tally.whole.gradients.items() if worst.error is None]
+    zeros = [name for name, worst in tally.total.gradients.items() if worst.error is None]
     if zeros:
         yield f"{', '.join(sorted(zeros))}: exactly 0"
-    for axis in sorted(tally.many):
+    for axis in sorted(tally.truncated_axes):
         yield f"{AXIS_LABELS.get(axis, axis)}: more than {MAX_LISTED_VALUES} values, not drawn one by one"
     heat = build_heatmap(tally)
     yield from _notes_of_panels(tally) if heat is None else _notes_of_heat(heat)
