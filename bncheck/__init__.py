@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bncheck.model.version import __version__
 
 if TYPE_CHECKING:
-    from bncheck.checking.check import InterruptedCheck, check
+    from bncheck.checking.check import check
+    from bncheck.checking.in_process import InterruptedCheck
     from bncheck.errors import BncheckError, InvalidInput, TargetError
     from bncheck.model.problem import Problem, random_problem
     from bncheck.model.results import CheckResult, GradientResult, Verdict
@@ -38,7 +39,7 @@ _MODULES = {
     "BncheckError": "bncheck.errors",
     "CheckResult": "bncheck.model.results",
     "GradientResult": "bncheck.model.results",
-    "InterruptedCheck": "bncheck.checking.check",
+    "InterruptedCheck": "bncheck.checking.in_process",
     "InvalidInput": "bncheck.errors",
     "Problem": "bncheck.model.problem",
     "TargetError": "bncheck.errors",

@@ -1,17 +1,41 @@
-"""What bncheck raises, each error a sentence that shows the value and the way out."""
+"""The exceptions that bncheck raises; each message shows the value and says what to do."""
+
+from collections.abc import Iterable
 
 
 class BncheckError(Exception):
-    """The base of every error that bncheck raises on purpose."""
+    """The base of every exception that bncheck raises on purpose."""
 
 
 class InvalidInput(BncheckError, ValueError):
-    """A value that cannot be used; the message shows it and says what can be."""
+    """A value that cannot be used."""
 
 
 class TargetError(BncheckError):
-    """The code under test gave no answer: it did not load, is missing a piece, or raised."""
+    """The code under test did not load, lacks a required function, or raised."""
 
 
 class NotImplementedYet(TargetError):
-    """A function of the code under test returned None, as one does that is not written yet."""
+    """A function of the code under test returned None: it is not implemented yet."""
+
+
+def unknown_name(kind: str, name: object, choices: Iterable[str]) -> InvalidInput:
+    """Return the error for a name that is not in a list, with the nearest name of the list or the entire list.
+
+    Parameters
+    ----------
+    kind : str
+        What the list contains: "scheme", "gradient".
+    name : object
+        What was given instead.
+    choices : iterable of str
+        The names that exist.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - slow import, only needed for this error
+
+    names = list(choices)
+    by_lower_case = {known.lower(): known for known in names}
+    near = get_close_matches(str(name).lower(), by_lower_case, 1)
+    if near:
+        return InvalidInput(f"unknown {kind} {name!r}; did you mean {by_lower_case[near[0]]!r}?")
+    return InvalidInput(f"unknown {kind} {name!r}; choose from {', '.join(names)}")

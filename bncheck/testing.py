@@ -25,7 +25,7 @@ def assert_gradients(
     only: Iterable[str] | None = None,
     rtol: float | None = None,
     atol: float | None = None,
-    probes: bool = True,
+    edge_cases: bool = True,
     timeout: float = 60.0,
     strict: bool = False,
 ) -> None:
@@ -56,7 +56,7 @@ def assert_gradients(
     try:
         problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
         result = check(
-            problem, target, scheme=scheme, step=step, engine=engine, only=only, rtol=rtol, atol=atol, probes=probes,
+            problem, target, scheme=scheme, step=step, engine=engine, only=only, rtol=rtol, atol=atol, edge_cases=edge_cases,
             timeout=timeout,
         )  # fmt: skip
     except BncheckError as error:

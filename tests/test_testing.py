@@ -63,7 +63,7 @@ def test_it_works_in_several_processes_at_once(tmp_path: Path) -> None:
 def test_objects_given_in_python_are_asserted_in_this_process() -> None:
     names: dict[str, object] = {}
     exec(NETWORK, names)
-    bncheck.assert_gradients(names, N=5, D=4, H=3, scheme="complex", probes=False)
+    bncheck.assert_gradients(names, N=5, D=4, H=3, scheme="complex", edge_cases=False)
     bncheck.assert_gradients(network)
     exec("right = backward\ndef backward(dout, cache): return [2 * g for g in right(dout, cache)]", names)
     with pytest.raises(AssertionError, match=r"dX: all 20 entries are wrong"):

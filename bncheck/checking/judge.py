@@ -11,6 +11,7 @@ from bncheck.model.options import CheckOptions
 from bncheck.model.precision import FLOAT64, Precision
 from bncheck.model.problem import FloatArray
 from bncheck.model.results import (
+    MAX_RESOLUTION,
     Cause,
     Entry,
     ForwardResult,
@@ -21,8 +22,6 @@ from bncheck.model.results import (
     Verdict,
 )
 
-# A check that would not have seen a term wrong by this share of itself is too blunt to pass.
-MAX_RESOLUTION = 1e-3
 # So is one of which more than this share of the outputs was guarded.
 MAX_EXCLUDED_FRACTION = 0.1
 # What is no reason for a warning: the comparisons are written for infinities and NaN.

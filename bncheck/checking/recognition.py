@@ -11,13 +11,11 @@ from bncheck.checking.judge import as_float64
 from bncheck.errors import TargetError
 from bncheck.model.components import NETWORK, Component
 from bncheck.model.precision import Precision
-from bncheck.model.problem import FloatArray, Problem, random_problem
+from bncheck.model.problem import COMMON_EPS, FloatArray, Problem, random_problem
 from bncheck.model.results import PairOutput
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
 from bncheck.numerical.measure import rounding_of_output
 
-# The eps that code fixes by itself; 2.2e-16 is the machine epsilon of float64, 1.2e-07 that of float32.
-USUAL_EPS = (1e-5, 1e-8, 1e-6, 1e-7, 1e-3, 2.0**-52, 2.0**-23, 1e-4, 1e-2, 0.1, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16)
 # An eps below this cannot be solved for, and a larger one is not an eps: a scale that is constant for another
 # reason would look like one.
 MIN_SOLVED_EPS, MAX_SOLVED_EPS = 1e-14, 0.1 * (1 + 1e-6)
@@ -164,7 +162,7 @@ def recognize(
             if recognized is not None:
                 known.outputs.append(output)
                 return recognized
-        candidates = (*USUAL_EPS, *_solved(output)) if known.fixed is None else (known.fixed,)
+        candidates = (*COMMON_EPS, *_solved(output)) if known.fixed is None else (known.fixed,)
         for eps in dict.fromkeys(candidates):
             recognized = output.recognized(eps)
             if recognized is not None and (known.fixed is not None or _holds_elsewhere(eps, output, known, run)):

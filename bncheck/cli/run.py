@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from bncheck.checking.check import InterruptedCheck, check
+from bncheck.checking.check import check
+from bncheck.checking.in_process import InterruptedCheck
 from bncheck.cli import stdio
 from bncheck.cli.exit_codes import ExitCode
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
@@ -121,7 +122,7 @@ def run(
     with Output(format_, save, several=len(names) > 1) as output:
         lines: list[TargetSummary] = []
         try:
-            return check_targets(names, problem, output, lines, strict=strict, probes=not no_probes, **method)
+            return check_targets(names, problem, output, lines, strict=strict, edge_cases=not no_probes, **method)
         finally:
             if len(names) > 1:
                 output.show(Summary(lines))

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from bncheck.checking.judge import MAX_RESOLUTION
 from bncheck.derivation.equations import Equation
 from bncheck.errors import InvalidInput
 from bncheck.model.graph import NODES, Values, backpropagate, run
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray, Problem
-from bncheck.model.results import Verdict
+from bncheck.model.results import MAX_RESOLUTION, Verdict
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 
 # Moves the node by this share of its scale: the cube root of the unit roundoff balances truncation and rounding.

@@ -203,7 +203,7 @@ class Evidence:
             self.base = None
         elif name in ("W", "X") and weights:
             self._restrict_to(sorted(weights))
-            for term, part in enumerate(("direct", "mean_path", "variance_path")):
+            for term, part in enumerate(("direct", "mean_term", "variance_term")):
                 self.base = [
                     w.replaced(part, weights[i][:, term] * getattr(w, part))
                     for i, w in zip(sorted(weights), self.base, strict=True)

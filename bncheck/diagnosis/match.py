@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bncheck.checking.recognition import USUAL_EPS
 from bncheck.diagnosis.evidence import MAX_ROUNDINGS, OUTPUT, Evidence, is_misshapen
 from bncheck.mistakes import CATALOGUE, Mistake
 from bncheck.mistakes.pass_values import COMPONENT_VALUES, ORDER, PassValues
-from bncheck.model.problem import FloatArray
+from bncheck.model.problem import COMMON_EPS, FloatArray
 
 # Between these a constant is solved for; so many bisections of its logarithm leave less than its last digit.
 MIN_EPS, MAX_EPS, MAX_HALVINGS = 1e-16, 1.0, 60
@@ -113,7 +112,7 @@ def _candidate_eps(evidence: Evidence, mistake: Mistake) -> tuple[float, ...]:
             low, at_low = middle, at_middle
         else:
             high, at_high = middle, at_middle
-    usual = tuple(eps for eps in USUAL_EPS if low <= eps * (1 + MAX_EPS_ERROR) and eps <= high * (1 + MAX_EPS_ERROR))
+    usual = tuple(eps for eps in COMMON_EPS if low <= eps * (1 + MAX_EPS_ERROR) and eps <= high * (1 + MAX_EPS_ERROR))
     # Code contains round numbers: another constant is kept to two digits.
     return usual or (float(f"{np.sqrt(low * high):.1e}"),)
 

@@ -1,7 +1,7 @@
-"""Checks of code that is not ours, in a process of its own: the side that asks.
+"""Run a function in a child process: the parent's side.
 
-The other side is ``worker``. Messages are pickled pairs (kind, value) on the child's stdout; what
-the code under test prints there goes to stderr.
+The child's side is ``child_main``. Messages are pickled pairs (kind, value) on the child's stdout; the output of the
+code under test goes to stderr instead.
 """
 
 import os
@@ -12,17 +12,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import bncheck
 from bncheck.errors import TargetError
-from bncheck.model.options import CheckOptions
-from bncheck.model.problem import Problem
-from bncheck.model.progress import Progress
-from bncheck.model.results import CheckResult
+from bncheck.model.progress import Progress, silent
+from bncheck.model.version import PACKAGE_DIR
 
 # A child that says nothing for so long past the time-out, not even that it lives, is stuck.
 GRACE_SECONDS = 15.0
@@ -33,31 +29,42 @@ CLOSE_SECONDS = 1.0
 
 
 class ChildInterrupted(Exception):
-    """Ctrl-C; ``result`` is what the child had done, or None."""
+    """Ctrl-C; ``result`` is what the child had computed until then, or None."""
 
-    def __init__(self, result: CheckResult | None) -> None:
+    def __init__(self, result: Any) -> None:
         super().__init__()
         self.result = result
 
 
-def check_in_child(
-    target: str, problem: Problem, options: tuple[CheckOptions, tuple[bool, ...]], timeout: float, progress: Progress
-) -> CheckResult:
-    """Check a file or module in a child process, made afresh.
+def run_in_child(
+    function: Callable[..., None], arguments: tuple[Any, ...], timeout: float, progress: Progress = silent
+) -> Any:
+    """Call ``function(channel, *arguments)`` in a new process, and return the result that it sends.
+
+    Parameters
+    ----------
+    function : callable
+        A function of a module, which is pickled by its name; its first argument is a ``ParentChannel``.
+    arguments : tuple
+        Its other arguments, which are pickled.
+    timeout : float
+        Time limit of each call that the function announces to the channel, in seconds.
+    progress : callable, optional
+        Called with the number of finished entries and the total.
 
     Raises
     ------
     TargetError
-        What the child raised; or it exited or closed the pipe before it had a result, or a call did not return in
-        time. At the latest this is raised when the child has sent nothing for ``timeout + GRACE`` seconds.
-    Interrupted
+        The child raised it; or it exited or closed the pipe before it sent a result, or a call did not return in
+        time. At the latest this is raised when the child has sent nothing for ``timeout + GRACE_SECONDS`` seconds.
+    ChildInterrupted
         Ctrl-C.
     """
-    root = str(Path(bncheck.__file__).parent.parent)
-    # Where bncheck is goes last: beside it may lie anything, and it must hide nothing.
-    # Until it listens itself, Ctrl-C ends it without a word.
+    # The folder of bncheck is last on the import path: no file next to bncheck may shadow a module of the user.
+    # Before the child installs its handler, SIGINT ends it silently.
     script = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    script += f"import sys; sys.path.append({root!r}); from bncheck.execution.child_main import main; main()"
+    script += f"import sys; sys.path.append({str(PACKAGE_DIR.parent)!r}); "
+    script += "from bncheck.execution.child_main import main; main()"
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", script],
         stdin=subprocess.PIPE,
@@ -65,7 +72,7 @@ def check_in_child(
         start_new_session=True,  # Ctrl-C reaches it through us, once
     )
     said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-    request = (target, problem, options, timeout)
+    request = (function, arguments, timeout)
     threads = [
         threading.Thread(target=_read_messages, args=(child, said), daemon=True),
         threading.Thread(target=_send_request, args=(child, request), daemon=True),
@@ -117,9 +124,9 @@ def _read_messages(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tupl
         said.put(("garbled", None))
 
 
-def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResult:
+def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> Any:
     if kind == "result":
-        return value  # type: ignore[no-any-return]  # the worker sends a CheckResult
+        return value
     if kind == "bug":
         raise TargetError(f"bncheck failed on it, which is a bug in bncheck:\n{value}")
     if kind == "error":
@@ -137,9 +144,7 @@ def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> CheckResu
     raise TargetError(f"it ended its process with exit code {code}")
 
 
-def _collect_partial_result(
-    child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]"
-) -> CheckResult | None:
+def _collect_partial_result(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]") -> Any:
     with suppress(ValueError, OSError):
         child.send_signal(signal.SIGINT)
     until = time.monotonic() + PARTIAL_RESULT_SECONDS
@@ -147,8 +152,7 @@ def _collect_partial_result(
         while True:
             kind, value = said.get(timeout=max(0.0, until - time.monotonic()))
             if kind in ("interrupted", "result"):  # a result, if the code under test took the interruption
-                left: CheckResult = replace(value, interrupted=True)
-                return left
+                return value
             if kind not in ("progress", "alive"):
                 return None
     return None

@@ -1,4 +1,4 @@
-"""Checks of code that is not ours, in a process of its own: the side that answers."""
+"""Run a function in a child process: the child's side."""
 
 import io
 import os
@@ -12,12 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-import numpy as np
-
-from bncheck.checking.check import InterruptedCheck, check_in_process
 from bncheck.errors import BncheckError
-from bncheck.targets import resolve
-from bncheck.targets.loading import load
 
 # How often the watchdog looks, and how often it says that we live.
 WATCHDOG_SECONDS, HEARTBEAT_SECONDS = 0.1, 1.0
@@ -32,6 +27,7 @@ class ParentChannel:
         self._timeout = timeout
         self._call: tuple[str, float] | None = None
         self._interrupted = False
+        self._last_progress_time = 0.0
         os.dup2(2, 1)  # what it prints is no result
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)  # and there is nobody to ask
@@ -54,6 +50,13 @@ class ParentChannel:
     def interrupted(self) -> bool:
         """Tell whether Ctrl-C came."""
         return self._interrupted
+
+    def progress(self, done: int, total: int) -> None:
+        """Send how many entries are finished, at most once in WATCHDOG_SECONDS."""
+        now = time.monotonic()
+        if now - self._last_progress_time > WATCHDOG_SECONDS:
+            self._last_progress_time = now
+            self.send("progress", (done, total))
 
     def end(self) -> None:
         """End the process, whatever threads the code under test has left."""
@@ -83,35 +86,16 @@ class ParentChannel:
 
 
 def main() -> None:
-    """Answer the one request on stdin, and end the process whatever threads it has left."""
-    target, problem, (method, extras), timeout = pickle.load(sys.stdin.buffer)
+    """Serve the single request on stdin, and end the process whatever threads the code under test has left."""
+    function, arguments, timeout = pickle.load(sys.stdin.buffer)
     channel = ParentChannel(timeout)
-    told = 0.0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > WATCHDOG_SECONDS:
-            told = time.monotonic()
-            channel.send("progress", (done, total))
-
     try:
-        channel.calling("importing it")
-        namespace = load(target, channel.interrupted)
-        channel.calling("looking into it")
-        code = resolve(namespace, target)
-        channel.calling("")
-        code.calling, code.interrupted = channel.calling, channel.interrupted
-        # NumPy's own settings again: the code under test may have made warnings errors.
-        with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
-            result = check_in_process(problem, code, target, method, extras, progress)
-        channel.send("result", result)
-    except InterruptedCheck as interrupted:
-        channel.send("interrupted", interrupted.result)
+        function(channel, *arguments)
     except BncheckError as error:
         channel.send("error", str(error))
     except KeyboardInterrupt:
         channel.send("stopped")
-    except BaseException:  # noqa: BLE001 - told as a bug of ours, not as what the code under test did
+    except BaseException:  # noqa: BLE001 - reported as a bug of bncheck, not as a defect of the code under test
         channel.send("bug", traceback.format_exc())
     finally:
         channel.end()

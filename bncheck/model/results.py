@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # what a pass has none of
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 SCHEMA = "bncheck/1"
+# Largest resolution with which a check can pass.
+MAX_RESOLUTION = 1e-3
 
 
 class Verdict(enum.Enum):

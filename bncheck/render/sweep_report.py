@@ -10,8 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.checking.judge import MAX_RESOLUTION
-from bncheck.model.results import Source, Verdict
+from bncheck.model.results import MAX_RESOLUTION, Source, Verdict
 from bncheck.render.layout import STYLES, WORDS, Command, Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 from bncheck.sweeps.aggregate import MAX_LISTED_VALUES, Aggregate, SweepSummary

@@ -254,7 +254,7 @@ def _planted(code: str, seed: int) -> str | None:
     """Plant a mistake in one problem; return what it is taken for, "?" for nothing, or None if it is missed."""
     mistake = next(m for m in CATALOGUE if m.code == code)
     target = faulty_layers(mistake) if code in LAYER_ONLY else FaultyNetwork(mistake)
-    result = check(plain_problem(seed), target, shrink=False)
+    result = check(plain_problem(seed), target, minimal_example=False)
     codes = [d.code or "?" for d in result.diagnosis] or ["?"]
     detected = code in codes if code in SIDE_EFFECTS else result.verdict is Verdict.FAIL
     return codes[0] if detected else None
@@ -265,7 +265,7 @@ def _right(problem: Problem, names: Iterable[str], *, must_pass: bool = False) -
     found = []
     for name in names:
         target: Any = FaultyNetwork(Mistake("", "", {})) if name == "foreign" else name
-        result = check(problem, target, probes=False, explain=False)
+        result = check(problem, target, edge_cases=False, explain=False)
         wrong = result.verdict is Verdict.FAIL or (must_pass and result.verdict is not Verdict.PASS)
         again = result.options.command(problem, "reference" if name == "foreign" else name)
         found.append((name, result.verdict, again if wrong else None))
@@ -281,7 +281,7 @@ def _small(seed: int) -> tuple[float, dict[tuple[float, str], int]]:
         share = {name: g.resolution * g.term_size * _where(place, g.term_size, rng) for name, g in gradients.items()}
         for size in ERROR_SIZES:
             target = PerturbedReference({name: size * error for name, error in share.items()})
-            result = check(problem, target, probes=False, explain=False)
+            result = check(problem, target, edge_cases=False, explain=False)
             seen[size, place] = sum(g.verdict is Verdict.FAIL for g in result.gradients.values())
     return float(np.median([g.resolution for g in gradients.values()])), seen
 

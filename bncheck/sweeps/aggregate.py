@@ -8,8 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from bncheck.checking.judge import MAX_RESOLUTION
-from bncheck.model.results import Verdict
+from bncheck.model.results import MAX_RESOLUTION, Verdict
 from bncheck.sweeps.sweep import AXES, GradientSummary, Row, SweepPoint, digits_of
 
 # An axis of more values is not told value by value.

@@ -180,7 +180,8 @@ class Row:
             key: GradientSummary(None if error is None else float(error), *map(float, (*rest, "nan")[:3]))
             for key, (error, *rest) in content["gradients"].items()
         }
-        kept = {name: content[name] for name in ("checked", "wrong", "guarded", "seconds", "reproduce", "said")}
+        kept = {name: content[name] for name in ("checked", "wrong", "seconds", "reproduce")}
+        kept |= {"excluded": content["guarded"], "message": content["said"]}
         notes = tuple(content.get("notes", ()))  # older files have none
         return cls(point, verdict, gradients, **kept, notes=notes)
 
@@ -282,8 +283,8 @@ def run_point(
         result = check(
             p.draw(), unpacked.target if unpacked else p.target, scheme=p.scheme, step=p.step, engine=m.engine,
             sample=m.sample, only=m.only, rtol=m.rtol, atol=m.atol,
-            probes=p == replace(first, target=p.target), timeout=timeout,
-            explain=False, audit=0 if p.key % CROSS_CHECK_INTERVAL else CROSS_CHECK_ENTRIES,
+            edge_cases=p == replace(first, target=p.target), timeout=timeout,
+            explain=False, cross_check_entries=0 if p.key % CROSS_CHECK_INTERVAL else CROSS_CHECK_ENTRIES,
         )  # fmt: skip
         return Row.from_result(point, result)
     except BncheckError as error:

@@ -179,7 +179,7 @@ def jax_rejects(case: Case, code: Code) -> bool:
 
 
 def bncheck_rejects(case: Case, code: Code, scheme: str) -> bool:
-    result = check(case.problem, code, scheme=scheme, explain=False, probes=False)
+    result = check(case.problem, code, scheme=scheme, explain=False, edge_cases=False)
     return result.verdict is Verdict.FAIL
 
 

@@ -105,7 +105,7 @@ def test_a_gradient_wrong_by_half_a_per_mille_fails(name: str, shape: tuple[int,
             g[name][index] += 0.0005 * np.abs(g[name][..., index[-1]]).max()
 
         for spoil in (everywhere, one_column, one_entry):
-            result = check(problem, Spoilt(spoil), probes=False, explain=False)
+            result = check(problem, Spoilt(spoil), edge_cases=False, explain=False)
             verdicts = {key: g.verdict for key, g in result.gradients.items()}
             assert verdicts.pop(name) is Verdict.FAIL, (seed, spoil.__name__)
             assert set(verdicts.values()) == {Verdict.PASS}
@@ -125,7 +125,7 @@ def test_a_wrong_backward_fails_at_the_gradients_that_are_wrong_and_nowhere_else
         # An eps of the variance's size, so that it matters.
         problem = random_problem(7, 5, 4, seed=seed, bn_eps=0.05)
         target = FaultyNetwork(mistake)
-        result = check(problem, target, probes=False, explain=False)
+        result = check(problem, target, edge_cases=False, explain=False)
         p = result.problem
         planted = target.backward(p.dout, target.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)[1])
         right = network.backward(p.dout, network.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)[1])

@@ -49,7 +49,7 @@ def test_a_correct_implementation_passes_unless_the_check_is_not_precise_enough(
 def test_a_correct_implementation_has_the_gradients_of_differences_in_50_digits(name: str) -> None:
     for package in RIGHT[name].requires:
         pytest.importorskip(package)
-    result: CheckResult = check(SMALL_PROBLEM, RIGHT[name].load(name), explain=False, probes=False)
+    result: CheckResult = check(SMALL_PROBLEM, RIGHT[name].load(name), explain=False, edge_cases=False)
     for gradient in result.gradients.values():
         expected = expected_gradients(gradient.component, result.problem.bn_eps)[gradient.name.lower()]
         largest = max(1.0, float(np.abs(expected).max()))
@@ -59,7 +59,7 @@ def test_a_correct_implementation_has_the_gradients_of_differences_in_50_digits(
 @pytest.mark.parametrize("name", [name for name in WRONG if not WRONG[name].undetectable])
 def test_a_wrong_implementation_does_not_pass(name: str) -> None:
     # Edge cases are slow for a wrong forward pass, and can only worsen the verdict of the problem itself.
-    without_edge_cases = check(PROBLEM, WRONG[name].load(name), explain=False, probes=False).verdict
+    without_edge_cases = check(PROBLEM, WRONG[name].load(name), explain=False, edge_cases=False).verdict
     if without_edge_cases is Verdict.PASS:
         assert default_verdict(name, WRONG[name]) is not Verdict.PASS
 

@@ -62,7 +62,7 @@ def by_hand(N: int, H: int, dout: Array | float, rng: np.random.Generator, **rep
 def test_a_mean_loss_whose_terms_are_all_equal_is_no_false_alarm(N: int, scheme: str) -> None:
     problem = by_hand(N, 4, 1 / (4 * N), np.random.default_rng(0))
     for target in ("reference", "staged", OTHERWISE):
-        assert check(problem, target, scheme=scheme, probes=False).verdict is Verdict.PASS
+        assert check(problem, target, scheme=scheme, edge_cases=False).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("engine", ["local", "full"])
@@ -91,7 +91,7 @@ def test_outputs_that_are_0_but_for_rounding_are_guarded() -> None:
     problem = by_hand(4000, 4, rng.standard_normal((4000, 4)), rng, W=W, beta=np.zeros(4))
     for scheme in ("central", "complex"):
         for target in (OTHERWISE, ALL_OTHERWISE):
-            assert check(problem, target, scheme=scheme, probes=False).verdict is Verdict.INCONCLUSIVE
+            assert check(problem, target, scheme=scheme, edge_cases=False).verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("bn_eps", [0.0, 1e-300, 1e-150])
@@ -111,14 +111,14 @@ def test_a_unit_whose_sigma_is_rounding_has_infinite_error_bounds(bn_eps: float)
         if piece is NETWORK:  # no feature has a weight for the unit
             assert np.isfinite(found["X"].error_bound).all()
     for target in ("reference", "staged", OTHERWISE, ALL_OTHERWISE):
-        assert check(problem, target, scheme="complex", probes=False).verdict is Verdict.INCONCLUSIVE
+        assert check(problem, target, scheme="complex", edge_cases=False).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_far_mean_over_many_rows_is_no_false_alarm() -> None:
     for seed in range(3):
         problem = random_problem(4000, 3, 30, seed=seed, x_mean=1e12)
         for target in (OTHERWISE, ALL_OTHERWISE):
-            assert check(problem, target, scheme="complex", probes=False).verdict is not Verdict.FAIL
+            assert check(problem, target, scheme="complex", edge_cases=False).verdict is not Verdict.FAIL
 
 
 def test_a_column_that_is_mostly_rounding_noise_leaves_the_steps_of_the_others_alone() -> None:
@@ -184,10 +184,10 @@ def test_dout_of_any_magnitude_neither_fails_correct_code_nor_passes_wrong_code(
     for number, scale in enumerate((1e-323, 1e-320, 1e-316, 1e-310, 1e-300, 1e-290, 1e-280, 1e150)):
         problem = with_dout(random_problem(1 + number % 6, 3, 4, seed=number, **settings[number % 3]), scale)
         for target in ("reference", "staged", CHAIN_RULE):
-            result = check(problem, target, scheme=scheme, engine=engine, probes=False, explain=False)
+            result = check(problem, target, scheme=scheme, engine=engine, edge_cases=False, explain=False)
             assert result.verdict is not Verdict.FAIL, (scale, target, str(result))
             assert result.cross_check is None or result.cross_check.agrees, (scale, target)
-        wrong = check(problem, TEN_PERCENT_OFF, scheme=scheme, engine=engine, probes=False, explain=False)
+        wrong = check(problem, TEN_PERCENT_OFF, scheme=scheme, engine=engine, edge_cases=False, explain=False)
         assert wrong.verdict is not Verdict.PASS, scale
         assert wrong.verdict is Verdict.FAIL or scale < 1e-316, scale
 
@@ -199,7 +199,7 @@ def test_a_unit_whose_dout_is_tiny_beside_the_others_fails_no_correct_code(schem
         rows = np.r_[1e-200, np.ones(5)][:, None]  # and a sample beside the other samples
         problem = with_dout(random_problem(6, 3, 4, seed=seed), rows * np.array([scale, 1.0, 1e-100, 1.0]))
         for target in ("reference", "staged", CHAIN_RULE):
-            result = check(problem, target, scheme=scheme, engine=engine, probes=False, explain=False)
+            result = check(problem, target, scheme=scheme, engine=engine, edge_cases=False, explain=False)
             assert result.verdict is not Verdict.FAIL, (scale, target, str(result))
             assert result.cross_check is None or result.cross_check.agrees, (scale, target)
 
@@ -216,7 +216,7 @@ def test_gradients_and_bounds_are_those_of_a_moderate_dout_times_a_power_of_two(
             moderate = expected.gradients[name]
             np.testing.assert_array_equal(gradient.value, np.ldexp(moderate.value, exponent))
             np.testing.assert_array_equal(gradient.term_size, np.ldexp(moderate.term_size, exponent))
-            for bound in ("error_bar", "conditioning"):
+            for bound in ("error_bound", "conditioning"):
                 scaled = np.ldexp(getattr(moderate, bound), exponent)
                 np.testing.assert_allclose(getattr(gradient, bound), scaled, rtol=1e-6, atol=0)
 
@@ -226,7 +226,7 @@ def test_a_huge_eps_is_measured_without_a_warning(bn_eps: float) -> None:
     for scheme, engine in itertools.product(SCHEMES, ("local", "full")):
         for target in ("reference", "staged", CHAIN_RULE):
             problem = random_problem(6, 3, 4, seed=1, bn_eps=bn_eps)
-            result = check(problem, target, scheme=scheme, engine=engine, probes=False, explain=False)
+            result = check(problem, target, scheme=scheme, engine=engine, edge_cases=False, explain=False)
             assert result.verdict is not Verdict.FAIL, (scheme, engine, target)
 
 
@@ -290,7 +290,7 @@ def test_a_right_derivative_in_float32_of_another_forward_pass_does_not_fail() -
     )  # fmt: skip
     namespace: dict[str, object] = {}
     exec(source, namespace)
-    result = check(random_problem(8, 5, 4), namespace, probes=False)
+    result = check(random_problem(8, 5, 4), namespace, edge_cases=False)
     verdicts = {key: g.verdict for key, g in result.gradients.items() if g.component == BATCHNORM.name}
     assert Verdict.FAIL not in verdicts.values()
 
@@ -300,7 +300,7 @@ def test_gradients_in_float32_that_are_stored_in_float64_are_judged_by_float32()
         return {k: v.astype(np.float32).astype(np.float64) for k, v in network.backward(dout, cache).items()}
 
     target = SimpleNamespace(forward=network.forward, backward=single)
-    assert check(random_problem(16, 10, 8), target, probes=False).verdict is Verdict.PASS
+    assert check(random_problem(16, 10, 8), target, edge_cases=False).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(("seed", "shape", "x_mean"), [(228, (2, 200, 5), 12.231), (27, (4, 1, 1), 19.7395)])
@@ -310,7 +310,7 @@ def test_a_one_pass_variance_whose_forward_comes_out_like_ours_is_no_false_alarm
     namespace: dict[str, object] = {}
     exec(changed(COURSE, VAR, "var = (x ** 2).mean(axis=0) - mu ** 2"), namespace)
     problem = random_problem(*shape, seed=seed, x_mean=x_mean)
-    assert check(problem, namespace, scheme="complex", probes=False).verdict is not Verdict.FAIL
+    assert check(problem, namespace, scheme="complex", edge_cases=False).verdict is not Verdict.FAIL
 
 
 def test_numpy_s_own_numbers_as_settings_reach_the_document() -> None:
@@ -343,7 +343,7 @@ def test_what_makes_float32_code_blunt_is_named_and_not_rounding_of_our_own() ->
             return network.backward(dout.astype(np.float32), cache)
 
     problem = random_problem(64, 20, 10, x_mean=300.0)
-    reasons = check(problem, Single, scheme="complex", probes=False).gradients["dX"].reasons
+    reasons = check(problem, Single, scheme="complex", edge_cases=False).gradients["dX"].reasons
     assert any("rounding in float32 dominates" in reason for reason in reasons), reasons
     assert not any("--scheme" in reason for reason in reasons), reasons
 
@@ -384,7 +384,7 @@ def test_a_cache_that_holds_nan_is_not_said_to_be_written_into() -> None:
 
     kept: list[network.Cache] = []
     code = SimpleNamespace(forward=forward, backward=lambda dout, _: network.backward(dout, kept[0]))
-    result = check(random_problem(8, 5, 4), code, probes=False)
+    result = check(random_problem(8, 5, 4), code, edge_cases=False)
     assert result.verdict is Verdict.PASS
     assert result.notes == ()
 
@@ -435,7 +435,7 @@ def test_a_fused_kernel_that_does_not_cancel_exactly_in_a_batch_of_one_is_no_fal
         beta = p.beta.copy()
         beta[:4] *= 10.0 ** -np.arange(10, 14)  # outputs that the residue of h - mu may carry across the kink
         problem = Problem(p.X, p.W, p.b, p.gamma, beta, p.dout, p.bn_eps)
-        assert check(problem, target, scheme=scheme, probes=False, explain=False).verdict is not Verdict.FAIL, seed
+        assert check(problem, target, scheme=scheme, edge_cases=False, explain=False).verdict is not Verdict.FAIL, seed
         _, cache = target.forward(p.X, p.W, p.b, p.gamma, beta, p.bn_eps)
         residues.append(np.abs(cache.batchnorm.xhat).max())
     assert max(residues) > 1e-9
@@ -447,5 +447,5 @@ def test_an_error_in_a_batch_of_one_is_detected_beside_the_residue_of_a_fused_ke
         return {**found, "dgamma": found["dgamma"] + 1e-6 * np.abs(found["dbeta"])}
 
     problem = random_problem(1, 5, 8)
-    result = check(problem, SimpleNamespace(forward=fused_forward, backward=backward), probes=False, explain=False)
+    result = check(problem, SimpleNamespace(forward=fused_forward, backward=backward), edge_cases=False, explain=False)
     assert result.gradients["dgamma"].verdict is Verdict.FAIL

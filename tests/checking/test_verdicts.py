@@ -78,7 +78,7 @@ def edge_case(result: CheckResult, name: str) -> Verdict:
 @pytest.mark.parametrize("forward", [(), (SINGLE_PASS,)], ids=["two-pass", "single-pass"])
 def test_a_factor_of_1_plus_1e_5_on_dx_fails_at_a_far_mean(forward: tuple[tuple[str, str], ...]) -> None:
     wrong = functions(LAYER, *forward, (RETURN, "dx = dx * (1 + 1e-5)\n    " + RETURN))
-    result = check(random_problem(64, 100, 50, x_mean=1e4), wrong, probes=False, explain=False)
+    result = check(random_problem(64, 100, 50, x_mean=1e4), wrong, edge_cases=False, explain=False)
     assert result.gradients["batchnorm_backward.dx"].wrong > 3_000
 
 
@@ -86,7 +86,7 @@ def test_a_factor_of_1_plus_1e_5_on_dx_fails_at_a_far_mean(forward: tuple[tuple[
 def test_a_single_pass_variance_passes_and_its_sigma_is_told_from_its_output(x_mean: float) -> None:
     for seed in range(3):
         problem = random_problem(64, 10, 8, seed=seed, x_mean=x_mean)
-        result = check(problem, functions(LAYER, SINGLE_PASS), probes=False, explain=False)
+        result = check(problem, functions(LAYER, SINGLE_PASS), edge_cases=False, explain=False)
         assert result.verdict is Verdict.PASS, seed
         assert result.gradients["batchnorm_backward.dx"].tolerance_ratio < 0.7
     if x_mean >= 1e4:
@@ -96,7 +96,7 @@ def test_a_single_pass_variance_passes_and_its_sigma_is_told_from_its_output(x_m
 def test_a_weight_gradient_wrong_by_a_tenth_fails_with_two_rows_and_a_far_mean() -> None:
     wrong = functions(NETWORK, ("X.T @ dh,", "1.1 * X.T @ dh,"))
     problem = random_problem(2, 5, 4, x_mean=1e3, bn_eps=1e-2)
-    assert verdicts(check(problem, wrong, probes=False, explain=False))["dW"] is Verdict.FAIL
+    assert verdicts(check(problem, wrong, edge_cases=False, explain=False))["dW"] is Verdict.FAIL
 
 
 def test_a_float32_dx_wrong_by_two_in_ten_thousand_fails() -> None:
@@ -109,8 +109,8 @@ def test_a_float32_dx_wrong_by_two_in_ten_thousand_fails() -> None:
         functions(LAYER, single, cast, (RETURN, "dx = dx * 1.0002\n    " + RETURN)),
     )
     problem = random_problem(16, 6, 8)
-    assert check(problem, right, probes=False).verdict is Verdict.PASS
-    assert verdicts(check(problem, wrong, probes=False))["batchnorm_backward.dx"] is Verdict.FAIL
+    assert check(problem, right, edge_cases=False).verdict is Verdict.PASS
+    assert verdicts(check(problem, wrong, edge_cases=False))["batchnorm_backward.dx"] is Verdict.FAIL
 
 
 @pytest.mark.parametrize("forward", ["np.sqrt(h.var(0)) + bn_eps", "np.sqrt(h.var(0, ddof=1) + bn_eps)",
@@ -118,7 +118,7 @@ def test_a_float32_dx_wrong_by_two_in_ten_thousand_fails() -> None:
 def test_no_other_formula_of_sigma_is_taken_for_rounding_or_for_another_eps(forward: str) -> None:
     wrong = functions(NETWORK, ("np.sqrt(h.var(0) + bn_eps)", forward))
     for probes in (True, False):
-        assert check(random_problem(16, 6, 8), wrong, explain=False, probes=probes).verdict is Verdict.FAIL
+        assert check(random_problem(16, 6, 8), wrong, explain=False, edge_cases=probes).verdict is Verdict.FAIL
 
 
 # Precision
@@ -133,7 +133,7 @@ def test_a_network_in_float32_is_judged_by_one_roundoff_in_every_gradient(return
     output = ("return np.maximum(y, 0),", f"return {returned}(np.maximum(y, 0)),")
     for seed in range(5):
         target = functions(NETWORK, single, dout, result, output)
-        checked = check(random_problem(64, 20, 10, seed=seed), target, probes=False)
+        checked = check(random_problem(64, 20, 10, seed=seed), target, edge_cases=False)
         assert set(verdicts(checked).values()) == {Verdict.PASS}, seed
         assert checked.target.dtype == "float32"
 
@@ -177,7 +177,7 @@ def test_16_bit_values_in_whatever_dtype_are_inconclusive_and_say_why(bits: int,
 )
 def test_wrong_values_of_few_digits_are_not_taken_for_16_bit_arithmetic(value: str) -> None:
     wrong = functions(LAYER, (RETURN, f"dx = {value}\n    " + RETURN))
-    assert check(random_problem(64, 6, 8), wrong, probes=False, explain=False).verdict is Verdict.FAIL
+    assert check(random_problem(64, 6, 8), wrong, edge_cases=False, explain=False).verdict is Verdict.FAIL
 
 
 def test_tensors_are_read_whatever_their_dtype_and_whether_they_require_grad() -> None:
@@ -229,7 +229,7 @@ def test_a_second_answer_that_is_nan_fails() -> None:
     calls = iter(range(1_000))
     wrong = functions(LAYER, (RETURN, "dx = dx * (np.nan if next(calls) else 1)\n    " + RETURN))
     wrong.batchnorm_backward.__globals__["calls"] = calls
-    result = check(random_problem(9, 6, 5), wrong, probes=False)
+    result = check(random_problem(9, 6, 5), wrong, edge_cases=False)
     assert verdicts(result)["batchnorm_backward.dx"] is Verdict.FAIL
     assert result.gradients["batchnorm_backward.dx"].usage == "in the second of two equal calls"
 
@@ -569,9 +569,9 @@ def test_a_mean_loss_is_not_taken_for_float32() -> None:
     for seed in range(3):
         p = random_problem(64, 3, 50, seed=seed, x_mean=5)
         problem = replace(p, dout=np.ones_like(p.dout), seed=None)
-        result = check(problem, functions(LAYER), probes=False)
+        result = check(problem, functions(LAYER), edge_cases=False)
         assert (result.verdict, result.target.dtype) == (Verdict.PASS, "float64")
-        assert check(problem, wrong, probes=False, explain=False).verdict is Verdict.FAIL
+        assert check(problem, wrong, edge_cases=False, explain=False).verdict is Verdict.FAIL
 
 
 def test_code_that_casts_its_input_alone_to_float32_is_judged_as_float32() -> None:
@@ -588,7 +588,7 @@ def test_a_single_pass_variance_whose_sigma_the_output_hides_is_no_failure(schem
     hidden = [random_problem(16, 6, 8, seed=seed, x_mean=10, x_std=1e-4, bn_eps=1e-3) for seed in range(4)]
     hidden.append(replace(p, gamma=np.where(np.arange(8) == 0, 0.0, p.gamma), seed=None))
     for problem in hidden:
-        assert check(problem, single_pass, scheme=scheme, probes=False).verdict is not Verdict.FAIL
+        assert check(problem, single_pass, scheme=scheme, edge_cases=False).verdict is not Verdict.FAIL
 
 
 def test_a_db_of_float32_zeros_does_not_make_the_others_float32() -> None:
@@ -596,7 +596,7 @@ def test_a_db_of_float32_zeros_does_not_make_the_others_float32() -> None:
     wrong = functions(NETWORK, ("dh @ W.T, X.T @ dh, dh.sum(0)", "1.00001 * dh @ W.T, X.T @ dh, np.float32(0 * gamma)"))
     problem = random_problem(16, 6, 8)
     assert (check(problem, zeros).verdict, check(problem, zeros).target.dtype) == (Verdict.PASS, "float64")
-    assert verdicts(check(problem, wrong, probes=False, explain=False))["dX"] is Verdict.FAIL
+    assert verdicts(check(problem, wrong, edge_cases=False, explain=False))["dX"] is Verdict.FAIL
 
 
 def test_relu_in_float32_passes() -> None:
@@ -605,7 +605,7 @@ def test_relu_in_float32_passes() -> None:
         "def relu_forward(x):\n    x = x.astype(np.float32)\n    return np.maximum(x, 0), x\n"
         "def relu_backward(dout, x):\n    return dout.astype(np.float32) * (x > 0)\n"
     )
-    result = check(random_problem(64, 6, 8), functions(source + LAYER), probes=False)
+    result = check(random_problem(64, 6, 8), functions(source + LAYER), edge_cases=False)
     assert verdicts(result)["relu_backward.dx"] is Verdict.PASS
 
 
@@ -615,8 +615,8 @@ def test_a_backward_that_takes_the_eps_that_its_forward_ignores_fails() -> None:
         ('bn_param["eps"]', "1e-5"),
         ("(xhat, gamma, sigma)\n", '(xhat, gamma, np.sqrt(x.var(axis=0) + bn_param["eps"]))\n'),
     )
-    assert check(random_problem(16, 6, 8), split, probes=False).verdict is Verdict.PASS
-    result = check(random_problem(16, 6, 8, bn_eps=0.5), split, probes=False)
+    assert check(random_problem(16, 6, 8), split, edge_cases=False).verdict is Verdict.PASS
+    result = check(random_problem(16, 6, 8, bn_eps=0.5), split, edge_cases=False)
     assert verdicts(result)["batchnorm_backward.dx"] is Verdict.FAIL
     assert check(random_problem(16, 6, 8), split).verdict is Verdict.FAIL
 
@@ -628,7 +628,7 @@ def test_code_that_ignores_eps_is_judged_on_what_it_returns_for_the_eps_that_it_
         ("np.sqrt(h.var(0) + bn_eps)", "np.sqrt(h.var(0) + 1e-5)"),
         ("gamma, sigma, xhat, y)\n\ndef", "gamma, np.sqrt(h.var(0) + bn_eps), xhat, y)\n\ndef"),
     )
-    result = check(random_problem(16, 6, 8, bn_eps=0.5), split, step=1e-2, probes=False, explain=False)
+    result = check(random_problem(16, 6, 8, bn_eps=0.5), split, step=1e-2, edge_cases=False, explain=False)
     assert result.kink_exclusion.excluded > 0
     assert verdicts(result)["dX"] is Verdict.FAIL
 
@@ -638,7 +638,7 @@ def test_an_output_that_rounding_alone_makes_is_not_called_right() -> None:
     W, b = p.W.copy(), p.b.copy()
     W[:, 0], b[0] = 0, 1.3
     problem = replace(p, W=W, b=b, bn_eps=0.0, seed=None)
-    result = check(problem, functions(LAYER), only=["dbeta"], probes=False)
+    result = check(problem, functions(LAYER), only=["dbeta"], edge_cases=False)
     assert [f.verdict for f in result.forward] == [Verdict.INCONCLUSIVE]
     assert result.forward[0].message == "13 of 65 entries of out cannot be judged: rounding alone makes their sigma"
     assert result.verdict is Verdict.INCONCLUSIVE
@@ -655,7 +655,7 @@ def test_an_eps_of_its_own_is_not_guessed_from_a_batch_of_one() -> None:
 
 def test_float32_at_a_batch_of_one_is_recognized_by_its_output() -> None:
     single = functions(LAYER, ("gamma * xhat + beta,", "np.float64(np.float32(gamma * xhat + beta)),"))
-    result = check(random_problem(1, 6, 8), single, probes=False)
+    result = check(random_problem(1, 6, 8), single, edge_cases=False)
     assert (result.verdict, result.target.dtype) == (Verdict.PASS, "float32")
 
 
@@ -671,7 +671,7 @@ def test_an_output_that_rounding_alone_makes_is_no_failure_even_if_it_is_nan() -
         ("(x - x.mean(axis=0))", "(x[:, None] - x[None]).mean(axis=1)"),
     )
     with np.errstate(all="ignore"):
-        assert check(problem, pairwise, probes=False).verdict is Verdict.INCONCLUSIVE
+        assert check(problem, pairwise, edge_cases=False).verdict is Verdict.INCONCLUSIVE
 
 
 def test_float16_that_overflows_is_inconclusive() -> None:

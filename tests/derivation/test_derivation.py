@@ -123,7 +123,7 @@ def test_the_centring_jacobian_is_1_minus_1_over_n_on_the_diagonal_and_minus_1_o
 
 
 def test_a_measurement_that_is_too_blunt_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "SHARE", 1e-14)
+    monkeypatch.setattr(checking, "RELATIVE_STEP", 1e-14)
     assert derive(random_problem(3, 4, 2), "xhat").verdict is Verdict.INCONCLUSIVE
 
 
@@ -227,7 +227,7 @@ def test_a_problem_whose_jacobian_is_too_large_is_refused() -> None:
 
 @pytest.mark.parametrize("share", [1e-3, 1e-2])
 def test_with_large_steps_the_error_bars_hold_the_truncation(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "SHARE", share)
+    monkeypatch.setattr(checking, "RELATIVE_STEP", share)
     for seed in range(5):
         values = point_of(random_problem(4, 3, 2, seed=seed))
         for equation in EQUATIONS:

@@ -100,7 +100,7 @@ LINES = [m for m in CATALOGUE if m.formulas and not m.undetectable_because and m
 @pytest.mark.parametrize("mistake", LINES, ids=lambda m: m.code)
 def test_a_mistake_is_named_as_somebody_else_would_write_it(mistake: Mistake) -> None:
     """The lines of the texts are other code than the formulas that guesses are made by."""
-    result = check(random_problem(9, 6, 5, seed=1), Written(mistake), shrink=False)
+    result = check(random_problem(9, 6, 5, seed=1), Written(mistake), minimal_example=False)
     assert (result.diagnosis[0].code, result.diagnosis[0].alternatives) == (mistake.code, ())
     assert (result.diagnosis[0].relative_distance or 0.0) < 1e-9
     # Of three forward passes another backward than the catalogue's stands behind; that is described.
@@ -112,7 +112,7 @@ def test_a_mistake_is_named_as_somebody_else_would_write_it(mistake: Mistake) ->
 )
 def test_a_mistake_that_no_line_of_a_network_makes_is_named_too(mistake: Mistake) -> None:
     target = faulty_layers(mistake) if mistake.code in LAYER_ONLY else FaultyNetwork(mistake)
-    result = check(random_problem(9, 6, 5, seed=1), target, shrink=False)
+    result = check(random_problem(9, 6, 5, seed=1), target, minimal_example=False)
     assert [(d.code, d.alternatives) for d in result.diagnosis] == [(mistake.code, ())]
     if mistake.code not in SIDE_EFFECTS:
         assert result.verdict is Verdict.FAIL
@@ -129,14 +129,14 @@ def test_a_mistake_in_single_precision_is_named_too(dtype: type) -> None:
         return {k: v.astype(dtype) for k, v in FaultyNetwork(mistake_named("BN204")).backward(dout, cache).items()}  # type: ignore[arg-type]  # its own cache
 
     target = SimpleNamespace(forward=FaultyNetwork(mistake_named("BN204")).forward, backward=backward)
-    result = check(random_problem(30, 6, 5), target, shrink=False)
+    result = check(random_problem(30, 6, 5), target, minimal_example=False)
     assert told(result) == [("BN204", "dh")]
     assert result.diagnosis[0].relative_distance is not None
     assert result.diagnosis[0].relative_distance > 1e-9
 
 
 def test_what_follows_from_a_mistake_is_told_with_it() -> None:
-    (found,) = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN201")), shrink=False).diagnosis
+    (found,) = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN201")), minimal_example=False).diagnosis
     assert (found.gradient, found.also_explains) == ("dh", ("dW", "dX", "db"))
     assert found.name == "statistics-taken-constant"
     assert found.terms == Terms(1.0, 0.0, 0.0, 0.0, True, ("1", "0", "0"))
@@ -144,7 +144,7 @@ def test_what_follows_from_a_mistake_is_told_with_it() -> None:
 
 def test_a_mistake_that_only_a_probe_shows_is_named() -> None:
     problem = random_problem(20, 6, 5, bn_eps=1e-13)
-    result = check(problem, FaultyNetwork(mistake_named("BN602")), shrink=False)
+    result = check(problem, FaultyNetwork(mistake_named("BN602")), minimal_example=False)
     assert all(g.verdict is Verdict.PASS for g in result.gradients.values())
     assert told(result) == [("BN602", "dh")]
 
@@ -152,14 +152,14 @@ def test_a_mistake_that_only_a_probe_shows_is_named() -> None:
 def test_a_problem_that_cannot_tell_mistakes_apart_lists_them_all() -> None:
     # With N = 2 the factors N / (N - 1), 2 and N are the same.
     result = check(
-        random_problem(2, 6, 5, bn_eps=0.1), FaultyNetwork(mistake_named("BN216")), probes=False, shrink=False
+        random_problem(2, 6, 5, bn_eps=0.1), FaultyNetwork(mistake_named("BN216")), edge_cases=False, minimal_example=False
     )
     (found,) = result.diagnosis
     assert {found.code, *found.alternatives} == {"BN214", "BN216", "BN233"}
 
 
 def test_a_wrong_forward_is_named_and_its_usual_backward_is_explained_by_it() -> None:
-    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN101")), shrink=False)
+    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN101")), minimal_example=False)
     (found,) = result.diagnosis
     assert (found.code, found.gradient) == ("BN101", "a")
     assert set(found.also_explains) == {"dW", "dX"}
@@ -168,7 +168,7 @@ def test_a_wrong_forward_is_named_and_its_usual_backward_is_explained_by_it() ->
 
 
 def test_the_right_derivative_of_a_wrong_forward_is_left_alone() -> None:
-    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN107")), shrink=False)
+    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN107")), minimal_example=False)
     assert told(result) == [("BN107", "a")]
     assert result.diagnosis[0].also_explains == ()
     assert result.wrong_part is not None
@@ -180,7 +180,7 @@ def test_two_mistakes_at_once_are_both_named() -> None:
         g["dgamma"] /= len(terms[0])
         return terms[0] + terms[1]
 
-    result = check(random_problem(9, 6, 5), Composed(spoil), shrink=False)
+    result = check(random_problem(9, 6, 5), Composed(spoil), minimal_example=False)
     assert told(result) == [("BN301", "dgamma"), ("BN204", "dh")]
 
 
@@ -190,7 +190,7 @@ def test_a_mistake_behind_another_is_named_as_well() -> None:
         return {**g, "dW": -g["dW"]}
 
     target = SimpleNamespace(forward=FaultyNetwork(mistake_named("BN204")).forward, backward=backward)
-    result = check(random_problem(9, 6, 5), target, shrink=False)
+    result = check(random_problem(9, 6, 5), target, minimal_example=False)
     assert told(result) == [("BN204", "dh"), ("BN506", "dW")]
     assert result.diagnosis[0].also_explains == ("dX",)
 
@@ -204,7 +204,7 @@ def test_of_candidates_the_one_comes_first_that_what_is_wrong_behind_it_goes_wit
             w = second.apply_to(first.apply_to(PassValues({**cache, "dout": dout})))
             return {name: getattr(w, name) for name in ("dX", "dW", "db", "dgamma", "dbeta", "dh")}
 
-    result = check(random_problem(9, 6, 5), Both(mistake_named("BN401")), shrink=False)
+    result = check(random_problem(9, 6, 5), Both(mistake_named("BN401")), minimal_example=False)
     assert told(result) == [("BN401", "dbeta"), ("BN231", "dh")]
     assert "BN313" in result.diagnosis[0].alternatives
 
@@ -269,14 +269,14 @@ DESCRIBED: dict[str, tuple[Any, str, str]] = {
 @pytest.mark.parametrize("name", DESCRIBED)
 def test_what_nothing_matches_is_described_truly_and_gets_no_name(name: str) -> None:
     spoil, gradient, expected = DESCRIBED[name]
-    result = check(random_problem(40, 8, 20, seed=3), Composed(spoil), shrink=False)
+    result = check(random_problem(40, 8, 20, seed=3), Composed(spoil), minimal_example=False)
     assert result.verdict is Verdict.FAIL
     assert told(result) == [(None, gradient)]
     assert expected in sentences(result)
 
 
 def test_the_coefficients_of_the_three_terms_are_found() -> None:
-    result = check(random_problem(40, 8, 20), Composed(_terms(0.7, 1.2, 0.4)), shrink=False)
+    result = check(random_problem(40, 8, 20), Composed(_terms(0.7, 1.2, 0.4)), minimal_example=False)
     assert result.diagnosis[0].terms == Terms(0.7, 1.2, 0.4, 0.0, True, ("0.7", "1.2", "0.4"))
 
 
@@ -285,17 +285,17 @@ def test_the_coefficients_are_found_at_dw_where_there_is_no_dh_and_dx_follows() 
         def backward(self, dout: Array, cache: network.Cache) -> Gradients:
             return {k: v for k, v in super().backward(dout, cache).items() if k != "dh"}
 
-    result = check(random_problem(40, 8, 20), WithoutDh(_terms(1.0, 1.0, 0.3)), shrink=False)
+    result = check(random_problem(40, 8, 20), WithoutDh(_terms(1.0, 1.0, 0.3)), minimal_example=False)
     assert told(result) == [(None, "dW")]
     assert result.diagnosis[0].terms == Terms(1.0, 1.0, 0.3, 0.0, True, ("1", "1", "0.3"))
 
 
 def test_a_factor_that_one_problem_shows_is_not_called_n() -> None:
     spoil = _set("dbeta", lambda v, _: 8 * v)
-    result = check(random_problem(8, 6, 5), Composed(spoil), probes=False, shrink=False)
+    result = check(random_problem(8, 6, 5), Composed(spoil), edge_cases=False, minimal_example=False)
     assert sentences(result).startswith("it is 8 times the right values")
     # With the probes it is seen that it is not.
-    assert "it is 8 times the right values" in sentences(check(random_problem(8, 6, 5), Composed(spoil), shrink=False))
+    assert "it is 8 times the right values" in sentences(check(random_problem(8, 6, 5), Composed(spoil), minimal_example=False))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_a_factor_that_one_problem_shows_is_not_called_n() -> None:
     ],
 )
 def test_the_stage_is_named_and_the_identities_that_break(code: str, stage: str, broken: set[str]) -> None:
-    result = check(random_problem(30, 8, 6, bn_eps=0.1), FaultyNetwork(mistake_named(code)), shrink=False)
+    result = check(random_problem(30, 8, 6, bn_eps=0.1), FaultyNetwork(mistake_named(code)), minimal_example=False)
     departure = result.wrong_part
     assert departure is not None
     assert departure.part == stage
@@ -321,7 +321,7 @@ def test_the_stage_is_named_and_the_identities_that_break(code: str, stage: str,
 
 def test_right_gradients_keep_every_identity() -> None:
     # dh alone is wrong in one entry: what does not contain it holds, and so does the Taylor remainder's rate.
-    result = check(random_problem(30, 8, 6), Composed(_set("dh", _at((2, 3), 1.5))), shrink=False)
+    result = check(random_problem(30, 8, 6), Composed(_set("dh", _at((2, 3), 1.5))), minimal_example=False)
     assert result.wrong_part is not None
     held = {i.formula for i in result.wrong_part.identities if i.satisfied}
     assert held == {"sum X dX = sum W dW", "L = sum gamma dgamma + sum beta dbeta"}
@@ -411,7 +411,7 @@ def test_conduct_is_named_beside_its_remark(code: str, remark: str) -> None:
 
 
 def test_nothing_is_explained_where_that_is_not_asked_for() -> None:
-    result = check(random_problem(9, 6, 5), Composed(_terms(2, 2, 2)), probes=False, explain=False)
+    result = check(random_problem(9, 6, 5), Composed(_terms(2, 2, 2)), edge_cases=False, explain=False)
     assert result.diagnosis == ()
 
 
@@ -438,7 +438,7 @@ SLIPS: dict[str, tuple[Any, tuple[str, str, str], str]] = {
 @pytest.mark.parametrize("slip", SLIPS)
 def test_each_term_s_weight_is_told_by_what_it_is(slip: str) -> None:
     spoil, expected, stage = SLIPS[slip]
-    result = check(random_problem(40, 8, 6, seed=2), Composed(spoil), shrink=False)
+    result = check(random_problem(40, 8, 6, seed=2), Composed(spoil), minimal_example=False)
     terms, departure = result.diagnosis[0].terms, result.wrong_part
     assert terms is not None
     assert departure is not None
@@ -452,19 +452,19 @@ def test_each_term_s_weight_is_told_by_what_it_is(slip: str) -> None:
 
 @pytest.mark.parametrize("decay", [0.1, 0.01, 1e-5])
 def test_a_weight_decay_is_told_however_small_and_never_called_rounding(decay: float) -> None:
-    result = check(random_problem(40, 8, 6), Composed(_set("dW", lambda v, c: v + decay * c.affine.W)), shrink=False)
+    result = check(random_problem(40, 8, 6), Composed(_set("dW", lambda v, c: v + decay * c.affine.W)), minimal_example=False)
     assert f"it is off by {decay:.3g} times W itself" in sentences(result)
 
 
 def test_a_shift_of_every_column_is_not_called_rounding() -> None:
     shift = lambda g, c, t: g["dh"] + 1e-9 * c.batchnorm.gamma  # noqa: E731, ARG005 - as the others are
-    result = check(random_problem(40, 12, 20), Composed(shift), shrink=False)
+    result = check(random_problem(40, 12, 20), Composed(shift), minimal_example=False)
     assert result.verdict is Verdict.FAIL
     assert "rounding" not in sentences(result)
 
 
 def test_one_entry_is_never_called_a_weight_decay() -> None:
-    result = check(random_problem(2, 1, 1), Composed(_set("dW", lambda v, _: 2 * v + 1)), probes=False, shrink=False)
+    result = check(random_problem(2, 1, 1), Composed(_set("dW", lambda v, _: 2 * v + 1)), edge_cases=False, minimal_example=False)
     assert "decay" not in sentences(result)
 
 
@@ -474,7 +474,7 @@ def test_what_follows_from_wrong_weights_is_not_told_again_whatever_depends_on_n
             return {k: v for k, v in super().backward(dout, cache).items() if k != "dh"}
 
     spoil = lambda g, c, t: 2 * t[0] / len(t[0]) + t[1] + t[2]  # noqa: E731, ARG005 - as the others are
-    result = check(random_problem(40, 8, 6), WithoutDh(spoil), shrink=False)
+    result = check(random_problem(40, 8, 6), WithoutDh(spoil), minimal_example=False)
     assert told(result) == [(None, "dW")]
 
 
@@ -483,19 +483,19 @@ def test_gradients_in_another_order_are_told_as_that_and_not_by_a_mistake_s_name
         g = network.backward(dout, cache)
         return g["dX"], g["dW"], g["dgamma"], g["dbeta"], g["db"]
 
-    result = check(random_problem(9, 6, 5), SimpleNamespace(forward=network.forward, backward=backward), shrink=False)
+    result = check(random_problem(9, 6, 5), SimpleNamespace(forward=network.forward, backward=backward), minimal_example=False)
     assert [d.code for d in result.diagnosis] == [None]
     assert "expected dX, dW, db, dgamma, dbeta, found dX, dW, dgamma, dbeta, db" in sentences(result)
 
 
 def test_a_constant_added_everywhere_is_not_called_a_factor_of_one_in_some_rows() -> None:
-    result = check(random_problem(40, 8, 6), Composed(_set("dW", lambda v, _: v + 3e-9)), shrink=False)
+    result = check(random_problem(40, 8, 6), Composed(_set("dW", lambda v, _: v + 3e-9)), minimal_example=False)
     assert "only" not in sentences(result)
     assert "is 1 times" not in sentences(result)
 
 
 def test_a_part_of_a_mistake_is_said_to_be_one() -> None:
-    result = check(random_problem(9, 6, 5), Composed(_set("dgamma", lambda v, c: v / len(c.relu))), shrink=False)
+    result = check(random_problem(9, 6, 5), Composed(_set("dgamma", lambda v, c: v / len(c.relu))), minimal_example=False)
     assert result.diagnosis[0].message.endswith("Here in dgamma alone.")
 
 
@@ -526,7 +526,7 @@ def affine_bn_relu_backward(dout, cache):
 
 def test_what_a_network_is_made_of_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "sandwich.py").write_text(SANDWICH, encoding="utf-8")
-    result = check(random_problem(16, 5, 4), str(tmp_path / "sandwich.py"), shrink=False)
+    result = check(random_problem(16, 5, 4), str(tmp_path / "sandwich.py"), minimal_example=False)
     (found,) = result.diagnosis
     assert (found.code, found.function, found.gradient) == ("BN204", "batchnorm_backward", "dx")
     assert set(found.also_explains) == {"dw of affine_bn_relu_backward", "dx of affine_bn_relu_backward"}
@@ -535,7 +535,7 @@ def test_what_a_network_is_made_of_is_told_once(tmp_path: Path) -> None:
 def test_what_nothing_names_in_a_network_is_laid_at_its_wrong_parts(tmp_path: Path) -> None:
     source = SANDWICH.replace("(g - g.mean(axis=0)) / sigma", "(0.5 * g - g.mean(axis=0)) / sigma")
     (tmp_path / "sandwich.py").write_text(source, encoding="utf-8")
-    result = check(random_problem(16, 5, 4), str(tmp_path / "sandwich.py"), shrink=False)
+    result = check(random_problem(16, 5, 4), str(tmp_path / "sandwich.py"), minimal_example=False)
     assert [d.function for d in result.diagnosis][:2] == ["batchnorm_backward", "affine_bn_relu_backward"]
     assert result.diagnosis[1].description == ("it may follow from what is wrong in batchnorm_backward",)
 
@@ -551,14 +551,14 @@ def right_code() -> SimpleNamespace:
 
 
 def test_right_code_that_a_strict_rtol_fails_gets_no_name() -> None:
-    result = check(WIDE, right_code(), rtol=1e-9, atol=0.0, shrink=False)
+    result = check(WIDE, right_code(), rtol=1e-9, atol=0.0, minimal_example=False)
     assert result.verdict is Verdict.FAIL
     assert {d.code for d in result.diagnosis} <= {None}
 
 
 @pytest.mark.parametrize("scheme", ["central", "complex"])
 def test_one_wrong_entry_is_no_mistake_of_all_of_them(scheme: str) -> None:
-    result = check(WIDE, Composed(_set("dh", _at((3, 4), 1 + 1e-7))), scheme=scheme, shrink=False)
+    result = check(WIDE, Composed(_set("dh", _at((3, 4), 1 + 1e-7))), scheme=scheme, minimal_example=False)
     assert told(result) in ([(None, "dh")], [])
     if scheme == "complex":
         assert "only row 3 of 40 and column 4 of 20" in sentences(result)
@@ -570,7 +570,7 @@ def test_in_half_precision_a_weight_is_not_taken_for_another(factor: float) -> N
         def backward(self, dout: Array, cache: network.Cache) -> Gradients:
             return {k: v.astype(np.float16) for k, v in super().backward(dout, cache).items()}
 
-    result = check(WIDE, Half(_terms(1, 1, factor)), shrink=False)
+    result = check(WIDE, Half(_terms(1, 1, factor)), minimal_example=False)
     assert {d.code for d in result.diagnosis} <= {None}
 
 
@@ -584,7 +584,7 @@ def test_the_usual_mask_behind_a_leaky_forward_is_not_called_another_mask() -> N
 
         backward = staticmethod(network.backward)
 
-    assert told(check(WIDE, Leaky, shrink=False)) == [("BN408", "a")]
+    assert told(check(WIDE, Leaky, minimal_example=False)) == [("BN408", "a")]
 
 
 def test_a_second_mistake_in_a_small_column_is_not_swallowed() -> None:
@@ -593,24 +593,24 @@ def test_a_second_mistake_in_a_small_column_is_not_swallowed() -> None:
         dh[:, 0] *= -3
         return dh
 
-    result = check(UNLIKE, Composed(spoil), probes=False, shrink=False)
+    result = check(UNLIKE, Composed(spoil), edge_cases=False, minimal_example=False)
     assert "BN204" not in {d.code for d in result.diagnosis}
 
 
 def test_nothing_but_nan_is_not_named() -> None:
     spoil = lambda g, _, __: g.update({k: np.full_like(g[k], np.nan) for k in ("dh", "dX", "dW", "db")})  # noqa: E731 - as the others
-    result = check(random_problem(1, 4, 3), Composed(spoil), probes=False, shrink=False)
+    result = check(random_problem(1, 4, 3), Composed(spoil), edge_cases=False, minimal_example=False)
     assert {d.code for d in result.diagnosis} == {None}
 
 
 def test_a_name_from_one_problem_says_so() -> None:
-    result = check(random_problem(2, 4, 3), Composed(lambda g, c, t: 2 * g["dh"]), probes=False, shrink=False)  # noqa: ARG005 - as the others
+    result = check(random_problem(2, 4, 3), Composed(lambda g, c, t: 2 * g["dh"]), edge_cases=False, minimal_example=False)  # noqa: ARG005 - as the others
     assert "one problem was tried" in sentences(result)
 
 
 @pytest.mark.parametrize("factor", [1e-5, 3e-8])
 def test_a_factor_near_1_is_told_by_its_difference(factor: float) -> None:
-    result = check(WIDE, Composed(_set("dW", lambda v, _: v * (1 + factor))), shrink=False)
+    result = check(WIDE, Composed(_set("dW", lambda v, _: v * (1 + factor))), minimal_example=False)
     assert "it is 1 times" not in sentences(result)
     assert factor < 1e-6 or "it is 1 + 1e-05 times the right values" in sentences(result)
 
@@ -619,20 +619,20 @@ def test_dead_units_are_no_tail_of_a_tile() -> None:
     beta = WIDE.beta.copy()
     beta[:16] = -1e3
     problem = Problem(WIDE.X, WIDE.W, WIDE.b, WIDE.gamma, beta, WIDE.dout, 1e-5)
-    result = check(problem, Composed(_terms(1, 1, 0.3)), probes=False, shrink=False)
+    result = check(problem, Composed(_terms(1, 1, 0.3)), edge_cases=False, minimal_example=False)
     assert "only" not in sentences(result)
 
 
 def test_a_sampled_check_is_described_by_all_that_was_returned() -> None:
     for name, factor in (("dX", 1.1), ("dgamma", 1.1), ("dX", 1 + 1e-6)):
         spoil = _set(name, lambda v, _, factor=factor: v * factor)  # type: ignore[misc]  # bound
-        result = check(WIDE, Composed(spoil), engine="full", sample=10, probes=False, shrink=False)
+        result = check(WIDE, Composed(spoil), engine="full", sample=10, edge_cases=False, minimal_example=False)
         assert "nan" not in sentences(result)
         assert factor != 1.1 or "it is 1.1 times the right values" in sentences(result)
 
 
 def test_a_gradient_checked_alone_departs_where_its_mistake_is() -> None:
-    result = check(WIDE, FaultyNetwork(mistake_named("BN204")), only=["dW"], shrink=False)
+    result = check(WIDE, FaultyNetwork(mistake_named("BN204")), only=["dW"], minimal_example=False)
     assert told(result) == [("BN204", "dW")]
     assert result.wrong_part is not None
     assert result.wrong_part.part == "the variance path"
@@ -640,14 +640,14 @@ def test_a_gradient_checked_alone_departs_where_its_mistake_is() -> None:
 
 def test_a_term_too_small_to_be_seen_gets_no_weight() -> None:
     problem = random_problem(20, 6, 5, bn_eps=1e10)
-    result = check(problem, Composed(lambda g, c, t: g["dh"] + 1), shrink=False)  # noqa: ARG005 - as the others
+    result = check(problem, Composed(lambda g, c, t: g["dh"] + 1), minimal_example=False)  # noqa: ARG005 - as the others
     assert all(d.terms is None or not d.terms.exact for d in result.diagnosis)
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan, 1.7e308])
 def test_values_beyond_measure_raise_no_warning(value: float) -> None:
     for name in ("dW", "dh"):
-        result = check(WIDE, Composed(_set(name, lambda v, _: value * np.sign(v))), shrink=False)
+        result = check(WIDE, Composed(_set(name, lambda v, _: value * np.sign(v))), minimal_example=False)
         assert result.verdict is Verdict.FAIL
 
 
@@ -693,7 +693,7 @@ def test_ctrl_c_while_a_failure_is_explained_keeps_the_verdict_and_is_not_swallo
 
 
 def test_what_is_nearly_a_mistake_s_but_for_more_than_rounding_is_not_named() -> None:
-    result = check(random_problem(40, 8, 6), Composed(_terms(1, 1, 1e-10)), shrink=False)
+    result = check(random_problem(40, 8, 6), Composed(_terms(1, 1, 1e-10)), minimal_example=False)
     assert told(result) == [(None, "dh")]
 
 
@@ -704,20 +704,20 @@ def test_without_dh_a_mistake_must_explain_all_that_is_behind_it() -> None:
             noise = np.random.default_rng(0).standard_normal(g["dX"].shape)
             return {"dX": noise, **{k: v for k, v in g.items() if k not in ("dh", "dX")}}
 
-    result = check(random_problem(40, 8, 6), WithoutDh(_terms(1, 1, 0)), shrink=False)
+    result = check(random_problem(40, 8, 6), WithoutDh(_terms(1, 1, 0)), minimal_example=False)
     assert {d.code for d in result.diagnosis} == {None}
 
 
 def test_an_error_that_goes_with_the_size_of_a_gradient_is_not_called_rounding() -> None:
     spoil = _set("dgamma", lambda v, _: v + 3e-8 * np.abs(v))
-    result = check(random_problem(40, 8, 30), Composed(spoil), shrink=False)
+    result = check(random_problem(40, 8, 30), Composed(spoil), minimal_example=False)
     assert result.verdict is Verdict.FAIL
     assert "rounding" not in sentences(result)
 
 
 def test_right_dh_and_dgamma_keep_the_identity_of_the_variance_path_where_eps_counts() -> None:
     problem = random_problem(30, 8, 6, bn_eps=0.5)
-    result = check(problem, Composed(_set("dbeta", lambda v, _: 2 * v)), shrink=False)
+    result = check(problem, Composed(_set("dbeta", lambda v, _: 2 * v)), minimal_example=False)
     assert result.wrong_part is not None
     assert "sum dh xhat = gamma dgamma eps / sigma^3" in {
         i.formula for i in result.wrong_part.identities if i.satisfied
@@ -759,7 +759,7 @@ def test_without_a_name_too_a_finite_failure_is_shrunk_to_a_finite_one() -> None
 @pytest.mark.parametrize("probes", [False, True])
 def test_a_factor_with_the_value_of_a_quotient_of_sizes_on_one_shape_is_a_number(probes: bool) -> None:
     # (N - 1)/H is 1.5 here, as on four of the probes.
-    result = check(random_problem(7, 5, 4), Composed(_set("dX", lambda v, _: 1.5 * v)), probes=probes, shrink=False)
+    result = check(random_problem(7, 5, 4), Composed(_set("dX", lambda v, _: 1.5 * v)), edge_cases=probes, minimal_example=False)
     assert result.diagnosis[0].description[0] == "it is 1.5 times the right values"
 
 
@@ -780,14 +780,14 @@ def test_a_uniform_factor_near_1_is_reported_as_one_and_not_as_rounding(
     shape: tuple[int, int, int], factor: float, probes: bool
 ) -> None:
     target = Composed(_terms(1 + factor, 1 + factor, 1 + factor))
-    result = check(random_problem(*shape), target, scheme="complex", probes=probes, shrink=False)
+    result = check(random_problem(*shape), target, scheme="complex", edge_cases=probes, minimal_example=False)
     assert result.diagnosis[0].description[0] == f"it is 1 + {factor:.0e} times the right values"
     assert result.wrong_part is not None
     assert result.wrong_part.part == f"a factor on all three terms (1 + {factor:.0e})"
 
 
 def test_a_weight_near_1_is_not_reported_as_1() -> None:
-    result = check(random_problem(40, 8, 6), Composed(_terms(1, 1, 1 + 2e-8)), scheme="complex", shrink=False)
+    result = check(random_problem(40, 8, 6), Composed(_terms(1, 1, 1 + 2e-8)), scheme="complex", minimal_example=False)
     terms = result.diagnosis[0].terms
     assert terms is not None
     assert terms.labels == ("1", "1", "1 + 2e-08")
@@ -795,7 +795,7 @@ def test_a_weight_near_1_is_not_reported_as_1() -> None:
 
 def test_a_few_errors_that_follow_no_pattern_are_not_called_rounding() -> None:
     # Twelve entries cannot show that errors have no pattern.
-    result = check(random_problem(4, 4, 3), Composed(_set("dX", _noisy)), probes=False, shrink=False)
+    result = check(random_problem(4, 4, 3), Composed(_set("dX", _noisy)), edge_cases=False, minimal_example=False)
     assert result.verdict is Verdict.FAIL
     assert "rounding" not in sentences(result)
 
@@ -804,7 +804,7 @@ def test_a_dead_unit_does_not_hide_weights_that_the_other_units_show() -> None:
     problem = random_problem(40, 8, 6)
     beta = problem.beta.copy()
     beta[2] = -1e3
-    result = check(replace(problem, beta=beta), Composed(_terms(0.7, 1.2, 0.4)), probes=False, shrink=False)
+    result = check(replace(problem, beta=beta), Composed(_terms(0.7, 1.2, 0.4)), edge_cases=False, minimal_example=False)
     terms = result.diagnosis[0].terms
     assert terms is not None
     assert (terms.exact, terms.labels) == (True, ("0.7", "1.2", "0.4"))
@@ -816,18 +816,18 @@ def test_what_rounding_leaves_of_a_fit_is_not_called_something_else() -> None:
         def backward(self, dout: Array, cache: network.Cache) -> Gradients:
             return {k: v.astype(np.float16) for k, v in super().backward(dout, cache).items()}
 
-    result = check(random_problem(40, 8, 6), Half(_terms(-3, 5, 7)), probes=False, shrink=False)
+    result = check(random_problem(40, 8, 6), Half(_terms(-3, 5, 7)), edge_cases=False, minimal_example=False)
     assert result.verdict is Verdict.FAIL
     assert "something else" not in sentences(result)
     # With three rows single units determine no weights, and a fit of all of them leaves nothing.
-    result = check(random_problem(3, 8, 6), Composed(_terms(0.7, 1.2, 0.4)), probes=False, shrink=False)
+    result = check(random_problem(3, 8, 6), Composed(_terms(0.7, 1.2, 0.4)), edge_cases=False, minimal_example=False)
     assert result.verdict is Verdict.FAIL
     assert "something else" not in sentences(result)
 
 
 @pytest.mark.parametrize("option", [{"only": ["dW"]}, {"engine": "full", "sample": 3}])
 def test_a_backward_pass_that_was_judged_in_part_is_not_called_the_derivative(option: dict[str, Any]) -> None:
-    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN107")), shrink=False, **option)
+    result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN107")), minimal_example=False, **option)
     assert result.wrong_part is not None
     assert result.wrong_part.part == "the forward pass (forward)"
 
@@ -838,7 +838,7 @@ def test_a_backward_pass_that_was_inconclusive_is_not_called_the_derivative() ->
     gamma, beta = problem.gamma.copy(), problem.beta.copy()
     gamma[2], beta[2] = 1e-3, -1e3
     result = check(
-        replace(problem, gamma=gamma, beta=beta), FaultyNetwork(mistake_named("BN107")), probes=False, shrink=False
+        replace(problem, gamma=gamma, beta=beta), FaultyNetwork(mistake_named("BN107")), edge_cases=False, minimal_example=False
     )
     assert Verdict.INCONCLUSIVE in {g.verdict for g in result.gradients.values()}
     assert result.wrong_part is not None
@@ -852,7 +852,7 @@ def test_a_backward_pass_after_an_unusable_forward_pass_is_not_compared_with_its
         return np.full_like(a, np.nan), cache
 
     target = SimpleNamespace(forward=forward, backward=Composed(_terms(1, 1, weight)).backward)
-    result = check(random_problem(9, 6, 5), target, shrink=False)
+    result = check(random_problem(9, 6, 5), target, minimal_example=False)
     assert result.wrong_part is not None
     assert result.wrong_part.part == "the forward pass (forward)"
 
@@ -876,7 +876,7 @@ SHAPES: dict[str, tuple[str, Callable[[Array], Any], str]] = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_wrong_shape_or_type_is_described(shape: str) -> None:
     name, change, expected = SHAPES[shape]
-    result = check(random_problem(9, 6, 5), Composed(_set(name, lambda v, _: change(v))), probes=False, shrink=False)
+    result = check(random_problem(9, 6, 5), Composed(_set(name, lambda v, _: change(v))), edge_cases=False, minimal_example=False)
     assert (None, name) in told(result)
     assert all(d.code or any(d.description) for d in result.diagnosis)
     assert next(d.description[0] for d in result.diagnosis if d.gradient == name) == expected
@@ -890,7 +890,7 @@ def test_no_diagnosis_is_without_code_and_description(name: str) -> None:
 
     spoil = _terms(1, 1, 1) if name == "a" else _set(SHAPES[name][0], lambda v, _: SHAPES[name][1](v))
     target = SimpleNamespace(forward=forward, backward=Composed(spoil).backward)
-    result = check(random_problem(9, 6, 5), target, probes=False, shrink=False)
+    result = check(random_problem(9, 6, 5), target, edge_cases=False, minimal_example=False)
     assert result.diagnosis
     assert all(d.code or any(d.description) for d in result.diagnosis)
 
@@ -898,7 +898,7 @@ def test_no_diagnosis_is_without_code_and_description(name: str) -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("eps", [1e200, 1e-300])
 def test_a_failure_at_an_extreme_eps_is_explained_without_an_exception(eps: float) -> None:
-    result = check(random_problem(9, 6, 5, bn_eps=eps), FaultyNetwork(mistake_named("BN301")), shrink=False)
+    result = check(random_problem(9, 6, 5, bn_eps=eps), FaultyNetwork(mistake_named("BN301")), minimal_example=False)
     assert told(result) == [("BN301", "dbeta")]
 
 
@@ -946,12 +946,12 @@ def batchnorm_backward(dout, cache):
 @pytest.mark.parametrize("code", FORWARD_MISTAKES)
 def test_a_forward_mistake_is_named_if_the_code_fixes_eps(code: str) -> None:
     target = batchnorm_with(FORWARD_MISTAKES[code], "1e-8")
-    first, *_ = check(random_problem(16, 5, 4), target, shrink=False).diagnosis
+    first, *_ = check(random_problem(16, 5, 4), target, minimal_example=False).diagnosis
     assert (first.code, first.alternatives, first.gradient) == (code, (), "out")
     assert first.description == ("with eps = 1e-08, which the code fixes",)
     with_bn_param = batchnorm_with(FORWARD_MISTAKES[code], "bn_param['eps']")
     assert (
-        check(random_problem(16, 5, 4), with_bn_param, probes=False, shrink=False).diagnosis[0].also_explains
+        check(random_problem(16, 5, 4), with_bn_param, edge_cases=False, minimal_example=False).diagnosis[0].also_explains
         == first.also_explains
     )
 
@@ -959,31 +959,31 @@ def test_a_forward_mistake_is_named_if_the_code_fixes_eps(code: str) -> None:
 @pytest.mark.parametrize("eps", ["1e-12", "2.5e-4", "0.1", "0.5", "np.finfo(float).eps"])
 def test_the_constant_that_the_code_fixes_is_solved_for(eps: str) -> None:
     target = batchnorm_with(FORWARD_MISTAKES["BN103"], eps)
-    first, *_ = check(random_problem(16, 5, 4), target, shrink=False).diagnosis
+    first, *_ = check(random_problem(16, 5, 4), target, minimal_example=False).diagnosis
     assert first.code == "BN103"
     assert first.description == (f"with eps = {eval(eps):.3g}, which the code fixes",)
 
 
 def test_a_constant_that_one_problem_leaves_open_is_not_stated_as_one() -> None:
     target = batchnorm_with(FORWARD_MISTAKES["BN115"], "1e-12")
-    first, *_ = check(random_problem(16, 5, 4), target, probes=False, shrink=False).diagnosis
+    first, *_ = check(random_problem(16, 5, 4), target, edge_cases=False, minimal_example=False).diagnosis
     assert first.description[0] == "with eps = 2.22e-16 or 1e-12 or 1e-15 or 1e-16, which the code fixes"
 
 
 def test_batch_norm_with_a_constant_eps_is_described_as_that() -> None:
-    (diagnosis,) = check(random_problem(16, 5, 4), batchnorm_with({}, "0.5"), shrink=False).diagnosis
+    (diagnosis,) = check(random_problem(16, 5, 4), batchnorm_with({}, "0.5"), minimal_example=False).diagnosis
     assert (diagnosis.code, diagnosis.description) == (None, ("it is batch norm with eps = 0.5, which the code fixes",))
 
 
 def test_a_mistake_of_the_backward_pass_is_named_after_a_forward_mistake_with_a_fixed_eps() -> None:
     target = batchnorm_with(FORWARD_MISTAKES["BN101"], "1e-8", dx="(g - g.mean(0)) / s")
-    result = check(random_problem(16, 5, 4), target, shrink=False)
+    result = check(random_problem(16, 5, 4), target, minimal_example=False)
     assert told(result) == [("BN101", "out"), ("BN204", "dx")]
 
 
 def test_a_forward_pass_that_no_constant_eps_explains_gets_no_name() -> None:
     target = batchnorm_with({"s": "np.sqrt(v + 1e-8) ** 1.01"}, "1e-8")
-    first, *_ = check(random_problem(16, 5, 4), target, shrink=False).diagnosis
+    first, *_ = check(random_problem(16, 5, 4), target, minimal_example=False).diagnosis
     assert (first.code, first.gradient) == (None, "out")
     assert "eps" not in "; ".join(first.description)
 
@@ -1045,11 +1045,11 @@ def test_each_discriminating_problem_shares_one_size_with_the_main_problem(main:
 def test_a_batch_size_that_the_code_fixes_is_reported_as_the_only_correct_one() -> None:
     target = batchnorm_with({}, "bn_param['eps']", dx="(64 * g - g.sum(0) - xhat * (g * xhat).sum(0)) / (64 * s)")
     main = Sizes(64, 10, 6)
-    result = check(random_problem(*main), target, probes=False)
+    result = check(random_problem(*main), target, edge_cases=False)
     assert {g.verdict for g in result.gradients.values()} == {Verdict.PASS}
     outcomes = []
     for sizes in (*map(Sizes._make, EDGE_SHAPES), *discriminating_sizes(main)):
-        small = check(random_problem(*sizes), target, probes=False, explain=False)
+        small = check(random_problem(*sizes), target, edge_cases=False, explain=False)
         outcomes.append((sizes, small.verdict is Verdict.FAIL))
     assert only_correct_at(main, outcomes) == "correct only for N = 64: every edge case with another N fails"
 

@@ -74,7 +74,7 @@ def steps_like(scheme: str, power: int, *, rounding: float = 1e-16) -> list[Row]
 def drawn(plots: Any, rows: Sequence[Row]) -> Any:
     """Return the figure of rows, laid out."""
     report = SweepReport(SweepSummary(rows))
-    figure = plots.drawn(report)
+    figure = plots.draw_figure(report)
     figure.savefig(io.BytesIO(), format="svg")
     return figure
 
@@ -497,7 +497,7 @@ def drawn_as_saved(plots: Any, rows: list[Row]) -> Any:
     mpl = pytest.importorskip("matplotlib")
     with mpl.rc_context():
         mpl.rcParams.update(plots.SETTINGS)
-        figure = plots.drawn(SweepReport(SweepSummary(rows)))
+        figure = plots.draw_figure(SweepReport(SweepSummary(rows)))
         figure.savefig(io.BytesIO(), format="png")
     return figure
 

@@ -79,7 +79,7 @@ def test_a_failure_shows_the_census_and_the_worst_entries_aligned() -> None:
         g["dW"][3, 4] = 100.0
         g["dgamma"][7:12] *= -2
 
-    text = screen(check(random_problem(64, 100, 50), Spoilt(spoil), probes=False))
+    text = screen(check(random_problem(64, 100, 50), Spoilt(spoil), edge_cases=False))
     assert "  FAIL  dW: 1 of 5,000 entries is wrong, in row 3 and column 4.\n" in text
     assert "        dgamma: 5 of 50 entries are wrong: units 7-11.\n" in text
     # Told in full: the failing gradient nearest to the loss, three entries of it.
@@ -157,7 +157,7 @@ def test_a_disagreeing_audit_says_what_to_run_instead(monkeypatch: pytest.Monkey
         def backward(self, dout: object, cache: network.Cache) -> Gradients:
             return {**super().backward(dout, cache), "dgamma": np.zeros(4)}  # type: ignore[arg-type]  # passed on
 
-    text = screen(check(random_problem(6, 5, 4), Zero(dict), only=["dgamma"], probes=False))
+    text = screen(check(random_problem(6, 5, 4), Zero(dict), only=["dgamma"], edge_cases=False))
     assert "INCONCLUSIVE" in text
     assert "--engine full" in text
 

@@ -59,7 +59,7 @@ def test_every_mistake_is_planted_in_every_problem_and_what_cannot_be_seen_is_sa
 def test_the_problem_and_probes_of_smoke_show_every_mistake_in_a_target(mistake: Mistake) -> None:
     target = faulty_layers(mistake) if mistake.code in LAYER_ONLY else FaultyNetwork(mistake)
     problem = random_problem(**SMOKE_SHAPE)
-    result = check(problem, target, explain=False, probes=False)
+    result = check(problem, target, explain=False, edge_cases=False)
     if result.verdict is Verdict.PASS:  # then a probe must show it, or a remark
         result = check(problem, target, explain=False)
     if mistake.code in SIDE_EFFECTS:  # worth knowing, and not wrong

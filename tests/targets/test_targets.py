@@ -17,6 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck import CheckResult, InvalidInput, TargetError, Verdict, check, random_problem
+from bncheck.checking.child_check import check_target
+from bncheck.checking.in_process import OptionalStages
 from bncheck.cli.main import main
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem
@@ -225,7 +227,7 @@ def test_a_one_pass_variance_is_noisier_at_a_far_mean_and_not_wrong(x_mean: floa
     path = tmp_path / "layers.py"
     path.write_text(RIGHT["one-pass variance"][0], encoding="utf-8")
     for seed in range(5):
-        result = check(random_problem(20, 9, 6, seed=seed, x_mean=x_mean), str(path), probes=False)
+        result = check(random_problem(20, 9, 6, seed=seed, x_mean=x_mean), str(path), edge_cases=False)
         assert result.verdict is Verdict.PASS, seed
         if x_mean > 1e2:  # there it is as good as ours
             assert [r.code for r in result.notes] == ["one-pass"]
@@ -272,7 +274,7 @@ def test_a_right_implementation_passes_however_odd(style: str, checked: Callable
 
 @pytest.mark.parametrize("name", ["functools.py", "random.py", "numpy.py", "layers of mine.py", "ε-layers.py"])
 def test_a_file_may_have_any_name(name: str, checked: Callable[..., CheckResult]) -> None:
-    assert checked(COURSE, name, probes=False).verdict is Verdict.PASS
+    assert checked(COURSE, name, edge_cases=False).verdict is Verdict.PASS
 
 
 def test_a_mapping_of_course_labels_is_judged_by_all_of_them(checked: Callable[..., CheckResult]) -> None:
@@ -281,7 +283,7 @@ def test_a_mapping_of_course_labels_is_judged_by_all_of_them(checked: Callable[.
 
 
 def test_what_several_functions_share_is_measured_and_audited_once(checked: Callable[..., CheckResult]) -> None:
-    alone, beside = checked(BN, probes=False), checked(BN + ALTERNATIVE, probes=False)
+    alone, beside = checked(BN, edge_cases=False), checked(BN + ALTERNATIVE, edge_cases=False)
     assert alone.cross_check is not None
     assert beside.cross_check == alone.cross_check
 
@@ -293,7 +295,7 @@ def test_functions_of_two_stems_are_both_checked(checked: Callable[..., CheckRes
 
 
 def test_each_backward_is_held_against_its_own_forward(checked: Callable[..., CheckResult]) -> None:
-    result = checked(TWO_PAIRS, probes=False)
+    result = checked(TWO_PAIRS, edge_cases=False)
     assert {key for key, g in result.gradients.items() if g.verdict is Verdict.FAIL} == set()
     assert {f.function for f in result.forward if f.verdict is Verdict.FAIL} == {"batchnorm_forward_v2"}
 
@@ -301,7 +303,7 @@ def test_each_backward_is_held_against_its_own_forward(checked: Callable[..., Ch
 def test_gradients_that_add_up_over_calls_fail_in_the_second_call(checked: Callable[..., CheckResult]) -> None:
     source = changed(COURSE, "    dbeta = np.sum(dout, axis=0)", "    dbeta = _sum\n    dbeta += np.sum(dout, axis=0)")
     source = changed(source, "import numpy as np", "import numpy as np\n_sum = np.zeros(4)")
-    result = checked(source, probes=False)
+    result = checked(source, edge_cases=False)
     assert result.gradients["batchnorm_backward.dbeta"].verdict is Verdict.FAIL
     assert result.gradients["batchnorm_backward.dbeta"].usage == "in the second of two equal calls"
     assert "another-answer" in [r.code for r in result.notes]
@@ -309,7 +311,7 @@ def test_gradients_that_add_up_over_calls_fail_in_the_second_call(checked: Calla
 
 def test_a_parameter_step_inside_backward_is_remarked(checked: Callable[..., CheckResult]) -> None:
     source = changed(COURSE, "return dx, dgamma, dbeta", "gamma -= 0.1 * dgamma\n    return dx, dgamma, dbeta")
-    result = checked(source, probes=False)
+    result = checked(source, edge_cases=False)
     assert result.verdict is Verdict.PASS
     assert [r.text for r in result.notes] == [
         "batchnorm_backward changes the gamma that its forward function was given (a parameter step?)"
@@ -331,14 +333,14 @@ ODD_VALUES = {
 
 @pytest.mark.parametrize("value", ODD_VALUES)
 def test_an_output_of_an_odd_kind_is_wrong_and_no_crash(value: str, checked: Callable[..., CheckResult]) -> None:
-    result = checked(changed(COURSE, "return out, (x, xhat", f"return {ODD_VALUES[value]}, (x, xhat"), probes=False)
+    result = checked(changed(COURSE, "return out, (x, xhat", f"return {ODD_VALUES[value]}, (x, xhat"), edge_cases=False)
     assert {f.function for f in result.forward if f.verdict is Verdict.FAIL} == {"batchnorm_forward"}
 
 
 @pytest.mark.parametrize("value", ODD_VALUES)
 def test_a_gradient_of_an_odd_kind_is_wrong_and_no_crash(value: str, checked: Callable[..., CheckResult]) -> None:
     odd = ODD_VALUES[value].replace("out", "dx")
-    result = checked(changed(COURSE, "return dx, dgamma, dbeta", f"return {odd}, dgamma, dbeta"), probes=False)
+    result = checked(changed(COURSE, "return dx, dgamma, dbeta", f"return {odd}, dgamma, dbeta"), edge_cases=False)
     assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
 
 
@@ -403,7 +405,7 @@ WRONG = {
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_wrong_implementation_fails_where_it_is_wrong(mistake: str, checked: Callable[..., CheckResult]) -> None:
     source, expected = WRONG[mistake]
-    result = checked(source, probes=False)
+    result = checked(source, edge_cases=False)
     wrong = {f"{f.name} of {f.function}" for f in result.forward if f.verdict is Verdict.FAIL}
     wrong |= {key for key, g in result.gradients.items() if g.verdict is Verdict.FAIL}
     assert wrong == expected
@@ -427,7 +429,7 @@ def test_what_hides_at_unit_scale_from_the_usual_rule_is_caught_by_a_probe(
     path = tmp_path / "layers.py"
     path.write_text(source, encoding="utf-8")
     problem = random_problem(64, 20, 10, x_std=100.0)
-    assert check(problem, str(path), probes=False, rtol=1e-4, atol=1e-8).verdict is Verdict.PASS
+    assert check(problem, str(path), edge_cases=False, rtol=1e-4, atol=1e-8).verdict is Verdict.PASS
     result = check(problem, str(path), rtol=1e-4, atol=1e-8)
     assert result.verdict is Verdict.FAIL
     failing = {p.name: p for p in result.edge_cases}[probe]
@@ -443,7 +445,7 @@ def test_an_upstream_gradient_of_ones_gives_an_exact_zero_that_passes() -> None:
     ones = Problem(p.X, p.W, p.b, p.gamma, p.beta, np.ones_like(p.dout), p.bn_eps)
     namespace: dict[str, object] = {}
     exec(COURSE, namespace)
-    result = check(ones, namespace, probes=False)
+    result = check(ones, namespace, edge_cases=False)
     assert np.abs(result.gradients[BN_DX].analytic).max() < 1e-14
     assert result.verdict is Verdict.PASS
 
@@ -643,7 +645,9 @@ def test_a_hanging_process_exits_at_its_timeout_if_its_parent_is_gone(tmp_path: 
     assert child.stdin is not None
     assert child.stdout is not None
     with child.stdin, child.stdout:
-        pickle.dump((str(tmp_path / "layers.py"), problem, (CheckOptions(), ()), 0.4), child.stdin)
+        stages = OptionalStages(edge_cases=False, explain=False, minimal_example=False)
+        arguments = (str(tmp_path / "layers.py"), problem, CheckOptions(), stages)
+        pickle.dump((check_target, arguments, 0.4), child.stdin)
         child.stdin.flush()
         # The next message would be the one about the timeout.
         assert pickle.load(child.stdout) == ("alive", None)
@@ -662,14 +666,14 @@ def test_a_class_that_cannot_be_made_or_hangs_is_told_in_words(checked: Callable
 
 def test_processes_that_the_code_leaves_behind_are_not_waited_for(checked: Callable[..., CheckResult]) -> None:
     started = time.monotonic()
-    checked("import subprocess; subprocess.Popen(['sleep', '60'])\n" + COURSE, probes=False)
-    checked("import os, time\nif os.fork() == 0: time.sleep(60)\n" + COURSE, probes=False)
+    checked("import subprocess; subprocess.Popen(['sleep', '60'])\n" + COURSE, edge_cases=False)
+    checked("import os, time\nif os.fork() == 0: time.sleep(60)\n" + COURSE, edge_cases=False)
     assert time.monotonic() - started < 9  # less than what is waited for what does not end
 
 
 def test_a_path_object_is_a_target(tmp_path: Path, problem: Problem) -> None:
     (tmp_path / "layers.py").write_text(COURSE, encoding="utf-8")
-    assert check(problem, tmp_path / "layers.py", probes=False).verdict is Verdict.PASS
+    assert check(problem, tmp_path / "layers.py", edge_cases=False).verdict is Verdict.PASS
 
 
 def test_gradients_that_a_file_does_not_have_leave_nothing_to_check(checked: Callable[..., CheckResult]) -> None:
@@ -689,7 +693,7 @@ def test_a_pattern_keeps_the_name_after_its_colon(tmp_path: Path) -> None:
 
 def test_all_wrong_shapes_are_told_at_once_with_a_guess(checked: Callable[..., CheckResult]) -> None:
     source = changed(COURSE, "return dx, dgamma, dbeta", "return dx.T, dout * xhat, dbeta.sum()")
-    result = checked(source, probes=False)
+    result = checked(source, edge_cases=False)
     reasons = [g.reasons[0] for g in result.gradients.values() if g.function == "batchnorm_backward"]
     assert reasons == [
         "dx has shape (4, 9); expected (9, 4): is it transposed?",
@@ -718,7 +722,7 @@ def test_two_files_of_one_name_see_their_own_siblings(tmp_path: Path, problem: P
         (tmp_path / folder / "layers.py").write_text("from helper import *\n", encoding="utf-8")
         (tmp_path / folder / "helper.py").write_text(changed(COURSE, DX, line), encoding="utf-8")
     for folder, verdict in (("right", Verdict.PASS), ("wrong", Verdict.FAIL), ("right", Verdict.PASS)):
-        assert check(problem, str(tmp_path / folder / "layers.py"), probes=False).verdict is verdict
+        assert check(problem, str(tmp_path / folder / "layers.py"), edge_cases=False).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -751,7 +755,7 @@ def test_a_file_that_imports_from_its_package_is_loaded_from_the_package_s_root(
     (package / "relative.py").write_text("from .helper import *\n", encoding="utf-8")
     (package / "absolute.py").write_text("from mypkg.inner.helper import *\n", encoding="utf-8")
     for name in ("relative.py", "absolute.py"):
-        assert check(problem, str(package / name), probes=False).verdict is Verdict.PASS
+        assert check(problem, str(package / name), edge_cases=False).verdict is Verdict.PASS
 
 
 def test_a_module_is_found_from_the_working_directory(
@@ -760,7 +764,7 @@ def test_a_module_is_found_from_the_working_directory(
     (tmp_path / "mypkg").mkdir()
     (tmp_path / "mypkg" / "layers.py").write_text(COURSE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    assert check(problem, "mypkg.layers", probes=False).verdict is Verdict.PASS
+    assert check(problem, "mypkg.layers", edge_cases=False).verdict is Verdict.PASS
     assert check(problem, "mypkg.layers").reproduce == ("bncheck run mypkg.layers --N 9 --D 6 --H 4 --seed 5")
 
 
@@ -793,8 +797,8 @@ def test_functions_of_this_process_are_checked_here() -> None:
     namespace: dict[str, object] = {}
     exec(COURSE, namespace)
     problem = random_problem(6, 5, 4)
-    assert check(problem, namespace, probes=False).verdict is Verdict.PASS
-    result = check(problem, SimpleNamespace(**namespace), probes=False)
+    assert check(problem, namespace, edge_cases=False).verdict is Verdict.PASS
+    result = check(problem, SimpleNamespace(**namespace), edge_cases=False)
     assert set(result.gradients) >= {"batchnorm_backward.dx", "affine_backward.dw", "relu_backward.dx"}
     assert (result.target.interface, result.reproduce) == ("course", None)
 
@@ -804,7 +808,7 @@ def test_a_complex_step_goes_through_no_forward_pass_but_ours(checked: Callable[
     right = changed(COURSE, VAR, "var = np.var(x, axis=0)")
     assert checked(right, scheme="complex").verdict is Verdict.PASS
     unbiased, _ = WRONG["unbiased variance, with its own derivative"]
-    result = checked(unbiased, scheme="complex", probes=False)
+    result = checked(unbiased, scheme="complex", edge_cases=False)
     assert result.gradients[BN_DX].verdict is Verdict.PASS
     assert any("by central differences" in r.text for r in result.notes)
 

@@ -1,0 +1,55 @@
+"""One check of a file or module, in a child process."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from bncheck.checking.in_process import InterruptedCheck, OptionalStages, check_in_process
+from bncheck.execution.child import ChildInterrupted, run_in_child
+from bncheck.execution.child_main import ParentChannel
+from bncheck.model.options import CheckOptions
+from bncheck.model.problem import Problem
+from bncheck.model.progress import Progress
+from bncheck.model.results import CheckResult
+from bncheck.targets import resolve
+from bncheck.targets.loading import load
+
+
+def check_in_child(
+    target: str, problem: Problem, options: CheckOptions, stages: OptionalStages, timeout: float, progress: Progress
+) -> CheckResult:
+    """Check a file or module in a new child process.
+
+    Raises
+    ------
+    TargetError
+        The target did not load, raised, did not return in time, or ended its process.
+    InterruptedCheck
+        Ctrl-C.
+    """
+    try:
+        result: CheckResult = run_in_child(check_target, (target, problem, options, stages), timeout, progress)
+    except ChildInterrupted as interrupted:
+        if interrupted.result is None:
+            raise KeyboardInterrupt from None
+        raise InterruptedCheck(replace(interrupted.result, interrupted=True)) from None
+    return result
+
+
+def check_target(
+    channel: ParentChannel, target: str, problem: Problem, options: CheckOptions, stages: OptionalStages
+) -> None:
+    """Load a target and check it, and send the result to the parent: the child's side."""
+    channel.calling("importing it")
+    namespace = load(target, channel.interrupted)
+    channel.calling("looking into it")
+    code = resolve(namespace, target)
+    channel.calling("")
+    code.calling, code.interrupted = channel.calling, channel.interrupted
+    try:
+        # The code under test may have changed how NumPy reports floating-point errors.
+        with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
+            result = check_in_process(problem, code, target, options, stages, channel.progress)
+        channel.send("result", result)
+    except InterruptedCheck as interrupted:
+        channel.send("interrupted", interrupted.result)
