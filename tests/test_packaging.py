@@ -17,9 +17,8 @@ from click.testing import CliRunner
 
 import bncheck
 from bncheck.cli.main import main
-from tests.render.test_formats import WRONG
-from tests.targets.test_targets import COURSE
-from tests.test_readme import blocks
+from tests.readme import blocks
+from tests.samples import LAYERS, WRONG_LAYERS
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -115,7 +114,7 @@ def test_every_step_of_ci_is_an_action_or_a_command() -> None:
     assert not any("${{" in step["run"] for step in steps)
 
 
-@pytest.mark.parametrize(("source", "code"), [(COURSE, 0), (WRONG, 1)])
+@pytest.mark.parametrize(("source", "code"), [(LAYERS, 0), (WRONG_LAYERS, 1)])
 def test_the_action_checks_its_targets_and_annotates_them(source: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "layers.py").write_text(source, encoding="utf-8")
     action = loaded(".github/actions/bncheck/action.yml")

@@ -9,13 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck.cli.main import main
-
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+from tests.readme import README, ROOT, blocks
 
 
 def masked(text: str) -> str:

@@ -9,9 +9,8 @@ import pytest
 import bncheck
 from bncheck import InvalidInput, TargetError
 from bncheck.model import network
-from tests.render.test_formats import WRONG
-from tests.targets.test_targets import COURSE, NETWORK
-from tests.test_readme import blocks
+from tests.readme import blocks
+from tests.samples import LAYERS, NETWORK, WRONG_LAYERS
 
 (SUITE,) = [block for block in blocks("python") if block.startswith("# test_layers.py\n")]
 
@@ -24,13 +23,13 @@ def run_suite(folder: Path, layers: str, *options: str) -> subprocess.CompletedP
 
 
 def test_right_layers_pass_a_test_per_shape(tmp_path: Path) -> None:
-    result = run_suite(tmp_path, COURSE)
+    result = run_suite(tmp_path, LAYERS)
     assert result.returncode == 0, result.stdout
     assert "3 passed" in result.stdout
 
 
 def test_a_failure_shows_the_report_and_none_of_our_frames(tmp_path: Path) -> None:
-    result = run_suite(tmp_path, WRONG)
+    result = run_suite(tmp_path, WRONG_LAYERS)
     assert result.returncode == 1
     assert "3 failed" in result.stdout
     for line in (
@@ -54,7 +53,7 @@ def test_layers_that_do_not_run_show_their_own_error_and_none_of_our_frames(tmp_
 
 def test_it_works_in_several_processes_at_once(tmp_path: Path) -> None:
     pytest.importorskip("xdist")
-    result = run_suite(tmp_path, WRONG, "-n", "2")
+    result = run_suite(tmp_path, WRONG_LAYERS, "-n", "2")
     assert result.returncode == 1
     assert "3 failed" in result.stdout
     assert "BN204" in result.stdout

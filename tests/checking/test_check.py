@@ -4,7 +4,6 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,25 +16,11 @@ from bncheck.model import network
 from bncheck.model.layers import Array
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.selftest.trials import hard_problem
+from tests.python_targets import CorruptedGradients, Gradients
 
 pytestmark = pytest.mark.usefixtures("typical_edge_cases")
 
-Gradients = dict[str, Array]
 DIFFERENTIATED = ("dX", "dW", "dgamma", "dbeta", "dh")  # db is exactly 0
-
-
-class Spoilt:
-    """The right network, whose gradients are spoilt before they are handed over."""
-
-    forward = staticmethod(network.forward)
-
-    def __init__(self, spoil: Callable[[Gradients], object]) -> None:
-        self._spoil = spoil
-
-    def backward(self, dout: Array, cache: network.Cache) -> Gradients:
-        gradients = network.backward(dout, cache)
-        self._spoil(gradients)
-        return gradients
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -105,7 +90,7 @@ def test_a_gradient_wrong_by_half_a_per_mille_fails(name: str, shape: tuple[int,
             g[name][index] += 0.0005 * np.abs(g[name][..., index[-1]]).max()
 
         for spoil in (everywhere, one_column, one_entry):
-            result = check(problem, Spoilt(spoil), edge_cases=False, explain=False)
+            result = check(problem, CorruptedGradients(spoil), edge_cases=False, explain=False)
             verdicts = {key: g.verdict for key, g in result.gradients.items()}
             assert verdicts.pop(name) is Verdict.FAIL, (seed, spoil.__name__)
             assert set(verdicts.values()) == {Verdict.PASS}
@@ -144,7 +129,7 @@ def test_a_single_value_that_is_not_finite_fails(name: str, value: float) -> Non
     def spoil(g: Gradients) -> None:
         g[name].flat[1] = value
 
-    result = check(random_problem(6, 5, 4), Spoilt(spoil))
+    result = check(random_problem(6, 5, 4), CorruptedGradients(spoil))
     assert result.gradients[name].verdict is Verdict.FAIL
     assert result.gradients[name].wrong == 1
     assert np.flatnonzero(~np.isfinite(result.gradients[name].analytic)).tolist() == [1]
@@ -161,7 +146,7 @@ def test_a_numerical_gradient_that_is_not_finite_is_no_pass(monkeypatch: pytest.
 
 
 def test_a_value_that_is_not_finite_fails_even_where_nothing_is_resolved() -> None:
-    result = check(random_problem(6, 5, 4), Spoilt(lambda g: g["dW"].fill(np.nan)), step=10.0)
+    result = check(random_problem(6, 5, 4), CorruptedGradients(lambda g: g["dW"].fill(np.nan)), step=10.0)
     assert result.gradients["dW"].verdict is Verdict.FAIL
 
 
@@ -169,7 +154,7 @@ def test_a_gradient_of_the_wrong_shape_fails_and_says_which() -> None:
     def spoil(g: Gradients) -> None:
         g["dgamma"] = np.zeros((6, 4))
 
-    result = check(random_problem(6, 5, 4), Spoilt(spoil))
+    result = check(random_problem(6, 5, 4), CorruptedGradients(spoil))
     assert result.gradients["dgamma"].verdict is Verdict.FAIL
     assert result.gradients["dgamma"].reasons == (
         "dgamma has shape (6, 4); expected (4,): was the sum over the batch axis left out?",
@@ -202,7 +187,7 @@ def test_the_census_says_where_the_wrong_entries_are() -> None:
     def spoil(g: Gradients) -> None:
         g["dX"][2:4, 1] += 1.0
 
-    dX = check(random_problem(6, 5, 4), Spoilt(spoil)).gradients["dX"]
+    dX = check(random_problem(6, 5, 4), CorruptedGradients(spoil)).gradients["dX"]
     assert (dX.wrong, dX.wrong_rows, dX.wrong_columns) == (2, (2, 3), (1,))
     assert {entry.index for entry in (dX.worst, *dX.next_worst) if entry} == {(2, 1), (3, 1)}
 
@@ -212,9 +197,9 @@ def test_rtol_and_atol_replace_the_error_bars() -> None:
         g["dW"] *= 1 + 1e-5
 
     problem = random_problem(16, 10, 8)
-    assert check(problem, Spoilt(spoil)).verdict is Verdict.FAIL
-    assert check(problem, Spoilt(spoil), rtol=1e-4).verdict is Verdict.PASS
-    strict = check(problem, Spoilt(spoil), rtol=1e-6, atol=1e-9)
+    assert check(problem, CorruptedGradients(spoil)).verdict is Verdict.FAIL
+    assert check(problem, CorruptedGradients(spoil), rtol=1e-4).verdict is Verdict.PASS
+    strict = check(problem, CorruptedGradients(spoil), rtol=1e-6, atol=1e-9)
     assert strict.gradients["dW"].verdict is Verdict.FAIL
     # The field's false alarm: no relative tolerance can hold an exact zero.
     assert check(problem, rtol=1e-4).gradients["db"].verdict is Verdict.PASS
@@ -254,7 +239,7 @@ def test_an_interruption_hides_no_failure() -> None:
     def interrupt(_: int, __: int) -> None:
         raise KeyboardInterrupt
 
-    target = Spoilt(lambda g: g["dX"].fill(7.0))
+    target = CorruptedGradients(lambda g: g["dX"].fill(7.0))
     with pytest.raises(InterruptedCheck) as caught:
         check(random_problem(6, 5, 4), target, engine="full", progress=interrupt)
     assert caught.value.result.verdict is Verdict.FAIL
@@ -371,7 +356,7 @@ def test_the_document_holds_every_field_of_the_schema() -> None:
 
 
 def test_the_document_spells_numbers_that_json_cannot_hold() -> None:
-    content = document(check(random_problem(6, 5, 4), Spoilt(lambda g: g["dX"].fill(np.nan))))
+    content = document(check(random_problem(6, 5, 4), CorruptedGradients(lambda g: g["dX"].fill(np.nan))))
     gradients = content["gradients"]
     assert isinstance(gradients, list)
     assert gradients[0]["max_relative_error"] == "nan"

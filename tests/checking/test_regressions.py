@@ -16,7 +16,7 @@ from bncheck.model.layers import AffineCache, Array, BatchNormCache
 from bncheck.model.options import CheckOptions
 from bncheck.numerical.measure import measure
 from bncheck.numerical.schemes import SCHEMES
-from tests.targets.test_targets import COURSE, VAR, changed
+from tests.samples import LAYERS, VAR, changed
 
 
 def otherwise_summed(dout: Array, cache: network.Cache) -> dict[str, Array]:
@@ -285,7 +285,7 @@ def test_no_gradient_of_another_forward_pass_is_called_an_exact_zero() -> None:
 
 def test_a_right_derivative_in_float32_of_another_forward_pass_does_not_fail() -> None:
     source = changed(
-        COURSE, VAR, "x = x.astype('f'); gamma = gamma.astype('f'); beta = beta.astype('f'); mu = x.mean(axis=0); var = x.var(axis=0, ddof=1)",
+        LAYERS, VAR, "x = x.astype('f'); gamma = gamma.astype('f'); beta = beta.astype('f'); mu = x.mean(axis=0); var = x.var(axis=0, ddof=1)",
         "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)",
     )  # fmt: skip
     namespace: dict[str, object] = {}
@@ -308,7 +308,7 @@ def test_a_one_pass_variance_whose_forward_comes_out_like_ours_is_no_false_alarm
     seed: int, shape: tuple[int, int, int], x_mean: float
 ) -> None:
     namespace: dict[str, object] = {}
-    exec(changed(COURSE, VAR, "var = (x ** 2).mean(axis=0) - mu ** 2"), namespace)
+    exec(changed(LAYERS, VAR, "var = (x ** 2).mean(axis=0) - mu ** 2"), namespace)
     problem = random_problem(*shape, seed=seed, x_mean=x_mean)
     assert check(problem, namespace, scheme="complex", edge_cases=False).verdict is not Verdict.FAIL
 

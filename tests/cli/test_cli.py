@@ -18,7 +18,7 @@ from bncheck.cli.exit_codes import ExitCode
 from bncheck.cli.main import main
 from bncheck.cli.run import run
 from bncheck.targets.loading import IN_NOTEBOOK, expand_pattern
-from tests.targets.test_targets import COURSE
+from tests.samples import LAYERS
 
 SMALL = ("run", "--N", "6", "--D", "5", "--H", "4")
 COMMAND = (sys.executable, "-m", "bncheck")
@@ -145,7 +145,7 @@ def test_a_name_that_can_be_imported_is_a_module_even_if_a_file_or_folder_has_th
 
 def test_the_call_that_is_suggested_for_a_notebook_checks_the_functions_of_its_namespace() -> None:
     namespace: dict[str, object] = {"bncheck": bncheck}
-    exec(COURSE, namespace)
+    exec(LAYERS, namespace)
     result = eval(IN_NOTEBOOK, namespace)
     assert result.verdict is bncheck.Verdict.PASS
     assert "batchnorm_backward.dx" in result.gradients

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from bncheck.cli.main import main
 from bncheck.cli.sections import SectionedCommand
 from bncheck.selftest.trials import smoke
-from tests.test_readme import README, blocks
+from tests.readme import README, blocks
 
 CONTEXT = click.Context(main)
 COMMANDS = [(name, command) for name in main.list_commands(CONTEXT) if (command := main.get_command(CONTEXT, name))]

@@ -22,8 +22,7 @@ from bncheck.mistakes.pass_values import PassValues
 from bncheck.model import network
 from bncheck.model.diagnosis_records import Terms
 from bncheck.model.layers import Array
-from tests.checking.test_check import Gradients
-from tests.mistakes.test_mistakes import by_hand, code_of
+from tests.python_targets import Gradients, by_hand, code_of
 
 pytestmark = pytest.mark.usefixtures("typical_edge_cases")
 
@@ -152,7 +151,10 @@ def test_a_mistake_that_only_a_probe_shows_is_named() -> None:
 def test_a_problem_that_cannot_tell_mistakes_apart_lists_them_all() -> None:
     # With N = 2 the factors N / (N - 1), 2 and N are the same.
     result = check(
-        random_problem(2, 6, 5, bn_eps=0.1), FaultyNetwork(mistake_named("BN216")), edge_cases=False, minimal_example=False
+        random_problem(2, 6, 5, bn_eps=0.1),
+        FaultyNetwork(mistake_named("BN216")),
+        edge_cases=False,
+        minimal_example=False,
     )
     (found,) = result.diagnosis
     assert {found.code, *found.alternatives} == {"BN214", "BN216", "BN233"}
@@ -295,7 +297,9 @@ def test_a_factor_that_one_problem_shows_is_not_called_n() -> None:
     result = check(random_problem(8, 6, 5), Composed(spoil), edge_cases=False, minimal_example=False)
     assert sentences(result).startswith("it is 8 times the right values")
     # With the probes it is seen that it is not.
-    assert "it is 8 times the right values" in sentences(check(random_problem(8, 6, 5), Composed(spoil), minimal_example=False))
+    assert "it is 8 times the right values" in sentences(
+        check(random_problem(8, 6, 5), Composed(spoil), minimal_example=False)
+    )
 
 
 @pytest.mark.parametrize(
@@ -452,7 +456,9 @@ def test_each_term_s_weight_is_told_by_what_it_is(slip: str) -> None:
 
 @pytest.mark.parametrize("decay", [0.1, 0.01, 1e-5])
 def test_a_weight_decay_is_told_however_small_and_never_called_rounding(decay: float) -> None:
-    result = check(random_problem(40, 8, 6), Composed(_set("dW", lambda v, c: v + decay * c.affine.W)), minimal_example=False)
+    result = check(
+        random_problem(40, 8, 6), Composed(_set("dW", lambda v, c: v + decay * c.affine.W)), minimal_example=False
+    )
     assert f"it is off by {decay:.3g} times W itself" in sentences(result)
 
 
@@ -464,7 +470,9 @@ def test_a_shift_of_every_column_is_not_called_rounding() -> None:
 
 
 def test_one_entry_is_never_called_a_weight_decay() -> None:
-    result = check(random_problem(2, 1, 1), Composed(_set("dW", lambda v, _: 2 * v + 1)), edge_cases=False, minimal_example=False)
+    result = check(
+        random_problem(2, 1, 1), Composed(_set("dW", lambda v, _: 2 * v + 1)), edge_cases=False, minimal_example=False
+    )
     assert "decay" not in sentences(result)
 
 
@@ -483,7 +491,9 @@ def test_gradients_in_another_order_are_told_as_that_and_not_by_a_mistake_s_name
         g = network.backward(dout, cache)
         return g["dX"], g["dW"], g["dgamma"], g["dbeta"], g["db"]
 
-    result = check(random_problem(9, 6, 5), SimpleNamespace(forward=network.forward, backward=backward), minimal_example=False)
+    result = check(
+        random_problem(9, 6, 5), SimpleNamespace(forward=network.forward, backward=backward), minimal_example=False
+    )
     assert [d.code for d in result.diagnosis] == [None]
     assert "expected dX, dW, db, dgamma, dbeta, found dX, dW, dgamma, dbeta, db" in sentences(result)
 
@@ -495,7 +505,9 @@ def test_a_constant_added_everywhere_is_not_called_a_factor_of_one_in_some_rows(
 
 
 def test_a_part_of_a_mistake_is_said_to_be_one() -> None:
-    result = check(random_problem(9, 6, 5), Composed(_set("dgamma", lambda v, c: v / len(c.relu))), minimal_example=False)
+    result = check(
+        random_problem(9, 6, 5), Composed(_set("dgamma", lambda v, c: v / len(c.relu))), minimal_example=False
+    )
     assert result.diagnosis[0].message.endswith("Here in dgamma alone.")
 
 
@@ -604,7 +616,9 @@ def test_nothing_but_nan_is_not_named() -> None:
 
 
 def test_a_name_from_one_problem_says_so() -> None:
-    result = check(random_problem(2, 4, 3), Composed(lambda g, c, t: 2 * g["dh"]), edge_cases=False, minimal_example=False)  # noqa: ARG005 - as the others
+    result = check(
+        random_problem(2, 4, 3), Composed(lambda g, c, t: 2 * g["dh"]), edge_cases=False, minimal_example=False
+    )
     assert "one problem was tried" in sentences(result)
 
 
@@ -759,7 +773,9 @@ def test_without_a_name_too_a_finite_failure_is_shrunk_to_a_finite_one() -> None
 @pytest.mark.parametrize("probes", [False, True])
 def test_a_factor_with_the_value_of_a_quotient_of_sizes_on_one_shape_is_a_number(probes: bool) -> None:
     # (N - 1)/H is 1.5 here, as on four of the probes.
-    result = check(random_problem(7, 5, 4), Composed(_set("dX", lambda v, _: 1.5 * v)), edge_cases=probes, minimal_example=False)
+    result = check(
+        random_problem(7, 5, 4), Composed(_set("dX", lambda v, _: 1.5 * v)), edge_cases=probes, minimal_example=False
+    )
     assert result.diagnosis[0].description[0] == "it is 1.5 times the right values"
 
 
@@ -804,7 +820,9 @@ def test_a_dead_unit_does_not_hide_weights_that_the_other_units_show() -> None:
     problem = random_problem(40, 8, 6)
     beta = problem.beta.copy()
     beta[2] = -1e3
-    result = check(replace(problem, beta=beta), Composed(_terms(0.7, 1.2, 0.4)), edge_cases=False, minimal_example=False)
+    result = check(
+        replace(problem, beta=beta), Composed(_terms(0.7, 1.2, 0.4)), edge_cases=False, minimal_example=False
+    )
     terms = result.diagnosis[0].terms
     assert terms is not None
     assert (terms.exact, terms.labels) == (True, ("0.7", "1.2", "0.4"))
@@ -838,7 +856,10 @@ def test_a_backward_pass_that_was_inconclusive_is_not_called_the_derivative() ->
     gamma, beta = problem.gamma.copy(), problem.beta.copy()
     gamma[2], beta[2] = 1e-3, -1e3
     result = check(
-        replace(problem, gamma=gamma, beta=beta), FaultyNetwork(mistake_named("BN107")), edge_cases=False, minimal_example=False
+        replace(problem, gamma=gamma, beta=beta),
+        FaultyNetwork(mistake_named("BN107")),
+        edge_cases=False,
+        minimal_example=False,
     )
     assert Verdict.INCONCLUSIVE in {g.verdict for g in result.gradients.values()}
     assert result.wrong_part is not None
@@ -876,7 +897,9 @@ SHAPES: dict[str, tuple[str, Callable[[Array], Any], str]] = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_wrong_shape_or_type_is_described(shape: str) -> None:
     name, change, expected = SHAPES[shape]
-    result = check(random_problem(9, 6, 5), Composed(_set(name, lambda v, _: change(v))), edge_cases=False, minimal_example=False)
+    result = check(
+        random_problem(9, 6, 5), Composed(_set(name, lambda v, _: change(v))), edge_cases=False, minimal_example=False
+    )
     assert (None, name) in told(result)
     assert all(d.code or any(d.description) for d in result.diagnosis)
     assert next(d.description[0] for d in result.diagnosis if d.gradient == name) == expected
@@ -951,7 +974,9 @@ def test_a_forward_mistake_is_named_if_the_code_fixes_eps(code: str) -> None:
     assert first.description == ("with eps = 1e-08, which the code fixes",)
     with_bn_param = batchnorm_with(FORWARD_MISTAKES[code], "bn_param['eps']")
     assert (
-        check(random_problem(16, 5, 4), with_bn_param, edge_cases=False, minimal_example=False).diagnosis[0].also_explains
+        check(random_problem(16, 5, 4), with_bn_param, edge_cases=False, minimal_example=False)
+        .diagnosis[0]
+        .also_explains
         == first.also_explains
     )
 

@@ -22,7 +22,7 @@ from bncheck.cli.main import main
 from bncheck.execution.dask_pool import _PicklableCall
 from bncheck.sweeps.sweep import SweepPoint
 from bncheck.targets.bundle import SourceBundle
-from tests.test_readme import README
+from tests.readme import README
 
 OPTIONS = ("--N", "8", "--D", "5", "--H", "4")
 BATCHNORM = """

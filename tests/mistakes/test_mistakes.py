@@ -13,6 +13,7 @@ from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.mistakes.pass_values import FORMULAS, PassValues
 from bncheck.model import network
 from bncheck.model.components import BATCHNORM
+from tests.python_targets import by_hand, code_of
 
 FORMULA_MISTAKES = [m for m in CATALOGUE if m.formulas]
 by_code = pytest.mark.parametrize("mistake", CATALOGUE, ids=lambda m: m.code)
@@ -32,30 +33,7 @@ mutates-input parameter-step another-answer not-normalised
 """
 
 
-def by_hand(p: Any) -> dict[str, Any]:
-    """Return every right value under the names that the lines use, in plain NumPy."""
-    n: dict[str, Any] = {k: np.array(getattr(p, k)) for k in ("X", "W", "b", "gamma", "beta", "dout")}
-    n |= {"N": p.N, "D": p.D, "H": p.H, "eps": p.bn_eps, "np": np}
-    x = p.X @ p.W + p.b
-    mu, var = x.mean(axis=0), x.var(axis=0)
-    sigma = np.sqrt(var + p.bn_eps)
-    xhat = (x - mu) / sigma
-    y = p.gamma * xhat + p.beta
-    dy = p.dout * (y > 0)
-    g = dy * p.gamma
-    dx = (p.N * g - g.sum(axis=0) - xhat * (g * xhat).sum(axis=0)) / (p.N * sigma)
-    n |= {"h": x, "x": x, "mu": mu, "c": x - mu, "var": var, "std": np.sqrt(var), "sigma": sigma, "xhat": xhat}
-    n |= {"y": y, "a": np.maximum(y, 0), "dy": dy, "g": g, "dx": dx, "dbeta": dy.sum(axis=0)}
-    return n | {"dgamma": (dy * xhat).sum(axis=0), "db": dx.sum(axis=0), "dW": p.X.T @ dx, "dX": dx @ p.W.T}
-
-
 ASSIGNED = ("h", "mu", "var", "sigma", "xhat", "y", "a", "dy", "dx", "dgamma", "dbeta", "db", "dW", "dX")
-
-
-def code_of(mistake: Mistake, heading: str) -> str:
-    found = re.fullmatch(r"```python\n(.*)\n```", mistake.text.parts[heading], re.DOTALL)
-    assert found, f"{heading} is no Python block"
-    return found[1]
 
 
 def assigned(line: str, p: Problem) -> dict[str, Any]:

@@ -25,12 +25,11 @@ from bncheck.render.junit import junit
 from bncheck.render.layout import Page
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 from bncheck.selftest.trials import SelftestResult
-from tests.targets.test_targets import COURSE, DX, changed
+from tests.samples import LAYERS, WRONG_LAYERS
 
 # The schema that pytest's source distribution carries (testing/example_scripts/junit-10.xsd).
 SCHEMA = xmlschema.XMLSchema(Path(__file__).parent.parent / "junit-10.xsd")
 SMALL = ("--N", "6", "--D", "5", "--H", "4")
-WRONG = changed(COURSE, DX, DX.replace("dvar", "0 * dvar"))
 
 
 def invoke(*arguments: str, **environment: str) -> Result:
@@ -39,11 +38,11 @@ def invoke(*arguments: str, **environment: str) -> Result:
 
 @pytest.fixture(autouse=True)
 def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "right.py").write_text(COURSE, encoding="utf-8")
-    (tmp_path / "wrong.py").write_text(WRONG, encoding="utf-8")
+    (tmp_path / "right.py").write_text(LAYERS, encoding="utf-8")
+    (tmp_path / "wrong.py").write_text(WRONG_LAYERS, encoding="utf-8")
     (tmp_path / "raises.py").write_text("import numpy\n\n1 / 0\n", encoding="utf-8")
     (tmp_path / "unfinished.py").write_text(
-        f"{COURSE}\ndef batchnorm_backward_alt(dout, cache):\n    return None\n", encoding="utf-8"
+        f"{LAYERS}\ndef batchnorm_backward_alt(dout, cache):\n    return None\n", encoding="utf-8"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
@@ -164,7 +163,7 @@ def test_junit_has_a_case_for_each_gradient_and_problem() -> None:
     assert "all 24 entries of dx are wrong" in failure.get("message", "")
     assert "BN204 variance-path-dropped" in str(failure.text)
     assert "bncheck run wrong.py --N 6 --D 5 --H 4 --seed 0" in str(failure.text)
-    assert str(failure.text).endswith(f"{Path('wrong.py').resolve()}:{WRONG.splitlines().index(BACKWARD) + 1}")
+    assert str(failure.text).endswith(f"{Path('wrong.py').resolve()}:{WRONG_LAYERS.splitlines().index(BACKWARD) + 1}")
 
 
 BACKWARD = "def batchnorm_backward(dout, cache):"
@@ -197,7 +196,7 @@ def test_what_xml_cannot_hold_is_written_out() -> None:
 
 def test_an_annotation_stands_at_the_def_of_the_backward_function() -> None:
     result = invoke("run", *SMALL, "wrong.py", "--format", "github")
-    line = WRONG.splitlines().index(BACKWARD) + 1
+    line = WRONG_LAYERS.splitlines().index(BACKWARD) + 1
     annotation, headline = result.stdout.splitlines()
     title = "wrong.py.batchnorm_backward%3A dx"
     assert annotation.startswith(f"::error file=wrong.py,line={line},title={title}::batchnorm_backward: all 24 ")
@@ -229,7 +228,7 @@ class Layers:
 
 
 def test_an_annotation_looks_under_decorators_and_into_classes_from_the_workspace_s_root() -> None:
-    source = COURSE + DECORATED
+    source = LAYERS + DECORATED
     folder = Path("src, a")  # what a property must escape
     folder.mkdir()
     (folder / "own.py").write_text(source, encoding="utf-8")

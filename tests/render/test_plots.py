@@ -29,7 +29,7 @@ from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.sweep import GradientSummary, Row, SweepPoint
 from bncheck.sweeps.sweep_file import rows_of
-from tests.render.test_formats import WRONG
+from tests.samples import WRONG_LAYERS
 
 OPTIONS = ("--N", "8", "--D", "5", "--H", "4")
 STEPS = ("--step", "1e-2..1e-9")
@@ -45,7 +45,7 @@ def plots() -> Any:
 @pytest.fixture(autouse=True)
 def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("wrong.py").write_text(WRONG, encoding="utf-8")
+    Path("wrong.py").write_text(WRONG_LAYERS, encoding="utf-8")
     Path("raises.py").write_text("import numpy\n\n1 / 0\n", encoding="utf-8")
 
 

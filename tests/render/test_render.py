@@ -25,7 +25,7 @@ from bncheck.render.report import Report
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.sweep import Row, SweepPoint
-from tests.checking.test_check import Gradients, Spoilt
+from tests.python_targets import CorruptedGradients, Gradients
 
 variance_path_dropped = FaultyNetwork(mistake_named("BN204"))
 
@@ -79,7 +79,7 @@ def test_a_failure_shows_the_census_and_the_worst_entries_aligned() -> None:
         g["dW"][3, 4] = 100.0
         g["dgamma"][7:12] *= -2
 
-    text = screen(check(random_problem(64, 100, 50), Spoilt(spoil), edge_cases=False))
+    text = screen(check(random_problem(64, 100, 50), CorruptedGradients(spoil), edge_cases=False))
     assert "  FAIL  dW: 1 of 5,000 entries is wrong, in row 3 and column 4.\n" in text
     assert "        dgamma: 5 of 50 entries are wrong: units 7-11.\n" in text
     # Told in full: the failing gradient nearest to the loss, three entries of it.
@@ -94,13 +94,13 @@ def test_a_failure_shows_the_census_and_the_worst_entries_aligned() -> None:
 
 
 def test_a_missing_minus_sign_is_aligned_as_well() -> None:
-    text = screen(check(random_problem(6, 5, 4), Spoilt(lambda g: g["db"].fill(-1.0))))
+    text = screen(check(random_problem(6, 5, 4), CorruptedGradients(lambda g: g["db"].fill(-1.0))))
     pair = re.findall(r"(?:analytic|numerical) +.*", text)[:2]
     assert pair[0].index(".") == pair[1].index(".")
 
 
 def test_a_wrong_zero_is_shown_with_its_numbers() -> None:
-    text = screen(check(random_problem(6, 5, 4), Spoilt(lambda g: g["db"].fill(1.0))))
+    text = screen(check(random_problem(6, 5, 4), CorruptedGradients(lambda g: g["db"].fill(1.0))))
     assert "zero" not in text
     assert "db: all 4 entries are wrong." in text
 
@@ -153,7 +153,7 @@ def test_a_disagreeing_audit_says_what_to_run_instead(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("bncheck.numerical.measure.local_gradients", wrong)
 
-    class Zero(Spoilt):
+    class Zero(CorruptedGradients):
         def backward(self, dout: object, cache: network.Cache) -> Gradients:
             return {**super().backward(dout, cache), "dgamma": np.zeros(4)}  # type: ignore[arg-type]  # passed on
 

@@ -37,7 +37,7 @@ from bncheck.sweeps.convergence import _order, observed_orders
 from bncheck.sweeps.sweep import GradientSummary, Grid, Row, SweepPoint, run_grid
 from bncheck.sweeps.sweep_file import SweepFile, rows_of
 from tests.oracles import exact_gradients, loop_piece
-from tests.targets.test_targets import COMPOSITE, COURSE, DX, changed
+from tests.samples import COMPOSITE, DX, LAYERS, changed
 
 SMALL = {"N": (8,), "D": (5,), "H": (4,)}
 OPTIONS = ("--N", "8", "--D", "5", "--H", "4")
@@ -177,8 +177,8 @@ def test_the_largest_row_is_under_1650_bytes(tmp_path: Path, monkeypatch: pytest
         / "a_rather_long_name_of_a_file_of_layers.py"
     )
     path.parent.mkdir(parents=True)
-    alternative = COURSE[COURSE.index("def batchnorm_backward") : COURSE.index("def relu_f")]
-    source = changed(COURSE, DX, "dx = dxhat / std") + alternative.replace("backward", "backward_alt") + COMPOSITE
+    alternative = LAYERS[LAYERS.index("def batchnorm_backward") : LAYERS.index("def relu_f")]
+    source = changed(LAYERS, DX, "dx = dxhat / std") + alternative.replace("backward", "backward_alt") + COMPOSITE
     path.write_text(source, encoding="utf-8")
     (row,) = bncheck.sweep(target=str(path), N=1024, D=9, H=7, step=0.0001234, bn_eps=1.234e-5, x_mean=12.345)
     assert row.verdict is Verdict.FAIL
@@ -200,7 +200,7 @@ def test_a_check_that_fails_to_run_is_a_row_that_says_so(tmp_path: Path) -> None
 
 def test_in_python_a_target_may_be_a_path_and_no_object(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
-    path.write_text(COURSE, encoding="utf-8")
+    path.write_text(LAYERS, encoding="utf-8")
     assert [row.verdict for row in bncheck.sweep(target=[path, "reference"], N=4, D=3, H=2)] == [Verdict.PASS] * 2
     with pytest.raises(InvalidInput, match="a sweep takes the names of files and modules"):
         bncheck.sweep(target=[math])
@@ -393,7 +393,7 @@ def test_an_axis_of_many_values_is_counted_and_not_listed() -> None:
 
 def test_failures_are_shown_with_the_command_that_reproduces_them(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
-    path.write_text(changed(COURSE, DX, "dx = dxhat / std"), encoding="utf-8")
+    path.write_text(changed(LAYERS, DX, "dx = dxhat / std"), encoding="utf-8")
     result = invoke("sweep", str(path), *OPTIONS, "--seed", "0..1")
     assert result.exit_code == 1
     assert result.stdout.count("FAIL") >= 2

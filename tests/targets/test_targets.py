@@ -22,103 +22,7 @@ from bncheck.checking.in_process import OptionalStages
 from bncheck.cli.main import main
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem
-
-COURSE = """
-import numpy as np
-
-def affine_forward(x, w, b):
-    out = x.dot(w) + b
-    return out, (x, w, b)
-
-def affine_backward(dout, cache):
-    x, w, b = cache
-    dx = dout.dot(w.T)
-    dw = x.T.dot(dout)
-    db = np.sum(dout, axis=0)
-    return dx, dw, db
-
-def batchnorm_forward(x, gamma, beta, bn_param):
-    eps = bn_param.get('eps', 1e-5)
-    mu = x.mean(axis=0)
-    var = x.var(axis=0)
-    std = np.sqrt(var + eps)
-    xhat = (x - mu) / std
-    out = gamma * xhat + beta
-    return out, (x, xhat, mu, var, eps, std, gamma)
-
-def batchnorm_backward(dout, cache):
-    x, xhat, mu, var, eps, std, gamma = cache
-    N = len(x)
-    dxhat = dout * gamma
-    dvar = np.sum(dxhat * (x - mu) * -0.5 * (var + eps) ** -1.5, axis=0)
-    dmu = np.sum(-dxhat / std, axis=0) + dvar * np.mean(-2 * (x - mu), axis=0)
-    dx = dxhat / std + dvar * 2 * (x - mu) / N + dmu / N
-    dgamma = np.sum(dout * xhat, axis=0)
-    dbeta = np.sum(dout, axis=0)
-    return dx, dgamma, dbeta
-
-def relu_forward(x):
-    return np.maximum(0, x), x
-
-def relu_backward(dout, cache):
-    return dout * (cache > 0)
-"""
-
-COMPOSITE = """
-def affine_bn_relu_forward(x, w, b, gamma, beta, bn_param):
-    h, fc = affine_forward(x, w, b)
-    y, bn = batchnorm_forward(h, gamma, beta, bn_param)
-    out, relu = relu_forward(y)
-    return out, (fc, bn, relu)
-
-def affine_bn_relu_backward(dout, cache):
-    fc, bn, relu = cache
-    dh, dgamma, dbeta = batchnorm_backward(relu_backward(dout, relu), bn)
-    dx, dw, db = affine_backward(dh, fc)
-    return dx, dw, db, dgamma, dbeta
-"""
-
-ALTERNATIVE = """
-def batchnorm_backward_alt(dout, cache):
-    x, xhat, mu, var, eps, std, gamma = cache
-    N = len(x)
-    dgamma, dbeta = np.sum(dout * xhat, axis=0), np.sum(dout, axis=0)
-    dx = gamma / (N * std) * (N * dout - dbeta - xhat * dgamma)
-    return dx, dgamma, dbeta
-"""
-
-NETWORK = """
-import numpy as np
-
-def forward(X, W, b, gamma, beta, bn_eps):
-    h = X @ W + b
-    sigma = np.sqrt(h.var(0) + bn_eps)
-    xhat = (h - h.mean(0)) / sigma
-    y = gamma * xhat + beta
-    return np.maximum(y, 0), (X, W, gamma, sigma, xhat, y)
-
-def backward(dout, cache):
-    X, W, gamma, sigma, xhat, y = cache
-    dy = dout * (y > 0)
-    N, dbeta, dgamma = len(y), dy.sum(0), (dy * xhat).sum(0)
-    dh = gamma / (N * sigma) * (N * dy - dbeta - xhat * dgamma)
-    dX, dW, db = dh @ W.T, X.T @ dh, dh.sum(0)
-    return dX, dW, db, dgamma, dbeta
-"""
-
-DX = "dx = dxhat / std + dvar * 2 * (x - mu) / N + dmu / N"
-DMU = "dmu = np.sum(-dxhat / std, axis=0) + dvar * np.mean(-2 * (x - mu), axis=0)"
-VAR = "var = x.var(axis=0)"
-STD = "std = np.sqrt(var + eps)"
-XHAT = "xhat = (x - mu) / std"
-
-
-def changed(source: str, *pairs: str) -> str:
-    """Replace each old line by the new one after it."""
-    for old, new in zip(pairs[::2], pairs[1::2], strict=True):
-        assert old in source
-        source = source.replace(old, new)
-    return source
+from tests.samples import ALTERNATIVE, COMPOSITE, DMU, DX, LAYERS, NETWORK, STD, VAR, XHAT, changed
 
 
 @pytest.fixture
@@ -139,63 +43,63 @@ def checked(tmp_path: Path, problem: Problem) -> Callable[..., CheckResult]:
 
 
 RIGHT = {
-    "a course file": (COURSE, ""),
-    "every optional piece": (COURSE + ALTERNATIVE + COMPOSITE, ""),
-    "batch norm alone": (COURSE[: COURSE.index("def affine")] + COURSE[COURSE.index("def batchnorm_f"):], ""),
-    "second part of dmu absent": (changed(COURSE, DMU, "dmu = np.sum(-dxhat / std, axis=0)"), ""),
+    "a course file": (LAYERS, ""),
+    "every optional piece": (LAYERS + ALTERNATIVE + COMPOSITE, ""),
+    "batch norm alone": (LAYERS[: LAYERS.index("def affine")] + LAYERS[LAYERS.index("def batchnorm_f"):], ""),
+    "second part of dmu absent": (changed(LAYERS, DMU, "dmu = np.sum(-dxhat / std, axis=0)"), ""),
     "second part of dmu summed without an axis": (
-        changed(COURSE, "np.mean(-2 * (x - mu), axis=0)", "np.sum(-2 * (x - mu)) / N"),
+        changed(LAYERS, "np.mean(-2 * (x - mu), axis=0)", "np.sum(-2 * (x - mu)) / N"),
         "",
     ),
     "one-pass variance": (
-        changed(COURSE, VAR, "var = (x ** 2).mean(axis=0) - mu ** 2"),  # seen on the edge case with a far mean
+        changed(LAYERS, VAR, "var = (x ** 2).mean(axis=0) - mu ** 2"),  # seen on the edge case with a far mean
         "batchnorm_forward rounds like a variance E[x^2] - E[x]^2; its gradients are checked with the sigma that it has",
     ),
     "dgamma and dbeta as rows": (
-        changed(COURSE, "return dx, dgamma, dbeta", "return dx, dgamma[None], dbeta[None]"),
+        changed(LAYERS, "return dx, dgamma, dbeta", "return dx, dgamma[None], dbeta[None]"),
         "dgamma of batchnorm_backward has shape (1, 4); taken as (4,)",
     ),
     "dgamma and dbeta as columns": (
-        changed(COURSE, "return dx, dgamma, dbeta", "return dx, dgamma[:, None], dbeta[:, None]"),
+        changed(LAYERS, "return dx, dgamma, dbeta", "return dx, dgamma[:, None], dbeta[:, None]"),
         "dbeta of batchnorm_backward has shape (4, 1); taken as (4,)",
     ),
     "float32 gradients": (
-        changed(COURSE, "return dx, dgamma, dbeta", "return tuple(g.astype('f') for g in (dx, dgamma, dbeta))"),
+        changed(LAYERS, "return dx, dgamma, dbeta", "return tuple(g.astype('f') for g in (dx, dgamma, dbeta))"),
         "batchnorm_backward and its forward function compute in float32, and are judged by its rounding",
     ),
-    "lists for tuples": (changed(COURSE, "return dx, dw, db", "return [dx, dw, db]"), ""),
-    "y >= 0 as the mask": (changed(COURSE, "cache > 0", "cache >= 0"), ""),
+    "lists for tuples": (changed(LAYERS, "return dx, dw, db", "return [dx, dw, db]"), ""),
+    "y >= 0 as the mask": (changed(LAYERS, "cache > 0", "cache >= 0"), ""),
     "relu_backward writes into its dout": (
-        changed(COURSE, "return dout * (cache > 0)", "dout[cache <= 0] = 0\n    return dout"),
+        changed(LAYERS, "return dout * (cache > 0)", "dout[cache <= 0] = 0\n    return dout"),
         "relu_backward writes into its dout (it was given a copy)",
     ),
     "batchnorm_forward writes into its x": (
-        changed(COURSE, XHAT, "kept = x.copy()\n    x -= mu\n    xhat = x / std", "return out, (x, xhat,", "return out, (kept, xhat,"),
+        changed(LAYERS, XHAT, "kept = x.copy()\n    x -= mu\n    xhat = x / std", "return out, (x, xhat,", "return out, (kept, xhat,"),
         "batchnorm_forward writes into its x (it was given a copy)",
     ),
     "eps of its own, 1e-8": (
-        changed(COURSE, "eps = bn_param.get('eps', 1e-5)", "eps = 1e-8"),
+        changed(LAYERS, "eps = bn_param.get('eps', 1e-5)", "eps = 1e-8"),
         "batchnorm_forward takes no notice of eps and uses 1e-08; it was checked with that",
     ),
     "eps of its own, 1e-3": (
-        changed(COURSE, "eps = bn_param.get('eps', 1e-5)", "eps = 1e-3"),
+        changed(LAYERS, "eps = bn_param.get('eps', 1e-5)", "eps = 1e-3"),
         "batchnorm_forward takes no notice of eps and uses 0.001; it was checked with that",
     ),
-    "eps under another key": (changed(COURSE, "bn_param.get('eps', 1e-5)", "bn_param['epsilon']"), ""),
+    "eps under another key": (changed(LAYERS, "bn_param.get('eps', 1e-5)", "bn_param['epsilon']"), ""),
     "eps by itself": (
-        changed(COURSE, "gamma, beta, bn_param", "gamma, beta, eps=1e-3", "eps = bn_param.get('eps', 1e-5)", "N = len(x)"),
+        changed(LAYERS, "gamma, beta, bn_param", "gamma, beta, eps=1e-3", "eps = bn_param.get('eps', 1e-5)", "N = len(x)"),
         "",
     ),
-    "near names": (COURSE.replace("batchnorm_", "bn_").replace("forward", "fwd").replace("backward", "bwd"), ""),
+    "near names": (LAYERS.replace("batchnorm_", "bn_").replace("forward", "fwd").replace("backward", "bwd"), ""),
     "running statistics are kept": (
-        changed(COURSE, VAR, VAR + "\n    bn_param['running_mean'] = 0.9 * bn_param['running_mean'] + 0.1 * mu"),
+        changed(LAYERS, VAR, VAR + "\n    bn_param['running_mean'] = 0.9 * bn_param['running_mean'] + 0.1 * mu"),
         "",
     ),
     "a layer that is not written yet": (
-        changed(COURSE, "return dout * (cache > 0)", "return None") + changed(ALTERNATIVE, "return dx, dg", "return None, None, None\n    return dx, dg"),
+        changed(LAYERS, "return dout * (cache > 0)", "return None") + changed(ALTERNATIVE, "return dx, dg", "return None, None, None\n    return dx, dg"),
         "",
     ),
-    "prints when it is imported": ("print('hello')\n" + COURSE, ""),
+    "prints when it is imported": ("print('hello')\n" + LAYERS, ""),
     "a whole network": (NETWORK, ""),
     "a whole network that returns a mapping": (
         changed(NETWORK, "return dX, dW, db, dgamma, dbeta", "return dict(dx=dX, dw=dW, db=db, dgamma=dgamma, dbeta=dbeta)"),
@@ -233,35 +137,35 @@ def test_a_one_pass_variance_is_noisier_at_a_far_mean_and_not_wrong(x_mean: floa
             assert [r.code for r in result.notes] == ["one-pass"]
 
 
-TWO_PAIRS = COURSE + changed(
-    COURSE[COURSE.index("def batchnorm_f") : COURSE.index("def relu_f")].replace("ward(", "ward_v2("),
+TWO_PAIRS = LAYERS + changed(
+    LAYERS[LAYERS.index("def batchnorm_f") : LAYERS.index("def relu_f")].replace("ward(", "ward_v2("),
     VAR, "var = x.var(axis=0, ddof=1)", "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)",
 )  # fmt: skip
-BN = COURSE[: COURSE.index("def affine")] + COURSE[COURSE.index("def batchnorm_f") : COURSE.index("def relu_f")]
-MAPPING = changed(COURSE, "return dx, dgamma, dbeta", "return {'dx': dx, 'dgamma': dgamma, 'dbeta': dbeta}")
+BN = LAYERS[: LAYERS.index("def affine")] + LAYERS[LAYERS.index("def batchnorm_f") : LAYERS.index("def relu_f")]
+MAPPING = changed(LAYERS, "return dx, dgamma, dbeta", "return {'dx': dx, 'dgamma': dgamma, 'dbeta': dbeta}")
 WRAPPED = (
     "def plain(f):\n    def wrapper(*args, **named):\n        return f(*args, **named)\n    return wrapper\n"
-    + changed(COURSE, "def batchnorm_forward", "@plain\ndef batchnorm_forward")
+    + changed(LAYERS, "def batchnorm_forward", "@plain\ndef batchnorm_forward")
 )
 
 MORE_RIGHT = {
     "a mapping of course labels": MAPPING,
-    "a test beside the functions": COURSE + "\ndef affine_backward_test(n=3):\n    raise RuntimeError\n",
-    "another function of a near name": COURSE + "\ndef bn_forward(x, mode):\n    return None\n",
+    "a test beside the functions": LAYERS + "\ndef affine_backward_test(n=3):\n    raise RuntimeError\n",
+    "another function of a near name": LAYERS + "\ndef bn_forward(x, mode):\n    return None\n",
     "an output buffer that is used again": changed(
-        COURSE, "out = gamma * xhat + beta",
+        LAYERS, "out = gamma * xhat + beta",
         "out = _buffers.setdefault(x.shape, np.empty(x.shape))\n    out[:] = gamma * xhat + beta",
         "import numpy as np", "import numpy as np\n_buffers = {}",
     ),
     "a decorator that hides the signature": WRAPPED,
     "eps by keyword alone": changed(
-        COURSE, "gamma, beta, bn_param", "gamma, beta, *, eps", "eps = bn_param.get('eps', 1e-5)", "N = len(x)"
+        LAYERS, "gamma, beta, bn_param", "gamma, beta, *, eps", "eps = bn_param.get('eps', 1e-5)", "N = len(x)"
     ),
     "whatever keywords": changed(
-        COURSE, "gamma, beta, bn_param", "gamma, beta, **bn_param"
+        LAYERS, "gamma, beta, bn_param", "gamma, beta, **bn_param"
     ),
-    "a training flag in the dict": changed(COURSE, "mu = x.mean(axis=0)", "assert bn_param['training']\n    mu = x.mean(axis=0)"),
-    "KeyboardInterrupt is caught": changed(COURSE, DX, f"try: raise KeyboardInterrupt\n    except BaseException: {DX}"),
+    "a training flag in the dict": changed(LAYERS, "mu = x.mean(axis=0)", "assert bn_param['training']\n    mu = x.mean(axis=0)"),
+    "KeyboardInterrupt is caught": changed(LAYERS, DX, f"try: raise KeyboardInterrupt\n    except BaseException: {DX}"),
 }  # fmt: skip
 
 
@@ -274,7 +178,7 @@ def test_a_right_implementation_passes_however_odd(style: str, checked: Callable
 
 @pytest.mark.parametrize("name", ["functools.py", "random.py", "numpy.py", "layers of mine.py", "ε-layers.py"])
 def test_a_file_may_have_any_name(name: str, checked: Callable[..., CheckResult]) -> None:
-    assert checked(COURSE, name, edge_cases=False).verdict is Verdict.PASS
+    assert checked(LAYERS, name, edge_cases=False).verdict is Verdict.PASS
 
 
 def test_a_mapping_of_course_labels_is_judged_by_all_of_them(checked: Callable[..., CheckResult]) -> None:
@@ -289,7 +193,7 @@ def test_what_several_functions_share_is_measured_and_audited_once(checked: Call
 
 
 def test_functions_of_two_stems_are_both_checked(checked: Callable[..., CheckResult]) -> None:
-    result = checked(changed(COURSE, DX, "dx = dxhat / std") + BN.replace("batchnorm_", "bn_"))
+    result = checked(changed(LAYERS, DX, "dx = dxhat / std") + BN.replace("batchnorm_", "bn_"))
     assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
     assert result.gradients["bn_backward.dx"].verdict is Verdict.PASS
 
@@ -301,7 +205,7 @@ def test_each_backward_is_held_against_its_own_forward(checked: Callable[..., Ch
 
 
 def test_gradients_that_add_up_over_calls_fail_in_the_second_call(checked: Callable[..., CheckResult]) -> None:
-    source = changed(COURSE, "    dbeta = np.sum(dout, axis=0)", "    dbeta = _sum\n    dbeta += np.sum(dout, axis=0)")
+    source = changed(LAYERS, "    dbeta = np.sum(dout, axis=0)", "    dbeta = _sum\n    dbeta += np.sum(dout, axis=0)")
     source = changed(source, "import numpy as np", "import numpy as np\n_sum = np.zeros(4)")
     result = checked(source, edge_cases=False)
     assert result.gradients["batchnorm_backward.dbeta"].verdict is Verdict.FAIL
@@ -310,7 +214,7 @@ def test_gradients_that_add_up_over_calls_fail_in_the_second_call(checked: Calla
 
 
 def test_a_parameter_step_inside_backward_is_remarked(checked: Callable[..., CheckResult]) -> None:
-    source = changed(COURSE, "return dx, dgamma, dbeta", "gamma -= 0.1 * dgamma\n    return dx, dgamma, dbeta")
+    source = changed(LAYERS, "return dx, dgamma, dbeta", "gamma -= 0.1 * dgamma\n    return dx, dgamma, dbeta")
     result = checked(source, edge_cases=False)
     assert result.verdict is Verdict.PASS
     assert [r.text for r in result.notes] == [
@@ -333,14 +237,14 @@ ODD_VALUES = {
 
 @pytest.mark.parametrize("value", ODD_VALUES)
 def test_an_output_of_an_odd_kind_is_wrong_and_no_crash(value: str, checked: Callable[..., CheckResult]) -> None:
-    result = checked(changed(COURSE, "return out, (x, xhat", f"return {ODD_VALUES[value]}, (x, xhat"), edge_cases=False)
+    result = checked(changed(LAYERS, "return out, (x, xhat", f"return {ODD_VALUES[value]}, (x, xhat"), edge_cases=False)
     assert {f.function for f in result.forward if f.verdict is Verdict.FAIL} == {"batchnorm_forward"}
 
 
 @pytest.mark.parametrize("value", ODD_VALUES)
 def test_a_gradient_of_an_odd_kind_is_wrong_and_no_crash(value: str, checked: Callable[..., CheckResult]) -> None:
     odd = ODD_VALUES[value].replace("out", "dx")
-    result = checked(changed(COURSE, "return dx, dgamma, dbeta", f"return {odd}, dgamma, dbeta"), edge_cases=False)
+    result = checked(changed(LAYERS, "return dx, dgamma, dbeta", f"return {odd}, dgamma, dbeta"), edge_cases=False)
     assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
 
 
@@ -348,51 +252,51 @@ BN_OUT, BN_DX = "out of batchnorm_forward", "batchnorm_backward.dx"
 NOT_BN = "batchnorm_forward is not the reference's; its backward was checked against batchnorm_forward itself"
 
 WRONG = {
-    "variance path dropped": (changed(COURSE, DX, "dx = dxhat / std + dmu / N"), {BN_DX}),
-    "mean path dropped": (changed(COURSE, DX, "dx = dxhat / std + dvar * 2 * (x - mu) / N"), {BN_DX}),
-    "statistics taken constant": (changed(COURSE, DX, "dx = dxhat / std"), {BN_DX}),
-    "sign of eps": (changed(COURSE, "(var + eps) ** -1.5", "(var - eps) ** -1.5"), {BN_DX}),
-    "eps missing in backward": (changed(COURSE, "(var + eps) ** -1.5", "var ** -1.5"), {BN_DX}),
-    "N from the wrong axis": (changed(COURSE, "N = len(x)", "N = x.shape[1]"), {BN_DX}),
-    "gamma missing": (changed(COURSE, "dxhat = dout * gamma", "dxhat = dout"), {BN_DX}),
+    "variance path dropped": (changed(LAYERS, DX, "dx = dxhat / std + dmu / N"), {BN_DX}),
+    "mean path dropped": (changed(LAYERS, DX, "dx = dxhat / std + dvar * 2 * (x - mu) / N"), {BN_DX}),
+    "statistics taken constant": (changed(LAYERS, DX, "dx = dxhat / std"), {BN_DX}),
+    "sign of eps": (changed(LAYERS, "(var + eps) ** -1.5", "(var - eps) ** -1.5"), {BN_DX}),
+    "eps missing in backward": (changed(LAYERS, "(var + eps) ** -1.5", "var ** -1.5"), {BN_DX}),
+    "N from the wrong axis": (changed(LAYERS, "N = len(x)", "N = x.shape[1]"), {BN_DX}),
+    "gamma missing": (changed(LAYERS, "dxhat = dout * gamma", "dxhat = dout"), {BN_DX}),
     "mean for sum": (
-        changed(COURSE, "dgamma = np.sum", "dgamma = np.mean", "dbeta = np.sum", "dbeta = np.mean"),
+        changed(LAYERS, "dgamma = np.sum", "dgamma = np.mean", "dbeta = np.sum", "dbeta = np.mean"),
         {"batchnorm_backward.dgamma", "batchnorm_backward.dbeta"},
     ),
     "not summed": (
-        changed(COURSE, "dgamma = np.sum(dout * xhat, axis=0)", "dgamma = dout * xhat"),
+        changed(LAYERS, "dgamma = np.sum(dout * xhat, axis=0)", "dgamma = dout * xhat"),
         {"batchnorm_backward.dgamma"},
     ),
-    "mask missing": (changed(COURSE, "dout * (cache > 0)", "dout"), {"relu_backward.dx"}),
-    "mask from dout": (changed(COURSE, "(cache > 0)", "(dout > 0)"), {"relu_backward.dx"}),
-    "dw transposed": (changed(COURSE, "dw = x.T.dot(dout)", "dw = dout.T.dot(x)"), {"affine_backward.dw"}),
-    "db zero": (changed(COURSE, "db = np.sum(dout, axis=0)", "db = np.zeros_like(b)"), {"affine_backward.db"}),
-    "a single NaN": (changed(COURSE, "dw = x.T.dot(dout)", "dw = x.T.dot(dout)\n    dw[1, 2] = np.nan"), {"affine_backward.dw"}),
+    "mask missing": (changed(LAYERS, "dout * (cache > 0)", "dout"), {"relu_backward.dx"}),
+    "mask from dout": (changed(LAYERS, "(cache > 0)", "(dout > 0)"), {"relu_backward.dx"}),
+    "dw transposed": (changed(LAYERS, "dw = x.T.dot(dout)", "dw = dout.T.dot(x)"), {"affine_backward.dw"}),
+    "db zero": (changed(LAYERS, "db = np.sum(dout, axis=0)", "db = np.zeros_like(b)"), {"affine_backward.db"}),
+    "a single NaN": (changed(LAYERS, "dw = x.T.dot(dout)", "dw = x.T.dot(dout)\n    dw[1, 2] = np.nan"), {"affine_backward.dw"}),
     "bias forgotten in forward": (
-        changed(COURSE, "out = x.dot(w) + b", "out = x.dot(w)"),
+        changed(LAYERS, "out = x.dot(w) + b", "out = x.dot(w)"),
         {"out of affine_forward", "affine_backward.db"},
     ),
-    "unbiased variance in forward alone": (changed(COURSE, VAR, "var = x.var(axis=0, ddof=1)"), {BN_OUT, BN_DX}),
+    "unbiased variance in forward alone": (changed(LAYERS, VAR, "var = x.var(axis=0, ddof=1)"), {BN_OUT, BN_DX}),
     "unbiased variance, with its own derivative": (
-        changed(COURSE, VAR, "var = x.var(axis=0, ddof=1)", "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)"),
+        changed(LAYERS, VAR, "var = x.var(axis=0, ddof=1)", "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)"),
         {BN_OUT},
     ),
     "eps missing in forward": (
-        changed(COURSE, STD, "std = np.sqrt(var)", "(var + eps) ** -1.5", "var ** -1.5"),
+        changed(LAYERS, STD, "std = np.sqrt(var)", "(var + eps) ** -1.5", "var ** -1.5"),
         {BN_OUT},
     ),
-    "eps beside the root": (changed(COURSE, STD, "std = np.sqrt(var) + eps"), {BN_OUT, BN_DX}),
+    "eps beside the root": (changed(LAYERS, STD, "std = np.sqrt(var) + eps"), {BN_OUT, BN_DX}),
     "no normalisation, with its own derivative": (
-        changed(COURSE, XHAT, "xhat = x", DX, "dx = dxhat"),
+        changed(LAYERS, XHAT, "xhat = x", DX, "dx = dxhat"),
         {BN_OUT},
     ),
-    "square for root": (changed(COURSE, STD, "std = (var + eps) ** 2"), {BN_OUT, BN_DX}),
+    "square for root": (changed(LAYERS, STD, "std = (var + eps) ** 2"), {BN_OUT, BN_DX}),
     "a mistake in the alternative alone": (
-        COURSE + changed(ALTERNATIVE, "(N * dout - dbeta", "(N * dout + dbeta"),
+        LAYERS + changed(ALTERNATIVE, "(N * dout - dbeta", "(N * dout + dbeta"),
         {"batchnorm_backward_alt.dx"},
     ),
     "a mistake in the composite alone": (
-        COURSE + changed(COMPOSITE, "return dx, dw, db, dgamma, dbeta", "return dx, dw, db, dbeta, dgamma"),
+        LAYERS + changed(COMPOSITE, "return dx, dw, db, dgamma, dbeta", "return dx, dw, db, dbeta, dgamma"),
         {"affine_bn_relu_backward.dgamma", "affine_bn_relu_backward.dbeta"},
     ),
     "a network without the variance path": (
@@ -418,9 +322,9 @@ def test_a_wrong_implementation_fails_where_it_is_wrong(mistake: str, checked: C
     ("source", "probe"),
     [
         # Both are far below any usual tolerance at unit scale.
-        (changed(COURSE, "(var + eps) ** -1.5", "(var - eps) ** -1.5"), "large-eps"),
-        (changed(COURSE, "(var + eps) ** -1.5", "var ** -1.5"), "large-eps"),
-        (changed(COURSE, "(var + eps) ** -1.5", "var ** -1.5"), "small-variance"),
+        (changed(LAYERS, "(var + eps) ** -1.5", "(var - eps) ** -1.5"), "large-eps"),
+        (changed(LAYERS, "(var + eps) ** -1.5", "var ** -1.5"), "large-eps"),
+        (changed(LAYERS, "(var + eps) ** -1.5", "var ** -1.5"), "small-variance"),
     ],
 )
 def test_what_hides_at_unit_scale_from_the_usual_rule_is_caught_by_a_probe(
@@ -444,7 +348,7 @@ def test_an_upstream_gradient_of_ones_gives_an_exact_zero_that_passes() -> None:
     p = random_problem(9, 6, 4, seed=5)
     ones = Problem(p.X, p.W, p.b, p.gamma, p.beta, np.ones_like(p.dout), p.bn_eps)
     namespace: dict[str, object] = {}
-    exec(COURSE, namespace)
+    exec(LAYERS, namespace)
     result = check(ones, namespace, edge_cases=False)
     assert np.abs(result.gradients[BN_DX].analytic).max() < 1e-14
     assert result.verdict is Verdict.PASS
@@ -453,7 +357,7 @@ def test_an_upstream_gradient_of_ones_gives_an_exact_zero_that_passes() -> None:
 def test_numpy_s_settings_in_the_code_under_test_do_not_reach_the_measurement(
     checked: Callable[..., CheckResult],
 ) -> None:
-    assert checked("import numpy as np; np.seterr(all='raise')\n" + COURSE).verdict is Verdict.PASS
+    assert checked("import numpy as np; np.seterr(all='raise')\n" + LAYERS).verdict is Verdict.PASS
 
 
 def test_a_layer_that_is_not_written_yet_is_listed_as_not_checked(checked: Callable[..., CheckResult]) -> None:
@@ -465,7 +369,7 @@ def test_a_layer_that_is_not_written_yet_is_listed_as_not_checked(checked: Calla
 
 
 def test_an_optional_layer_that_raises_is_a_failure(checked: Callable[..., CheckResult]) -> None:
-    result = checked(changed(COURSE, "return dout * (cache > 0)", "return dout * (cache[0] > 0).T[9]"))
+    result = checked(changed(LAYERS, "return dout * (cache > 0)", "return dout * (cache[0] > 0).T[9]"))
     (note,) = result.unchecked_functions
     assert (note.function, note.verdict) == ("relu_backward", Verdict.FAIL)
     assert note.reason.startswith("raised IndexError")
@@ -473,7 +377,7 @@ def test_an_optional_layer_that_raises_is_a_failure(checked: Callable[..., Check
 
 
 def test_another_answer_the_second_time_is_remarked(checked: Callable[..., CheckResult]) -> None:
-    source = changed(COURSE, DX, DX + " + 1e-14 * np.random.default_rng().random()")
+    source = changed(LAYERS, DX, DX + " + 1e-14 * np.random.default_rng().random()")
     result = checked(source)
     assert result.verdict is Verdict.PASS
     assert [r.code for r in result.notes] == ["another-answer"]
@@ -499,40 +403,40 @@ COULD_NOT_RUN = {
         "batchnorm_backward: it has no forward function next to it",
     ),
     "returns too few values": (
-        changed(COURSE, "return dx, dgamma, dbeta", "return dx, dgamma"),
+        changed(LAYERS, "return dx, dgamma, dbeta", "return dx, dgamma"),
         "batchnorm_backward returned a tuple of 2; expected dx, dgamma, dbeta",
     ),
     "forward returns no cache": (
-        changed(COURSE, "return out, (x, xhat, mu, var, eps, std, gamma)", "return out"),
+        changed(LAYERS, "return out, (x, xhat, mu, var, eps, std, gamma)", "return out"),
         r"batchnorm_forward returned a ndarray; expected \(out, cache\)",
     ),
     "raises": (
-        changed(COURSE, DX, "dx = x.dot(x)"),
+        changed(LAYERS, DX, "dx = x.dot(x)"),
         r"batchnorm_backward raised ValueError: shapes \(9,4\) and \(9,4\) not aligned.*\n.*layers.py.*\n +dx = x.dot\(x\)",
     ),
-    "calls sys.exit": (changed(COURSE, DX, "import sys; sys.exit(3)"), r"batchnorm_backward called sys.exit\(3\)"),
-    "asks for input": (changed(COURSE, DX, "input('dx? ')"), "batchnorm_backward raised EOFError.*it asks for input"),
+    "calls sys.exit": (changed(LAYERS, DX, "import sys; sys.exit(3)"), r"batchnorm_backward called sys.exit\(3\)"),
+    "asks for input": (changed(LAYERS, DX, "input('dx? ')"), "batchnorm_backward raised EOFError.*it asks for input"),
     "a name that NumPy removed": (
-        changed(COURSE, DX, "dx = np.product(dxhat, axis=0)"),
+        changed(LAYERS, DX, "dx = np.product(dxhat, axis=0)"),
         r"has no attribute 'product'.*NumPy removed np.product; write np.prod\)",
     ),
     "a type that NumPy removed": (
-        changed(COURSE, DX, "dx = dxhat.astype(np.float)"),
+        changed(LAYERS, DX, "dx = dxhat.astype(np.float)"),
         r"NumPy removed np.float; write float\)",
     ),
     "raises KeyboardInterrupt": (
-        changed(COURSE, DX, "raise KeyboardInterrupt('mine')"),
+        changed(LAYERS, DX, "raise KeyboardInterrupt('mine')"),
         "batchnorm_backward raised KeyboardInterrupt: mine",
     ),
-    "raises what is no Exception": (changed(COURSE, DX, "raise GeneratorExit"), "batchnorm_backward raised GeneratorExit"),
+    "raises what is no Exception": (changed(LAYERS, DX, "raise GeneratorExit"), "batchnorm_backward raised GeneratorExit"),
     "an error that cannot say what it is": (
-        changed(COURSE, DX, "raise type('E', (ValueError,), {'__str__': lambda _: 1 / 0})"),
+        changed(LAYERS, DX, "raise type('E', (ValueError,), {'__str__': lambda _: 1 / 0})"),
         "batchnorm_backward raised E: \\(its message cannot be read\\)",
     ),
     "a module of Python 2": ("import cPickle\n", "it is written for Python 2 \\(it needs the module 'cPickle'\\)"),
-    "a name of Python 2": (changed(COURSE, DX, "xrange(3)"), "it is written for Python 2"),
-    "crashes": (changed(COURSE, DX, "import ctypes; ctypes.string_at(0)"), "killed by SIGSEGV \\(a segmentation fault\\)"),
-    "ends its process": (changed(COURSE, DX, "import os; os._exit(7)"), "it ended its process with exit code 7"),
+    "a name of Python 2": (changed(LAYERS, DX, "xrange(3)"), "it is written for Python 2"),
+    "crashes": (changed(LAYERS, DX, "import ctypes; ctypes.string_at(0)"), "killed by SIGSEGV \\(a segmentation fault\\)"),
+    "ends its process": (changed(LAYERS, DX, "import os; os._exit(7)"), "it ended its process with exit code 7"),
 }  # fmt: skip
 
 
@@ -551,7 +455,7 @@ def test_code_that_gives_no_answer_is_told_in_words(conduct: str, checked: Calla
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (changed(COURSE, DX, "while True: N += 1"), "batchnorm_backward did not return within 1 s"),
+        (changed(LAYERS, DX, "while True: N += 1"), "batchnorm_backward did not return within 1 s"),
         ("import time; time.sleep(99)\n", "importing it did not return within 1 s"),
     ],
 )
@@ -615,7 +519,7 @@ def is_pipe(fd):
 
 def hanging(code: str) -> str:
     """Return layer functions whose batchnorm_backward runs that code."""
-    return IS_PIPE + changed(COURSE, DX, textwrap.indent(textwrap.dedent(code).strip(), "    ").strip())
+    return IS_PIPE + changed(LAYERS, DX, textwrap.indent(textwrap.dedent(code).strip(), "    ").strip())
 
 
 @pytest.mark.parametrize("conduct", HANGS)
@@ -666,13 +570,13 @@ def test_a_class_that_cannot_be_made_or_hangs_is_told_in_words(checked: Callable
 
 def test_processes_that_the_code_leaves_behind_are_not_waited_for(checked: Callable[..., CheckResult]) -> None:
     started = time.monotonic()
-    checked("import subprocess; subprocess.Popen(['sleep', '60'])\n" + COURSE, edge_cases=False)
-    checked("import os, time\nif os.fork() == 0: time.sleep(60)\n" + COURSE, edge_cases=False)
+    checked("import subprocess; subprocess.Popen(['sleep', '60'])\n" + LAYERS, edge_cases=False)
+    checked("import os, time\nif os.fork() == 0: time.sleep(60)\n" + LAYERS, edge_cases=False)
     assert time.monotonic() - started < 9  # less than what is waited for what does not end
 
 
 def test_a_path_object_is_a_target(tmp_path: Path, problem: Problem) -> None:
-    (tmp_path / "layers.py").write_text(COURSE, encoding="utf-8")
+    (tmp_path / "layers.py").write_text(LAYERS, encoding="utf-8")
     assert check(problem, tmp_path / "layers.py", edge_cases=False).verdict is Verdict.PASS
 
 
@@ -682,8 +586,8 @@ def test_gradients_that_a_file_does_not_have_leave_nothing_to_check(checked: Cal
 
 
 def test_a_pattern_keeps_the_name_after_its_colon(tmp_path: Path) -> None:
-    body = textwrap.indent(COURSE.replace("def ", "@staticmethod\ndef "), "    ")
-    source = COURSE + f"\nclass Wrong:\n{changed(body, DX, 'dx = dxhat')}\n"
+    body = textwrap.indent(LAYERS.replace("def ", "@staticmethod\ndef "), "    ")
+    source = LAYERS + f"\nclass Wrong:\n{changed(body, DX, 'dx = dxhat')}\n"
     (tmp_path / "layers.py").write_text(source, encoding="utf-8")
     (tmp_path / "folder").mkdir()
     small = ["--N", "4", "--D", "3", "--H", "2", "--no-probes"]
@@ -692,7 +596,7 @@ def test_a_pattern_keeps_the_name_after_its_colon(tmp_path: Path) -> None:
 
 
 def test_all_wrong_shapes_are_told_at_once_with_a_guess(checked: Callable[..., CheckResult]) -> None:
-    source = changed(COURSE, "return dx, dgamma, dbeta", "return dx.T, dout * xhat, dbeta.sum()")
+    source = changed(LAYERS, "return dx, dgamma, dbeta", "return dx.T, dout * xhat, dbeta.sum()")
     result = checked(source, edge_cases=False)
     reasons = [g.reasons[0] for g in result.gradients.values() if g.function == "batchnorm_backward"]
     assert reasons == [
@@ -703,7 +607,7 @@ def test_all_wrong_shapes_are_told_at_once_with_a_guess(checked: Callable[..., C
 
 
 def test_a_name_in_a_file_is_checked(checked: Callable[..., CheckResult]) -> None:
-    body = textwrap.indent(COURSE.replace("def ", "@staticmethod\ndef "), "    ")
+    body = textwrap.indent(LAYERS.replace("def ", "@staticmethod\ndef "), "    ")
     source = f"import numpy as np\nclass solution_a:\n{body}\nclass solution_b:\n{body.replace(DX, 'dx = dxhat')}\n"
     assert checked(source, "layers.py:solution_a").verdict is Verdict.PASS
     assert checked(source, "layers.py:solution_b").verdict is Verdict.FAIL
@@ -720,7 +624,7 @@ def test_two_files_of_one_name_see_their_own_siblings(tmp_path: Path, problem: P
     for folder, line in (("right", DX), ("wrong", "dx = dxhat / std")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "layers.py").write_text("from helper import *\n", encoding="utf-8")
-        (tmp_path / folder / "helper.py").write_text(changed(COURSE, DX, line), encoding="utf-8")
+        (tmp_path / folder / "helper.py").write_text(changed(LAYERS, DX, line), encoding="utf-8")
     for folder, verdict in (("right", Verdict.PASS), ("wrong", Verdict.FAIL), ("right", Verdict.PASS)):
         assert check(problem, str(tmp_path / folder / "layers.py"), edge_cases=False).verdict is verdict
 
@@ -751,7 +655,7 @@ def test_a_file_that_imports_from_its_package_is_loaded_from_the_package_s_root(
     package.mkdir(parents=True)
     for folder in (package, package.parent):
         (folder / "__init__.py").touch()
-    (package / "helper.py").write_text(COURSE, encoding="utf-8")
+    (package / "helper.py").write_text(LAYERS, encoding="utf-8")
     (package / "relative.py").write_text("from .helper import *\n", encoding="utf-8")
     (package / "absolute.py").write_text("from mypkg.inner.helper import *\n", encoding="utf-8")
     for name in ("relative.py", "absolute.py"):
@@ -762,7 +666,7 @@ def test_a_module_is_found_from_the_working_directory(
     tmp_path: Path, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mypkg").mkdir()
-    (tmp_path / "mypkg" / "layers.py").write_text(COURSE, encoding="utf-8")
+    (tmp_path / "mypkg" / "layers.py").write_text(LAYERS, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert check(problem, "mypkg.layers", edge_cases=False).verdict is Verdict.PASS
     assert check(problem, "mypkg.layers").reproduce == ("bncheck run mypkg.layers --N 9 --D 6 --H 4 --seed 5")
@@ -770,7 +674,7 @@ def test_a_module_is_found_from_the_working_directory(
 
 def test_what_the_code_prints_goes_to_stderr(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
-    path.write_text("import os; print('by Python'); os.system('echo by a shell')\n" + COURSE, encoding="utf-8")
+    path.write_text("import os; print('by Python'); os.system('echo by a shell')\n" + LAYERS, encoding="utf-8")
     command = [
         sys.executable,
         "-m",
@@ -795,7 +699,7 @@ def test_what_the_code_prints_goes_to_stderr(tmp_path: Path) -> None:
 
 def test_functions_of_this_process_are_checked_here() -> None:
     namespace: dict[str, object] = {}
-    exec(COURSE, namespace)
+    exec(LAYERS, namespace)
     problem = random_problem(6, 5, 4)
     assert check(problem, namespace, edge_cases=False).verdict is Verdict.PASS
     result = check(problem, SimpleNamespace(**namespace), edge_cases=False)
@@ -805,7 +709,7 @@ def test_functions_of_this_process_are_checked_here() -> None:
 
 def test_a_complex_step_goes_through_no_forward_pass_but_ours(checked: Callable[..., CheckResult]) -> None:
     """np.var of a complex array takes |.|^2 and drops the variance path."""
-    right = changed(COURSE, VAR, "var = np.var(x, axis=0)")
+    right = changed(LAYERS, VAR, "var = np.var(x, axis=0)")
     assert checked(right, scheme="complex").verdict is Verdict.PASS
     unbiased, _ = WRONG["unbiased variance, with its own derivative"]
     result = checked(unbiased, scheme="complex", edge_cases=False)
@@ -814,7 +718,7 @@ def test_a_complex_step_goes_through_no_forward_pass_but_ours(checked: Callable[
 
 
 def test_only_the_pieces_that_are_asked_for_are_checked(checked: Callable[..., CheckResult]) -> None:
-    result = checked(COURSE, only=["dgamma"])
+    result = checked(LAYERS, only=["dgamma"])
     assert list(result.gradients) == ["batchnorm_backward.dgamma"]
 
 
@@ -854,7 +758,7 @@ def written(folder: Path, count: int) -> None:
         place.mkdir(parents=True)
         line = DX if number % 4 else "dx = dxhat / std"
         (place / "layers.py").write_text("from helper import *\n", encoding="utf-8")
-        (place / "helper.py").write_text(changed(COURSE, DX, line), encoding="utf-8")
+        (place / "helper.py").write_text(changed(LAYERS, DX, line), encoding="utf-8")
 
 
 def test_several_targets_are_reported_one_by_one_and_summed_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,50 @@
+"""Targets and values that tests of several packages use, made in Python."""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from bncheck.mistakes import Mistake
+from bncheck.model import network
+from bncheck.model.layers import Array
+
+Gradients: TypeAlias = dict[str, Array]
+
+
+class CorruptedGradients:
+    """The correct network, whose gradients are corrupted before they are returned."""
+
+    forward = staticmethod(network.forward)
+
+    def __init__(self, corrupt: Callable[[Gradients], object]) -> None:
+        self._corrupt = corrupt
+
+    def backward(self, dout: Array, cache: network.Cache) -> Gradients:
+        gradients = network.backward(dout, cache)
+        self._corrupt(gradients)
+        return gradients
+
+
+def by_hand(p: Any) -> dict[str, Any]:
+    """Return every right value under the names that the lines use, in plain NumPy."""
+    n: dict[str, Any] = {k: np.array(getattr(p, k)) for k in ("X", "W", "b", "gamma", "beta", "dout")}
+    n |= {"N": p.N, "D": p.D, "H": p.H, "eps": p.bn_eps, "np": np}
+    x = p.X @ p.W + p.b
+    mu, var = x.mean(axis=0), x.var(axis=0)
+    sigma = np.sqrt(var + p.bn_eps)
+    xhat = (x - mu) / sigma
+    y = p.gamma * xhat + p.beta
+    dy = p.dout * (y > 0)
+    g = dy * p.gamma
+    dx = (p.N * g - g.sum(axis=0) - xhat * (g * xhat).sum(axis=0)) / (p.N * sigma)
+    n |= {"h": x, "x": x, "mu": mu, "c": x - mu, "var": var, "std": np.sqrt(var), "sigma": sigma, "xhat": xhat}
+    n |= {"y": y, "a": np.maximum(y, 0), "dy": dy, "g": g, "dx": dx, "dbeta": dy.sum(axis=0)}
+    return n | {"dgamma": (dy * xhat).sum(axis=0), "db": dx.sum(axis=0), "dW": p.X.T @ dx, "dX": dx @ p.W.T}
+
+
+def code_of(mistake: Mistake, heading: str) -> str:
+    found = re.fullmatch(r"```python\n(.*)\n```", mistake.text.parts[heading], re.DOTALL)
+    assert found, f"{heading} is no Python block"
+    return found[1]
