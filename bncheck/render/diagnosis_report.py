@@ -90,4 +90,4 @@ def departure(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
 def format_note(result: CheckResult, remark: Note) -> str:
     """Return a remark, with the code under which the catalogue explains it."""
     code = next((d.code for d in result.diagnosis if d.name == remark.code), None)
-    return f"{remark.text} ({code})" if code else remark.text
+    return f"{remark.message} ({code})" if code else remark.message

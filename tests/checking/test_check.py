@@ -189,7 +189,7 @@ def test_the_census_says_where_the_wrong_entries_are() -> None:
 
     dX = check(random_problem(6, 5, 4), CorruptedGradients(spoil)).gradients["dX"]
     assert (dX.wrong, dX.wrong_rows, dX.wrong_columns) == (2, (2, 3), (1,))
-    assert {entry.index for entry in (dX.worst, *dX.next_worst) if entry} == {(2, 1), (3, 1)}
+    assert {entry.index for entry in dX.worst_entries} == {(2, 1), (3, 1)}
 
 
 def test_rtol_and_atol_replace_the_error_bars() -> None:
