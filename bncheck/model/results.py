@@ -37,7 +37,7 @@ class Verdict(enum.Enum):
     INCONCLUSIVE = "inconclusive", "No error found, but the check is not precise enough to rule one out."
     FAIL = "fail", "At least one entry differs by more than its error bound."
 
-    def __new__(cls, value: str, meaning: str) -> "Verdict":
+    def __new__(cls, value: str, meaning: str = "") -> "Verdict":
         """Create a member whose value is the first of its two strings."""
         member = object.__new__(cls)
         member._value_, member.meaning = value, meaning

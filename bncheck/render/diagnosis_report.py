@@ -70,7 +70,7 @@ def _terms(page: Page, gradient: str, terms: "Terms") -> Table:
     return grid
 
 
-def departure(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
+def wrong_part_rows(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
     """Yield where it departs, which identities hold and break, and how to go on."""
     d = result.wrong_part
     if d is not None:
