@@ -144,7 +144,8 @@ def cross_check(r: CheckResult) -> str:
     if c is None:
         return ""
     if not c.agrees:
-        difference = f"they differ by {c.bound_ratio:.1f} times the error bound"
+        ratio = f"{c.bound_ratio:,.1f}" if c.bound_ratio < 1e5 else f"{c.bound_ratio:.1e}"
+        difference = f"they differ by {ratio} times the error bound"
     elif c.bound_ratio:
         difference = f"largest difference {format_tolerance_ratio(c.bound_ratio)} of the error bound"
     else:

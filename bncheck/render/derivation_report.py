@@ -92,8 +92,13 @@ def _tables(page: Page, d: Derivation) -> Iterator[RenderableType]:
 
 def _check_table(page: Page, name: str, formula: str) -> Table:
     table = page.table(name, formula, "entries", "tolerance used", "verdict")
-    table.columns[1].justify, table.columns[1].overflow, table.columns[1].no_wrap = "left", "fold", False
-    table.columns[-1].justify = "left"
+    _, formulas, _, ratios, verdicts = table.columns
+    formulas.justify, formulas.overflow, formulas.no_wrap = "left", "fold", False
+    ratios.no_wrap, ratios.width = (
+        False,
+        len("tolerance"),
+    )  # its heading takes two lines, which leaves more for formulas
+    verdicts.justify = "left"
     return table
 
 

@@ -768,9 +768,9 @@ def test_several_targets_are_reported_one_by_one_and_summed_up(tmp_path: Path, m
     small = ["--N", "4", "--D", "3", "--H", "2", "--no-probes"]
     result = CliRunner().invoke(main, ["run", "student*/layers.py", *small])
     assert result.exit_code == 1
-    assert result.stdout.count("course functions") == 4
+    assert result.stdout.count("layer functions:") == 4
     summary = [line.split() for line in result.stdout.splitlines()[-6:-1]]
-    assert [line[-1] for line in summary] == ["FAIL", "pass", "pass", "answer", "FAIL"]
+    assert [line[-1] for line in summary] == ["FAIL", "pass", "pass", "run", "FAIL"]
     assert "Error: student003/layers.py: it imports 'nothing_there'" in result.stderr
 
 
