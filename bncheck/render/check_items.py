@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from bncheck.model.options import to_option_spelling
 from bncheck.model.results import CheckResult, EdgeCaseResult, ForwardResult, GradientResult, Verdict
 from bncheck.render import check_sentences as sentences
 from bncheck.render.format import align_values, entry_name
@@ -14,10 +15,11 @@ def check_suites(r: CheckResult) -> Iterator[Suite]:
     p = r.problem
     seed = "" if p.seed is None else f", seed {p.seed}"
     name = f"{r.target.name}, N {p.N}, D {p.D}, H {p.H}, eps {p.bn_eps:g}{seed}"
-    yield Suite(name, tuple(_problem_items(r)), r.seconds, r.reproduce)
+    items = (item._replace(message=to_option_spelling(item.message)) for item in _problem_items(r))
+    yield Suite(name, tuple(items), r.seconds, r.reproduce)
     for case in r.edge_cases:
-        items = tuple(_edge_case_items(r, case))
-        yield Suite(f"{r.target.name}, edge case {case.name}", items, reproduce=case.reproduce)
+        name = f"{r.target.name}, edge case {case.name}"
+        yield Suite(name, tuple(_edge_case_items(r, case)), reproduce=case.reproduce)
 
 
 def outputs_and_gradients(r: CheckResult) -> Iterator[ForwardResult | GradientResult]:

@@ -8,12 +8,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bncheck.model.options import to_option_spelling
 from bncheck.model.problem import PROBLEM_DEFAULTS
 from bncheck.model.results import CheckResult, ForwardResult, GradientResult, Verdict
 from bncheck.render import check_sentences as sentences
 from bncheck.render.check_items import check_suites, outputs_and_gradients
 from bncheck.render.commands import wrap_command
-from bncheck.render.diagnosis_report import diagnosis, format_note, wrong_part_rows
+from bncheck.render.diagnosis_report import diagnosis_rows, format_note, wrong_part_rows
 from bncheck.render.format import align_values, describe_scheme, entry_name, format_tolerance_ratio, relative
 from bncheck.render.layout import GAP, STYLES, Command, Page, two_columns
 from bncheck.render.report import Report, Suite
@@ -60,6 +61,7 @@ class CheckReport(Report):
     """The report of a check."""
 
     result: CheckResult
+    in_python: bool = False  # the reader called bncheck from Python: options are spelled x_std, not --x-std
 
     @property
     def headline(self) -> str:
@@ -78,7 +80,7 @@ class CheckReport(Report):
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:
         """Return header, table, verdict and details."""
-        layout = _CheckLayout(page.ascii_only, page.width, self.result)
+        layout = _CheckLayout(page.ascii_only, page.width, self.result, self.in_python)
         return layout.header(), layout.table_of_gradients(), layout.verdict_and_diagnosis(), layout.details()
 
     def data(self) -> Any:
@@ -93,6 +95,11 @@ class CheckReport(Report):
 @dataclass(frozen=True, slots=True)
 class _CheckLayout(Page):
     result: CheckResult
+    in_python: bool
+
+    def text(self, sentence: str, style: str = "") -> Text:
+        """Return a text with options in the spelling of the reader."""
+        return Page.text(self, sentence if self.in_python else to_option_spelling(sentence), style)
 
     @property
     def has_functions(self) -> bool:
@@ -202,7 +209,7 @@ class _CheckLayout(Page):
             for command in commands[:1]:
                 grid.add_row("", "Reproduce with:")
                 grid.add_row("", Command(command))
-        for label, text in diagnosis(self, r):
+        for label, text in diagnosis_rows(self, r):
             grid.add_row(self.text(label, "bold"), text)
         order = {name: number for number, name in enumerate(BACKWARD_ORDER)}
         wrong = [g for g in r.gradients.values() if g.wrong]

@@ -1,4 +1,4 @@
-"""The sentences of the report of a check."""
+"""The sentences of the report of a check. Options are spelled as in Python, in backticks."""
 
 from collections.abc import Iterator
 
@@ -41,7 +41,7 @@ def _on_inconclusive(r: CheckResult) -> Iterator[str]:
     yield f"{INCOMPLETE}: see not checked." if r.incomplete else r.verdict.meaning
     if r.cross_check_failed:
         yield (
-            "The cross-check failed: the local engine and full forward passes disagree. Run again with --engine full."
+            "The cross-check failed: the local engine and full forward passes disagree. Run again with `engine='full'`."
         )
     gradients: dict[str, list[str]] = {}  # by reason
     for g in r.gradients.values():

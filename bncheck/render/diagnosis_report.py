@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # what a pass has none of
     from bncheck.model.diagnosis_records import Diagnosis, Terms
 
 
-def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
+def diagnosis_rows(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
     """Yield labels and sentences for each diagnosis, and the weights of dx's terms once."""
     told = [d for d in result.diagnosis if d.gradient is not None or result.verdict is Verdict.FAIL]
     several = len({d.function for d in told}) > 1 or any(" of " in name for d in told for name in d.also_explains)

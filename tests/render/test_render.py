@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -18,6 +19,7 @@ from bncheck.cli import stdio
 from bncheck.mistakes import mistake_named
 from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.model import network
+from bncheck.model.results import Note
 from bncheck.render import FORMATS
 from bncheck.render.check_report import CheckReport
 from bncheck.render.commands import wrap_command
@@ -294,3 +296,11 @@ def test_a_result_prints_as_plain_text() -> None:
     text = str(check(random_problem(6, 5, 4)))
     assert text.startswith("PASS  reference, N 6, D 5, H 4: 86 of 86 entries checked\n")
     assert "  dW       pass         0 of 20 wrong" in text
+
+
+def test_options_are_spelled_as_the_reader_types_them() -> None:
+    result = check(random_problem(4, 3, 2))
+    note = Note("low-resolution", "use a larger `x_std` or `step='auto'`")
+    result = replace(result, notes=(note,))
+    assert "use a larger --x-std or --step auto" in screen(CheckReport(result))
+    assert "use a larger `x_std` or `step='auto'`" in screen(CheckReport(result, in_python=True))
