@@ -171,10 +171,10 @@ def edge_case_failures(r: CheckResult) -> Iterator[str]:
             groups.setdefault((case.verdict, case.failed), []).append(case.name)
     about = {case.name: case.about for case in r.edge_cases}
     for (verdict, failed), names in [*groups.items()][:MAX_GROUPS]:
-        listed = names if len(names) <= MAX_NAMES else [*names[: MAX_NAMES - 1], f"{len(names) - MAX_NAMES + 1} more"]
+        shown = names if len(names) <= MAX_NAMES else [*names[: MAX_NAMES - 1], f"{len(names) - MAX_NAMES + 1} more"]
         description = f" ({about[names[0]]})" if len(names) == 1 else ""
         plural = "s" * (len(names) > 1)
-        yield f"{VERBS[verdict]} on the edge case{plural} {join_words(listed)}{description}: {', '.join(failed)}"
+        yield f"{VERBS[verdict]} on the edge case{plural} {join_words(shown)}{description}: {', '.join(failed)}"
     others = sum(map(len, [*groups.values()][MAX_GROUPS:]))
     if others:
         yield f"fails on {others} more edge case{'s' * (others > 1)} in other ways"
