@@ -30,11 +30,9 @@ def check_document(r: "CheckResult") -> dict[str, Any]:
     dict
         Only values that JSON has; what is unknown is None, and a non-finite number is "nan", "inf" or "-inf".
     """
-    t, p, o, kinks = r.target, r.problem, r.options, r.kink_exclusion
+    t, p, o, k, c = r.target, r.problem, r.options, r.kink_exclusion, r.cross_check
     content: dict[str, Any] = jsonable({
-        "schema": CHECK_SCHEMA,
-        "verdict": r.verdict.value,
-        "version": versions(),
+        "schema": CHECK_SCHEMA, "verdict": r.verdict.value, "version": versions(),
         "target": {"name": t.name, "interface": t.interface, "dtype": t.dtype, "mode": t.mode},
         "problem": {
             "N": p.N, "D": p.D, "H": p.H, "seed": p.seed, "bn_eps": p.bn_eps, "x_mean": p.x_mean, "x_std": p.x_std,
@@ -50,18 +48,13 @@ def check_document(r: "CheckResult") -> dict[str, Any]:
             *({"function": n.function, "reason": n.reason, "verdict": None} for n in r.not_checked),
         ],
         "incomplete": r.incomplete,
-        "relu": {"excluded": kinks.excluded, "outputs": kinks.outputs, "dead_units": kinks.dead_units},
-        "cross_check": None if r.cross_check is None else {
-            "entries": r.cross_check.entries,
-            "max_difference": r.cross_check.max_difference,
-            "bound_ratio": r.cross_check.bound_ratio,
+        "relu": {"excluded": k.excluded, "outputs": k.outputs, "dead_units": k.dead_units},
+        "cross_check": c and {
+            "entries": c.entries, "max_difference": c.max_difference, "bound_ratio": c.bound_ratio,
         },
         "edge_cases": [_edge_case(e) for e in r.edge_cases],
         "notes": [{"code": n.code, "message": n.message} for n in r.notes],
-        "assumed": None,
-        "interrupted": r.interrupted,
-        "seconds": r.seconds,
-        "reproduce": r.reproduce,
+        "assumed": None, "interrupted": r.interrupted, "seconds": r.seconds, "reproduce": r.reproduce,
         "diagnosis": [_diagnosis(d) for d in r.diagnosis],
         "wrong_part": r.wrong_part and _wrong_part(r.wrong_part),
         "minimal_example": r.minimal_example and _minimal_example(r.minimal_example),
@@ -83,12 +76,8 @@ def versions() -> Mapping[str, str]:
 
     import numpy as np  # noqa: PLC0415 - slow import (60 ms); the documents of the catalogue need no versions
 
-    return {
-        "bncheck": __version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
+    system = {"python": platform.python_version(), "platform": platform.platform()}
+    return {"bncheck": __version__, "numpy": np.__version__, **system}
 
 
 def jsonable(value: Any) -> Any:
@@ -104,46 +93,24 @@ def jsonable(value: Any) -> Any:
 
 def _forward(f: "ForwardResult") -> Mapping[str, Any]:
     return {
-        "function": f.function,
-        "component": f.component,
-        "name": f.name,
-        "shape": f.shape,
-        "entries": f.entries,
-        "wrong": f.wrong,
-        "verdict": f.verdict.value,
-        "max_relative_error": f.max_relative_error,
-        "message": f.message,
-        "usage": f.usage,
-        "source": _source(f.source),
-    }
+        "function": f.function, "component": f.component, "name": f.name, "shape": f.shape, "entries": f.entries,
+        "wrong": f.wrong, "verdict": f.verdict.value, "max_relative_error": f.max_relative_error,
+        "message": f.message, "usage": f.usage, "source": _source(f.source),
+    }  # fmt: skip
 
 
 def _gradient(g: "GradientResult") -> Mapping[str, Any]:
     largest = g.largest_relative_error_at
     return {
-        "function": g.function,
-        "component": g.component,
-        "name": g.name,
-        "shape": g.shape,
-        "checked": g.checked,
-        "wrong": g.wrong,
-        "unresolved": g.unresolved,
-        "verdict": g.verdict.value,
-        "reasons": g.reasons,
-        "max_relative_error": g.max_relative_error,
+        "function": g.function, "component": g.component, "name": g.name, "shape": g.shape,
+        "checked": g.checked, "wrong": g.wrong, "unresolved": g.unresolved, "verdict": g.verdict.value,
+        "reasons": g.reasons, "max_relative_error": g.max_relative_error,
         "largest_relative_error_at": None if largest is None else _entry(largest),
-        "norm_relative_error": g.norm_relative_error,
-        "max_absolute_error": g.max_absolute_error,
-        "tolerance_ratio": g.tolerance_ratio,
-        "resolution": g.resolution,
-        "value_resolution": g.value_resolution,
-        "exact_zero": g.exact_zero,
-        "worst_entries": [_entry(entry) for entry in g.worst_entries],
-        "wrong_rows": g.wrong_rows,
-        "wrong_columns": g.wrong_columns,
-        "usage": g.usage,
-        "source": _source(g.source),
-    }
+        "norm_relative_error": g.norm_relative_error, "max_absolute_error": g.max_absolute_error,
+        "tolerance_ratio": g.tolerance_ratio, "resolution": g.resolution, "value_resolution": g.value_resolution,
+        "exact_zero": g.exact_zero, "worst_entries": [_entry(entry) for entry in g.worst_entries],
+        "wrong_rows": g.wrong_rows, "wrong_columns": g.wrong_columns, "usage": g.usage, "source": _source(g.source),
+    }  # fmt: skip
 
 
 def _entry(e: "Entry") -> Mapping[str, Any]:
@@ -156,41 +123,25 @@ def _source(s: "Source | None") -> Mapping[str, Any] | None:
 
 def _edge_case(e: "EdgeCaseResult") -> Mapping[str, Any]:
     return {
-        "name": e.name,
-        "verdict": e.verdict.value,
-        "failed": e.failed,
-        "reproduce": e.reproduce,
-        "shape": e.shape,
+        "name": e.name, "verdict": e.verdict.value, "failed": e.failed, "reproduce": e.reproduce, "shape": e.shape,
         "about": e.about,
-    }
+    }  # fmt: skip
 
 
 def _diagnosis(d: "Diagnosis") -> Mapping[str, Any]:
     return {
-        "code": d.code,
-        "name": d.name,
-        "function": d.function,
-        "gradient": d.gradient,
-        "relative_distance": d.relative_distance,
-        "message": d.message,
-        "also_explains": d.also_explains,
-        "alternatives": d.alternatives,
-        "terms": None if d.terms is None else _terms(d.terms),
-        "description": d.description,
-        "location": None,
-        "edit": None,
-    }
+        "code": d.code, "name": d.name, "function": d.function, "gradient": d.gradient,
+        "relative_distance": d.relative_distance, "message": d.message, "also_explains": d.also_explains,
+        "alternatives": d.alternatives, "terms": None if d.terms is None else _terms(d.terms),
+        "description": d.description, "location": None, "edit": None,
+    }  # fmt: skip
 
 
 def _terms(t: "Terms") -> Mapping[str, Any]:
     return {
-        "direct": t.direct,
-        "mean": t.mean,
-        "variance": t.variance,
-        "unexplained": t.unexplained,
-        "exact": t.exact,
+        "direct": t.direct, "mean": t.mean, "variance": t.variance, "unexplained": t.unexplained, "exact": t.exact,
         "labels": t.labels,
-    }
+    }  # fmt: skip
 
 
 def _wrong_part(w: "WrongPart") -> Mapping[str, Any]:

@@ -130,25 +130,27 @@ class _CheckLayout(Page):
 
     def problem_settings(self) -> list[str]:
         """Return the sizes that the checked components have, eps and the seed."""
-        r, p = self.result, self.result.problem
-        components = {output.component for output in r.forward} or {"network"}
-        settings = [f"N {p.N}"]
-        settings += [f"D {p.D}"] * bool(components & {"network", "affine"})
-        settings += [f"H {p.H}"]
-        settings += [f"eps {p.bn_eps:g}"] * bool(components & {"network", "batchnorm"})
-        return settings + ([] if p.seed is None else [f"seed {p.seed}"])
+        p, components = self.result.problem, {output.component for output in self.result.forward} or {"network"}
+        settings = {
+            f"N {p.N}": True,
+            f"D {p.D}": components & {"network", "affine"},
+            f"H {p.H}": True,
+            f"eps {p.bn_eps:g}": components & {"network", "batchnorm"},
+            f"seed {p.seed}": p.seed is not None,
+        }
+        return [setting for setting, is_used in settings.items() if is_used]
 
     def changed_settings(self) -> list[str]:
         """Return the settings that are not shown elsewhere and differ from the default."""
         p, options = self.result.problem, self.result.options
-        names = [name for name in PROBLEM_DEFAULTS if name != "bn_eps"]
-        settings = [
-            f"{name.replace('_', '-')} {getattr(p, name):g}"
-            for name in names
-            if getattr(p, name) not in (None, PROBLEM_DEFAULTS[name])
-        ]
-        settings += [f"step {options.step:g}"] if options.step != "auto" else []
-        return settings + ([f"engine {options.engine}"] if options.engine != "local" else [])
+        settings = {
+            "x-mean": (p.x_mean, PROBLEM_DEFAULTS["x_mean"]),
+            "x-std": (p.x_std, PROBLEM_DEFAULTS["x_std"]),
+            "step": (options.step, "auto"),
+            "engine": (options.engine, "local"),
+        }
+        changed = [(name, value) for name, (value, default) in settings.items() if value not in (None, default)]
+        return [f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in changed]
 
     def table_of_gradients(self) -> Table:
         """Return the table of outputs and gradients, with narrower gaps or fewer columns if names need the space."""
