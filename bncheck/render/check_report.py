@@ -97,9 +97,9 @@ class _CheckLayout(Page):
     result: CheckResult
     in_python: bool
 
-    def text(self, sentence: str, style: str = "") -> Text:
-        """Return a text with options in the spelling of the reader."""
-        return Page.text(self, sentence if self.in_python else to_option_spelling(sentence), style)
+    def advice(self, sentence: str) -> Text:
+        """Return a text in which options have the spelling of the reader."""
+        return self.text(sentence if self.in_python else to_option_spelling(sentence))
 
     @property
     def has_functions(self) -> bool:
@@ -205,7 +205,7 @@ class _CheckLayout(Page):
         r, grid = self.result, two_columns()
         labels = [self.text(r.verdict.value.upper(), STYLES[r.verdict])]
         for sentence in sentences.conclusions(r):
-            grid.add_row(labels.pop() if labels else "", self.text(sentence))
+            grid.add_row(labels.pop() if labels else "", self.advice(sentence))
         if r.verdict is Verdict.FAIL and sentences.fails_only_on_edge_cases(r):
             commands = [case.reproduce for case in r.edge_cases if case.verdict is not Verdict.PASS and case.reproduce]
             for command in commands[:1]:
@@ -245,7 +245,7 @@ class _CheckLayout(Page):
             *wrong_part_rows(r),
         ):
             if detail:
-                text = detail if isinstance(detail, Command) else self.text(detail)
+                text = detail if isinstance(detail, Command) else self.advice(detail)
                 grid.add_row(label, text, style="" if label in HIGHLIGHTED_LABELS else "dim")
         seconds, width = f"{r.seconds:.2f} s", self.width - LABEL_WIDTH - GAP
         if r.reproduce:
