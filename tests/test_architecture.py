@@ -41,11 +41,21 @@ def level_of(module: str) -> int:
     return next(number for number, modules in enumerate(LEVELS) if module in modules)
 
 
-def imports() -> Iterator[tuple[Path, str, str]]:
-    """Yield (file, its package or top module, imported module) for every import statement of bncheck."""
+def imports(*, at_run_time: bool = False) -> Iterator[tuple[Path, str, str]]:
+    """Yield (file, its package or top module, imported module) for every import statement of bncheck.
+
+    With ``at_run_time`` imports for type checkers are left out.
+    """
     for path in sorted(PACKAGE.rglob("*.py")):
         own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if at_run_time:
+            tree.body = [
+                node
+                for node in tree.body
+                if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+            ]
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     yield path, own, alias.name
@@ -78,7 +88,7 @@ def test_no_module_imports_from_a_higher_level() -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
     graph: dict[str, set[str]] = {}
-    for path, _, module in imports():
+    for path, _, module in imports(at_run_time=True):
         name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         target = module if module in names else module.rpartition(".")[0]
         if target in names and path.name != "__init__.py":

@@ -22,8 +22,8 @@ from bncheck.model.problem import Problem, random_problem
 from bncheck.model.progress import Progress, silent
 from bncheck.model.results import CheckResult, Verdict
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.render import format
-from bncheck.render.check_report import INCOMPLETE, CheckReport
+from bncheck.render.check_report import CheckReport
+from bncheck.render.check_sentences import INCOMPLETE, missing
 from bncheck.render.summary import RunFailure, Summary, TargetSummary
 from bncheck.targets.loading import expand_pattern
 
@@ -150,11 +150,11 @@ def check_targets(
             answer = RunFailure(name, str(error))
             click.echo(f"Error: {answer.message}", err=True)
             output.show(answer, told=True)
-            lines.append(TargetSummary.unanswered(name))
+            lines.append(TargetSummary.could_not_run(name))
             codes.append(ExitCode.COULD_NOT_RUN)
         else:
             output.show(CheckReport(result))
-            lines.append(TargetSummary.of(name, result))
+            lines.append(TargetSummary.from_result(name, result))
             codes.append(_exit_code(name, result, strict))
     # If some were not judged, the passes of the others are not all that was asked for.
     return codes[0] if len(set(codes)) == 1 else ExitCode.NOT_PASSED
@@ -165,7 +165,7 @@ def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
     if result.verdict is Verdict.FAIL:
         return ExitCode.NOT_PASSED
     if result.incomplete:
-        click.echo(f"{INCOMPLETE}: {name}: {format.missing(result)}", err=True)
+        click.echo(f"{INCOMPLETE}: {name}: {missing(result)}", err=True)
         return ExitCode.COULD_NOT_RUN
     if strict and result.not_checked:
         names = dict.fromkeys(item.function for item in result.not_checked)
@@ -181,13 +181,13 @@ def _report_interruption(
     told, rest = ("Interrupted" if lines else "Interrupted: nothing was judged"), ""
     if isinstance(interrupted, InterruptedCheck):
         output.show(CheckReport(interrupted.result))
-        lines.append(TargetSummary.of(left[0], interrupted.result))
+        lines.append(TargetSummary.from_result(left[0], interrupted.result))
         told, left = str(interrupted).capitalize(), left[1:]
     if left and lines:
         rest = f"; not checked: {', '.join(left)}"
     for name in left:
         output.show(RunFailure(name, "interrupted before it was checked"), told=True)
-        lines.append(TargetSummary.unanswered(name))
+        lines.append(TargetSummary.could_not_run(name))
     click.echo(f"{told}{rest}.", err=True)
 
 

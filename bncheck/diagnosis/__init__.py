@@ -108,7 +108,7 @@ def diagnose_side_effects(remarks: Iterable[Note]) -> list[Diagnosis]:
     """Name what code does beside computing, from the remarks that its calls gave rise to."""
     by_name = {m.text.name: m for m in CATALOGUE if m.code in SIDE_EFFECTS}
     return [
-        Diagnosis(mistake.code, mistake.text.name, None, None, message=remark.text)
+        Diagnosis(mistake.code, mistake.text.name, None, None, message=remark.message)
         for remark in remarks
         if (mistake := by_name.get(remark.code))
     ]

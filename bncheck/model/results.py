@@ -1,60 +1,57 @@
-"""The frozen records on every arrow of a check, and the verdict; arrays make a record equal to itself alone."""
+"""The records that the stages of a check hand on, and the verdict.
+
+Records with arrays compare by identity.
+"""
 
 import enum
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bncheck.model.components import Component, Forward
+from bncheck.model.document import check_document
 from bncheck.model.options import CheckOptions
 from bncheck.model.precision import Precision
 from bncheck.model.problem import FloatArray, Problem
 
-if TYPE_CHECKING:  # what a pass has none of
+if TYPE_CHECKING:  # only needed to explain a failure
     from bncheck.model.diagnosis_records import Diagnosis, MinimalExample, WrongPart
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
-SCHEMA = "bncheck/1"
 # Largest resolution with which a check can pass.
 MAX_RESOLUTION = 1e-3
 
 
 class Verdict(enum.Enum):
-    """What a check found; the value is the word for it, ``meaning`` the sentence."""
+    """The result of a check; ``meaning`` is the sentence that a report shows. From best to worst."""
 
-    PASS = "pass"
-    INCONCLUSIVE = "inconclusive"
-    FAIL = "fail"
+    _value_: str
+    meaning: str
 
-    @property
-    def meaning(self) -> str:
-        """What the verdict says, in a sentence."""
-        return _MEANINGS[self]
+    PASS = "pass", "Every entry matches within its error bound."
+    INCONCLUSIVE = "inconclusive", "No error found, but the check is not precise enough to rule one out."
+    FAIL = "fail", "At least one entry differs by more than its error bound."
+
+    def __new__(cls, value: str, meaning: str = "") -> "Verdict":
+        """Create a member whose value is the first of its two strings."""
+        member = object.__new__(cls)
+        member._value_, member.meaning = value, meaning
+        return member
 
     @staticmethod
     def worst(verdicts: Iterable["Verdict"]) -> "Verdict":
-        """Return the worst of several: FAIL, then INCONCLUSIVE, then PASS.
-
-        Nothing judged is not a pass: of no verdicts the worst is INCONCLUSIVE.
-        """
+        """Return the worst verdict; INCONCLUSIVE if there is none, because nothing was judged."""
         order = list(Verdict)
         return max(verdicts, key=order.index, default=Verdict.INCONCLUSIVE)
 
 
-_MEANINGS = {
-    Verdict.PASS: "Every entry agrees within its error bar.",
-    Verdict.INCONCLUSIVE: "Nothing is wrong, but a wrong gradient might not have been seen.",
-    Verdict.FAIL: "Some entry is further off than any error bar allows.",
-}
-
-
 class Cause(enum.Enum):
-    """What makes an error bar wide; the value is its name."""
+    """The dominant part of a tolerance; the value is how a report names it."""
 
     TRUNCATION = "truncation"
     ROUNDING = "rounding"
@@ -63,294 +60,286 @@ class Cause(enum.Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumericalGradient:
-    """One gradient from finite differences, with its error bars; arrays have its shape."""
+    """One gradient from finite differences; all arrays have its shape."""
 
-    value: FloatArray  # the estimate; NaN where it was not evaluated
-    evaluated: BoolArray  # where it was evaluated
-    requested: int  # entries to be evaluated; fewer are done only where Ctrl-C came between
-    error_bound: FloatArray  # bounds |value - exact derivative of the guarded problem|; inf: unresolved
-    # Rounding of an analytic value, in units of its roundoff over float64's; inf in entries that depend on a unit
-    # whose sigma cannot be computed in that arithmetic.
+    value: FloatArray  # NaN where not evaluated
+    evaluated: BoolArray  # True where value was evaluated
+    requested: int  # entries to evaluate; an interruption leaves fewer evaluated
+    error_bound: FloatArray  # upper bound on |value - exact| without the excluded outputs; inf: unresolved
+    # Rounding error of an analytic value, in float64 roundoff; scale it by Precision.roundoff_factor. inf in entries
+    # that depend on a unit whose sigma cannot be computed in that arithmetic.
     conditioning: FloatArray
-    term_size: FloatArray  # S: the terms that the entry is made of before they cancel
-    exact_zero: bool  # the true gradient is exactly 0 whatever the numbers are
-    dominant_cause: Callable[[], Cause]  # what dominates the tolerance where it is widest in terms of size
+    term_size: FloatArray  # magnitude of the terms that an entry is the sum of, before they cancel
+    exact_zero: bool  # the exact gradient is 0 for any data
+    dominant_cause: Callable[[], Cause]  # what dominates the tolerance where tolerance / term_size is largest
 
 
 class KinkExclusion(NamedTuple):
-    """The outputs that are no part of the loss because they lie too near ReLU's kink."""
+    """The outputs that are excluded from the loss because a step may carry them across ReLU's kink."""
 
-    excluded: int  # how many ...
-    outputs: int  # ... of how many
-    dead_units: int  # units of which no active output is left in the loss
+    excluded: int  # outputs
+    outputs: int  # N H, the number of all outputs
+    dead_units: int  # units without an active output in the loss
 
 
 class CrossCheck(NamedTuple):
-    """The local engine held against whole forward passes on random entries."""
+    """Random entries of the local engine, compared with full forward passes."""
 
-    entries: int  # evaluated by both
-    max_difference: float  # in the gradient's units
-    bound_ratio: float  # the largest difference in terms of the rounding bar that bounds it
+    entries: int  # compared
+    max_difference: float  # max |local - full|, in the units of the gradient
+    bound_ratio: float  # max |local - full| / bound on their rounding errors; NaN if either is
 
     @classmethod
-    def combine(cls, audits: Sequence["CrossCheck"]) -> "CrossCheck | None":
-        """Return the audit of several measurements together; None of none."""
-        if not audits:
+    def combine(cls, cross_checks: Sequence["CrossCheck"]) -> "CrossCheck | None":
+        """Return the cross-check of several measurements; None if there is none."""
+        if not cross_checks:
             return None
-        worst = max(audits, key=lambda audit: math.inf if math.isnan(audit.bound_ratio) else audit.bound_ratio)
-        return cls(sum(a.entries for a in audits), max(a.max_difference for a in audits), worst.bound_ratio)
+        ratios = [c.bound_ratio for c in cross_checks]
+        worst = max(ratios, key=lambda ratio: math.inf if math.isnan(ratio) else ratio)
+        return cls(sum(c.entries for c in cross_checks), max(c.max_difference for c in cross_checks), worst)
 
     @property
     def agrees(self) -> bool:
-        """Whether every difference is within its bar (a NaN is not)."""
+        """Whether every difference is within its bound; False for NaN."""
         return self.bound_ratio <= 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
-    """The numerical gradients of one piece of the network, and what else a comparison needs."""
+    """The numerical gradients of one component, and what a comparison with them needs."""
 
-    problem: Problem  # dout is 0 at the guarded outputs
+    problem: Problem  # with dout = 0 at the excluded outputs
     component: Component
     gradients: Mapping[str, NumericalGradient]  # by the name of the input: "X", ...
-    output: FloatArray  # (N,H) the piece's own output
-    output_bound: FloatArray  # (N,H) how far from it another right forward pass may come out; inf where sigma is lost
+    output: FloatArray  # (N, H), output of the component in the reference
+    output_bound: FloatArray  # (N, H), largest error of a correct float64 output; inf where sigma is only rounding
     kink_exclusion: KinkExclusion
-    automatic_step: bool  # the steps were the scale-aware ones
-    cross_check: CrossCheck | None  # None where the full engine did the work itself
-    black_box: bool  # the target's own forward pass was differentiated, which is not batch norm's
-    interrupted: bool
+    automatic_step: bool  # the steps were chosen from the scale of the data
+    cross_check: CrossCheck | None  # None if the full engine measured the gradients
+    black_box: bool  # a custom forward pass of the target was differentiated
+    interrupted: bool  # Ctrl-C ended the measurement early
 
 
 class Source(NamedTuple):
-    """Where a function of the code under test is written."""
+    """The place of a function in the code under test."""
 
-    file: str  # an absolute path
+    file: str  # absolute path
     line: int  # of its def, counted from 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairOutput:
-    """What a pair of forward and backward functions returned, as it came: judged later."""
+    """Return values of a forward/backward pair, not yet validated."""
 
     component: Component
-    forward_name: str | None  # of a course file; None for a whole network
-    backward_name: str | None
+    forward_name: str | None  # of a layer function; None for a network
+    backward_name: str | None  # of a layer function; None for a network
     output: npt.NDArray[Any]
     gradients: Mapping[str, npt.NDArray[Any]]  # by the name of the input: "X", ...
-    labels: Mapping[str, str]  # what the target calls each: "dX", or "dx" of a course file
+    labels: Mapping[str, str]  # by the same names: the gradient's name in the target, "dX" or "dx"
     forward: Forward  # the forward function, to be differentiated as a black box
-    dtypes: tuple[str, ...]  # the dtypes of the output and the gradients in the target's own library
-    unwritten: Mapping[str, str]  # functions and gradients that are not written yet: why
-    usage: str = ""  # which call gave it, of several in a row; empty: the first
-    forward_source: Source | None = None  # None: not known, or bncheck's own
+    dtypes: tuple[str, ...]  # of the output and the gradients, in the target's own array library
+    unwritten: Mapping[str, str]  # by function or gradient that is not implemented: the reason
+    usage: str = ""  # the call that returned this, if it was not the first; a phrase
+    forward_source: Source | None = None  # None: unknown, or built into bncheck
     backward_source: Source | None = None
 
 
 class UncheckedFunction(NamedTuple):
-    """An optional function that raised, or returned something else than its interface says."""
+    """An optional function that raised or violated its interface."""
 
     function: str
-    reason: str
+    reason: str  # what it did, without its name: "raised TypeError: ..."; may have several lines
     verdict: Verdict
-    source: Source | None = None
+    source: Source | None = None  # None: unknown
 
 
 class NotChecked(NamedTuple):
-    """Something that the target has and the check did not look at."""
+    """A part of the target, or of the check, that was skipped."""
 
-    function: str  # a function or a gradient, or a part of the check
+    function: str  # a function, a gradient, or a part of the check
     reason: str
 
 
 class EdgeCaseResult(NamedTuple):
-    """The same target on a small problem on which some mistakes cannot hide."""
+    """The check of the target on one edge case."""
 
     name: str
     verdict: Verdict
-    failed: tuple[str, ...]  # the keys of what is not a pass
-    reproduce: str | None
-    shape: tuple[int, int, int]  # its N, D and H
-    about: str  # what is special about it
+    failed: tuple[str, ...]  # keys of the gradients and names of the outputs that do not pass
+    reproduce: str | None  # command that repeats it; None if no command can
+    shape: tuple[int, int, int]  # (N, D, H)
+    about: str  # what is special about its data; a phrase
 
 
 class TargetInfo(NamedTuple):
-    """What was checked."""
+    """The target of a check."""
 
     name: str
-    interface: str  # "network", or "course"
+    interface: str  # "network" or "layer-functions"
     dtype: str = "float64"
     mode: str = "train"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a gradient: where it is, both values, and how far apart they may be."""
+    """One entry of a gradient."""
 
     index: tuple[int, ...]
     analytic: float
     numerical: float
-    tolerance: float
+    tolerance: float  # largest |analytic - numerical| that is accepted
 
 
 class Note(NamedTuple):
-    """Something worth knowing that is no verdict: a stable code, and a sentence."""
+    """Information that does not change the verdict."""
 
-    code: str
-    text: str
+    code: str  # stable: "single-pass-variance"
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardResult:
-    """The output of a target's forward function against the reference's."""
+    """An output of the target, compared with the reference."""
 
-    function: str | None  # of a course file; None for a whole network
+    function: str | None  # of a layer function; None for a network
     component: str  # "network", "batchnorm", "affine" or "relu"
-    name: str  # "a", or "out" of a course file
-    shape: tuple[int, ...]  # that it must have
+    name: str  # "a", or "out" of a layer function
+    shape: tuple[int, ...]  # expected
     entries: int
-    wrong: int
+    wrong: int  # entries
     verdict: Verdict
     max_relative_error: float
-    message: str = ""  # what is wrong with it in words, such as its shape
-    usage: str = ""  # which call returned it, of several in a row; empty: the first
+    message: str = ""  # what is wrong with the output, such as its shape
+    usage: str = ""  # the call that returned it, if it was not the first; a phrase
     source: Source | None = None  # of the forward function
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GradientResult:
-    """One gradient, judged; the arrays have the shape of what it is taken for."""
+    """A gradient of the target (a), compared with the numerical gradient (n); all arrays have its expected shape."""
 
-    function: str | None  # of a course file; None for a whole network
-    component: str  # what it is a gradient of: "network", or a layer
-    name: str  # "dX", or "dx" of a course file
-    analytic: FloatArray
-    numerical: FloatArray  # NaN where it was not evaluated
-    error_bound: FloatArray  # bounds |numerical - exact derivative of the guarded problem|
-    tolerance: FloatArray  # bounds |analytic - numerical| of a right gradient, or is what rtol and atol ask for
-    term_size: FloatArray  # S: the terms that an entry is made of before they cancel
-    checked: int  # entries that were evaluated; of these ...
-    wrong: int  # ... off by more than the tolerance ...
-    unresolved: int  # ... and undecidable
+    function: str | None  # of a layer function; None for a network
+    component: str  # whose gradient it is: "network", "batchnorm", "affine" or "relu"
+    name: str  # "dX", or "dx" of a layer function
+    analytic: FloatArray  # a; NaN everywhere if the shape or dtype is wrong
+    numerical: FloatArray  # n; NaN where not evaluated
+    error_bound: FloatArray  # upper bound on |n - exact| without the excluded outputs
+    tolerance: FloatArray  # largest |a - n| that is accepted
+    term_size: FloatArray  # magnitude of the terms that an entry is the sum of, before they cancel
+    checked: int  # entries that were evaluated
+    wrong: int  # checked entries with |a - n| > tolerance
+    unresolved: int  # checked entries that cannot be decided
     verdict: Verdict
-    reasons: tuple[str, ...]  # why it is inconclusive, or what is wrong beyond single entries (a shape)
-    max_relative_error: float  # max |a - n| / max(|a|, |n|) over entries where that is not 0/0
+    reasons: tuple[str, ...]  # why it is inconclusive, or what is wrong with the array (its shape)
+    max_relative_error: float  # max |a - n| / max(|a|, |n|), with 0/0 = 0
     norm_relative_error: float  # ||a - n|| / max(||a||, ||n||)
     max_absolute_error: float  # max |a - n|
-    tolerance_ratio: float  # max |a - n| / tolerance: what was judged
-    resolution: float  # max tolerance / size of the terms: the wrong share that would have been seen everywhere
-    value_resolution: float | None  # max tolerance / max |n|, the wrong factor likewise; None for an exact zero
-    exact_zero: bool  # the true gradient is exactly 0 whatever the numbers are
-    worst: Entry | None
-    next_worst: tuple[Entry, ...]  # the wrong ones after it
-    largest_relative_error_at: Entry | None  # where the relative error is largest
-    wrong_rows: tuple[int, ...]  # along the first axis, where wrong entries are ...
-    wrong_columns: tuple[int, ...]  # ... and along the last
-    usage: str = ""  # which call returned it, of several in a row; empty: the first
+    tolerance_ratio: float  # max |a - n| / tolerance; decides the verdict
+    resolution: float  # max tolerance / term_size: smallest relative error in a term that is detected in every entry
+    value_resolution: float | None  # max tolerance / max |n|: the same for a factor on the gradient; None if exact_zero
+    exact_zero: bool  # the exact gradient is 0 for any data
+    worst_entries: tuple[Entry, ...]  # by |a - n| / tolerance: of a wrong gradient the worst 3, otherwise the worst
+    largest_relative_error_at: Entry | None  # None if no entry was checked
+    wrong_rows: tuple[int, ...]  # indices of the first axis with a wrong entry; empty for a vector
+    wrong_columns: tuple[int, ...]  # indices of the last axis with a wrong entry
+    usage: str = ""  # the call that returned it, if it was not the first; a phrase
     source: Source | None = None  # of the backward function
 
     @property
     def key(self) -> str:
-        """Its key in ``CheckResult.gradients``: "dX", or "function.dx" of a course file."""
+        """Key in ``CheckResult.gradients``: "dX", or "function.dx" of a layer function."""
         return self.name if self.function is None else f"{self.function}.{self.name}"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape that it must have."""
+        """Expected shape."""
         return self.numerical.shape
 
     @property
     def entries(self) -> int:
-        """How many entries it has, checked or not."""
+        """Number of entries, checked or not."""
         return self.numerical.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairResult:
-    """What one pair of functions answered on one problem, what was measured for it, and the judgement."""
+    """A forward/backward pair on one problem: what it returned, what was measured, and how they compare."""
 
     measurement: Measurement
     pair_output: PairOutput
     output: ForwardResult
     gradients: Mapping[str, GradientResult]  # by the name of the input: "X", ...
-    precision: Precision  # the arithmetic of the whole answer
+    precision: Precision  # the arithmetic in which the pair computes
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """The verdicts on its output and on its gradients."""
+        """Verdicts on the output and on the gradients."""
         return [self.output.verdict, *(g.verdict for g in self.gradients.values())]
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """The inputs whose gradients are wrong."""
+        """Names of the inputs whose gradients are wrong."""
         return tuple(name for name, g in self.gradients.items() if g.verdict is Verdict.FAIL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckResult:
-    """One check, from the problem to the verdict."""
+    """The result of one check."""
 
-    problem: Problem  # as it was checked: dout is 0 at the guarded outputs
+    problem: Problem  # with dout = 0 at the excluded outputs
     target: TargetInfo
     options: CheckOptions
-    forward: tuple[ForwardResult, ...]  # the target's outputs against batch norm's own
+    forward: tuple[ForwardResult, ...]
     gradients: Mapping[str, GradientResult]  # by key ("dX"), in the order in which they are shown
-    unchecked_functions: tuple[UncheckedFunction, ...]  # optional functions that raised
-    not_checked: tuple[NotChecked, ...]  # what the target has and the check did not look at
-    incomplete: bool  # a function without which the target is not complete is missing, or not written yet
+    unchecked_functions: tuple[UncheckedFunction, ...]
+    not_checked: tuple[NotChecked, ...]
+    incomplete: bool  # a required function is missing or not implemented
     kink_exclusion: KinkExclusion
-    cross_check: CrossCheck | None  # None where the full engine did the work itself
-    edge_cases: tuple[EdgeCaseResult, ...]  # the target on small problems on which some mistakes cannot hide
+    cross_check: CrossCheck | None  # None if the full engine measured the gradients
+    edge_cases: tuple[EdgeCaseResult, ...]
     notes: tuple[Note, ...]
-    interrupted: bool  # Ctrl-C ended it early; then it is never a pass
+    interrupted: bool  # Ctrl-C ended it early, so that it cannot pass
     seconds: float  # wall-clock time
-    reproduce: str | None  # the command that does it again; None for objects given in Python
-    diagnosis: "tuple[Diagnosis, ...]" = ()  # what is wrong, the nearest to the loss first
-    wrong_part: "WrongPart | None" = None  # of the function that the first diagnosis is about
-    minimal_example: "MinimalExample | None" = None
+    reproduce: str | None  # command that repeats the check; None for objects given in Python
+    diagnosis: "tuple[Diagnosis, ...]" = ()  # in backward order
+    wrong_part: "WrongPart | None" = None  # of the function of the first diagnosis; None: not located
+    minimal_example: "MinimalExample | None" = None  # None: nothing smaller fails, or not searched for
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of all; never a pass where the audit or an interruption forbids it."""
-        verdicts = [part.verdict for part in self.forward]
+        """The worst verdict of all parts; INCONCLUSIVE at best if the check is incomplete or its cross-check failed."""
+        verdicts = [output.verdict for output in self.forward]
         verdicts += [gradient.verdict for gradient in self.gradients.values()]
-        verdicts += [probe.verdict for probe in self.edge_cases]
-        verdicts += [note.verdict for note in self.unchecked_functions]
-        if (
-            not self.gradients
-            or self.incomplete
-            or self.interrupted
-            or not (self.cross_check is None or self.cross_check.agrees)
-        ):
+        verdicts += [edge_case.verdict for edge_case in self.edge_cases]
+        verdicts += [function.verdict for function in self.unchecked_functions]
+        if not self.gradients or self.incomplete or self.interrupted or self.cross_check_failed:
             verdicts.append(Verdict.INCONCLUSIVE)
         return Verdict.worst(verdicts)
 
     @property
+    def cross_check_failed(self) -> bool:
+        """Whether the local engine and full forward passes disagree."""
+        return self.cross_check is not None and not self.cross_check.agrees
+
+    @property
     def checked(self) -> int:
-        """How many entries were checked, over all gradients."""
+        """Number of entries that were checked, over all gradients."""
         return sum(gradient.checked for gradient in self.gradients.values())
 
     @property
     def entries(self) -> int:
-        """How many entries there are, over all gradients."""
+        """Number of entries, over all gradients."""
         return sum(gradient.entries for gradient in self.gradients.values())
 
     @property
     def resolution(self) -> float:
-        """The worst resolution of the gradients."""
+        """The worst resolution of the gradients; inf if there is none."""
         return max((g.resolution for g in self.gradients.values()), default=math.inf)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of the JSON document, schema "bncheck/1"."""
-        p, gradients = self.problem, self.gradients.values()
-        sizes = {"N": p.N, "D": p.D, "H": p.H, "seed": p.seed}
-        return {
-            "schema": SCHEMA,
-            "verdict": self.verdict.value,
-            **as_json(self),
-            "problem": {**sizes, "bn_eps": p.bn_eps, "x_mean": p.x_mean, "x_std": p.x_std},
-            "gradients": [{"shape": list(g.shape), **as_json(g)} for g in gradients],
-        }
+        """Return the content of the JSON document, schema "bncheck/2"."""
+        return check_document(self)
 
     def __str__(self) -> str:
         p = self.problem
@@ -360,23 +349,7 @@ class CheckResult:
         ]
         lines += [
             f"  {key:8} {g.verdict.value:12} {g.wrong:,} of {g.checked:,} wrong, "
-            f"{g.tolerance_ratio:.2g} of tolerance, resolution {g.resolution:.1e}"
+            f"{100 * g.tolerance_ratio:.2g} % of tolerance used, resolution {g.resolution:.1e}"
             for key, g in self.gradients.items()
         ]
         return "\n".join(lines)
-
-
-def as_json(value: Any) -> Any:
-    """Return a record as JSON can hold it: no arrays, a non-finite number as its name."""
-    names = [field.name for field in fields(value)] if is_dataclass(value) else getattr(value, "_fields", ())
-    if names:
-        parts = {name: getattr(value, name) for name in names}
-        left_out = (np.ndarray, Problem, Mapping)  # large, or written by hand in to_dict
-        return {k: as_json(v) for k, v in parts.items() if not isinstance(v, left_out)}
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, tuple):
-        return [as_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

@@ -1,77 +1,121 @@
-"""One registry of formats, which serves every command: reports in, something to show out. Nothing here prints."""
+"""The registry of output formats, shared by all commands. Nothing here prints.
+
+A module that writes a format is imported when the format is used: the command line reads the registry at start-up.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, cast
-
-from rich.console import Group, RenderableType
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from bncheck.render.encoding import escape_control_chars
-from bncheck.render.report import Report
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from bncheck.render.report import Report
+
+# Renders reports; the flag says that the command reports several targets, even if only one report exists yet.
+Show: TypeAlias = "Callable[[Sequence[Report], bool], RenderableType | str]"
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A way to show reports: a string is written as it is, anything else laid out by rich."""
+    """A format of reports. A string is written unchanged; rich lays out anything else."""
 
-    show: Callable[[Sequence[Report], bool], RenderableType | str]  # of these reports, and whether they are several
-    suffix: str = ""  # of files that are saved in it
-    printed: bool = True  # --format offers it
-    single_document: bool = False  # one document of all reports, which can only be written at the end
-    needs_all_rows: bool = False  # a sweep keeps all its rows for it, not only what they come to
+    show: Show
+    suffix: str = ""  # of saved files; empty: the format is never saved
+    printed: bool = True  # False: --format does not offer it
+    single_document: bool = False  # one document of all reports, written at the end
+    needs_all_rows: bool = False  # a sweep must keep all its rows for it, not only their summary
 
-    def content(self, reports: Sequence[Report], several: bool) -> bytes:
-        """Return what a file of it holds."""
+    def content(self, reports: Sequence["Report"], several: bool) -> bytes:
+        """Return the content of a saved file."""
         return str(self.show(reports, several)).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A drawing of the last report, a sweep's; its module needs matplotlib, which is not always installed."""
+    """A plot of the last report, which must be a sweep's. It needs matplotlib, an optional dependency."""
 
     kind: str
     needs_all_rows: bool = False
 
     @property
     def suffix(self) -> str:
-        """The end of a name of a file."""
+        """Suffix of saved files."""
         return f".{self.kind}"
 
-    def content(self, reports: Sequence[Report], _: bool) -> bytes:
-        """Return what a file of it holds."""
-        return cast(bytes, import_module("bncheck.render.plots.figure").picture(reports[-1], self.kind))
+    def content(self, reports: Sequence["Report"], _: bool) -> bytes:
+        """Return the content of a saved file."""
+        from bncheck.render.plots.figure import picture  # noqa: PLC0415 - matplotlib is slow and optional
+
+        return picture(reports[-1], self.kind)
 
 
-def as_json(reports: Sequence[Report], several: bool) -> str:
-    """Return the document of a report; of several an array of them."""
+def _table(reports: Sequence["Report"], _: bool) -> "RenderableType":
+    from rich.console import Group  # noqa: PLC0415 - slow import (30 ms), not needed to read the registry
+
+    return Group(*reports)
+
+
+def _json(reports: Sequence["Report"], several: bool) -> str:
+    """Return the document of a report, or an array of documents."""
     import json  # noqa: PLC0415 - most reports are tables
 
-    documents: list[Any] = [data for report in reports if (data := report.data()) is not None]
+    documents: list[Any] = [document for report in reports if (document := report.data()) is not None]
     content = documents if several else documents[0] if documents else None
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def _by(module: str, function: str) -> Callable[[Sequence[Report], bool], str]:
-    """Return what shows all reports together, from a module that is imported when it is needed."""
-    return lambda reports, _: str(getattr(import_module(f"bncheck.render.{module}"), function)(reports))
+def _markdown(reports: Sequence["Report"], _: bool) -> str:
+    return "".join(escape_control_chars(f"{report.markdown()}\n") for report in reports)
 
 
-def _each(show: Callable[[Report], str]) -> Callable[[Sequence[Report], bool], str]:
-    return lambda reports, _: "".join(map(show, reports))
+def _latex(reports: Sequence["Report"], _: bool) -> str:
+    return "".join(str(cast(Any, report).latex()) for report in reports)  # only offered by bncheck derive
+
+
+def _junit(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.junit import junit  # noqa: PLC0415 - imports an XML library that no other format needs
+
+    return junit(reports)
+
+
+def _github(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.github import github  # noqa: PLC0415 - only needed in a GitHub workflow
+
+    return github(reports)
+
+
+def _html(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.export import html  # noqa: PLC0415 - only needed for saved files
+
+    return html(reports)
+
+
+def _svg(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.export import svg  # noqa: PLC0415 - only needed for saved files
+
+    return svg(reports)
+
+
+def _text(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.export import text  # noqa: PLC0415 - only needed for saved files
+
+    return text(reports)
 
 
 # By the name that --format takes.
 FORMATS: Mapping[str, Format] = {
-    "table": Format(lambda reports, _: Group(*reports)),
-    "json": Format(as_json, ".json", single_document=True, needs_all_rows=True),
-    "markdown": Format(_each(lambda report: escape_control_chars(f"{report.markdown()}\n")), ".md"),
-    "junit": Format(_by("junit", "junit"), ".xml", single_document=True, needs_all_rows=True),
-    "github": Format(_by("github", "github"), needs_all_rows=True),
-    "latex": Format(_each(lambda report: str(cast(Any, report).latex())), ".tex"),
-    "html": Format(_by("pages", "html"), ".html", printed=False),
-    "svg": Format(_by("pages", "svg"), ".svg", printed=False),
-    "txt": Format(_by("pages", "text"), ".txt", printed=False),
+    "table": Format(_table),
+    "json": Format(_json, ".json", single_document=True, needs_all_rows=True),
+    "markdown": Format(_markdown, ".md"),
+    "junit": Format(_junit, ".xml", single_document=True, needs_all_rows=True),
+    "github": Format(_github, needs_all_rows=True),
+    "latex": Format(_latex, ".tex"),
+    "html": Format(_html, ".html", printed=False),
+    "svg": Format(_svg, ".svg", printed=False),
+    "txt": Format(_text, ".txt", printed=False),
 }
 
 # What --plot writes.

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.mistakes import Mistake
-from bncheck.model.results import SCHEMA
+from bncheck.model.document import CHECK_SCHEMA
 from bncheck.render.layout import Page
 from bncheck.render.report import Report
 
@@ -45,7 +45,7 @@ class Catalogue(Report):
 
     def data(self) -> Any:
         """Return the texts by their headings."""
-        return {"schema": SCHEMA, "mistakes": list(map(_as_data, self.mistakes))}
+        return {"schema": CHECK_SCHEMA, "mistakes": list(map(_as_data, self.mistakes))}
 
     def markdown(self) -> str:
         """Return a table of the list; or the texts as they are written, which is Markdown."""

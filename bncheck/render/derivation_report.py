@@ -1,4 +1,4 @@
-"""The derivation as a table, and one equation as a page."""
+"""The derivation as two tables, and one equation in full."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,206 +12,205 @@ from rich.text import Text
 from bncheck.derivation import Derivation
 from bncheck.derivation.checking import DerivativeCheck
 from bncheck.derivation.equations import Equation
+from bncheck.model.document import CHECK_SCHEMA, jsonable
 from bncheck.model.problem import FloatArray, Problem
-from bncheck.model.results import SCHEMA
-from bncheck.render import format
 from bncheck.render.encoding import to_ascii
+from bncheck.render.format import format_tolerance_ratio
 from bncheck.render.layout import Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 
-# Of a larger matrix so many rows and columns are shown.
-MOST_SHOWN = 6
+# Rows and columns that are shown of a larger matrix.
+MAX_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
 class DerivationReport(Report):
-    """All equations in a line each, and the graph node by node; or one equation in full."""
+    """All equations and the graph, one line each; or one equation in full."""
 
     derivation: Derivation
     in_full: bool
 
     @property
     def headline(self) -> str:
-        """The verdict, and of how many equations."""
+        """The verdict, what was checked, and the problem."""
         d = self.derivation
-        what = "The derivation" if not self.in_full else d.equations[0][0].name
-        return f"{d.verdict.value.upper()}  {what}, {_settings(d.problem)}"
+        subject = d.equations[0][0].name if self.in_full else "The derivation"
+        return f"{d.verdict.value.upper()}  {subject}, {_settings(d.problem)}"
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:
         """Return the two tables, or the page of the equation."""
         if self.in_full:
-            ((equation, checked),) = self.derivation.equations
-            return _page(page, self.derivation, equation, checked)
+            ((equation, check),) = self.derivation.equations
+            return _equation_page(page, self.derivation, equation, check)
         return _tables(page, self.derivation)
 
     def data(self) -> Any:
-        """Return the equations that were checked, and the graph if all were."""
-        return _data(self.derivation)
+        """Return the content of the JSON document: the equations, and the graph if all of them are shown."""
+        return _document(self.derivation)
 
     def suites(self) -> Iterable[Suite]:
         """Return the equations, and the nodes of the graph."""
         d = self.derivation
-        yield Suite("equations", tuple(_finding("equation", e.name, c) for e, c in d.equations))
+        yield Suite("equations", tuple(_item("equation", e.name, check) for e, check in d.equations))
         if d.graph:
-            yield Suite("graph", tuple(_finding("node", name, c) for name, _, c in d.graph))
+            yield Suite("graph", tuple(_item("node", name, check) for name, _, check in d.graph))
 
     def markdown(self) -> str:
-        """Return a section for each equation, for notes."""
-        return _markdown(self.derivation)
+        """Return a section for each equation."""
+        return "\n".join(_markdown_section(e, check) for e, check in self.derivation.equations)
 
     def latex(self) -> str:
-        """Return the equations as an align environment, each with its reason as a comment."""
-        return _latex(self.derivation)
+        """Return the equations as an align environment, each below a comment with its reason."""
+        lines = []
+        for e, check in self.derivation.equations:
+            lines += [f"  % {e.name} ({check.verdict.value}): {to_ascii(e.reason, ascii_only=True)}"]
+            lines += [f"  {e.latex.replace('=', '&=', 1)} \\\\"]
+        return "\n".join([r"\begin{align*}", *lines, r"\end{align*}"]) + "\n"
 
 
-def _finding(subject: str, name: str, c: DerivativeCheck) -> ReportItem:
-    told = f"{c.wrong:,} of {c.entries:,} entries are wrong" if c.wrong else ""
-    return ReportItem(subject, name, ItemStatus.of(c.verdict), told)
+def _item(subject: str, name: str, check: DerivativeCheck) -> ReportItem:
+    message = f"{check.wrong:,} of {check.entries:,} entries are wrong" if check.wrong else ""
+    return ReportItem(subject, name, ItemStatus.from_verdict(check.verdict), message)
 
 
 def _tables(page: Page, d: Derivation) -> Iterator[RenderableType]:
-    yield page.text(
-        "The derivation, every equation against central differences, zeros in other columns among them", "bold"
-    )
+    title = "Derivation; every equation compared with central differences, including the entries that must be 0"
+    yield page.text(title, "bold")
     yield page.text(_settings(d.problem))
-    equations = page.table("equation", "formula", "entries", "of tol.", "verdict")
-    _fold(equations)
-    for equation, checked in d.equations:
-        equations.add_row(page.text(equation.name), page.text(equation.formula), *_cells(page, checked))
+    equations = _check_table(page, "equation", "formula")
+    for equation, check in d.equations:
+        equations.add_row(page.text(equation.name), page.text(equation.formula), *_check_cells(page, check))
     yield equations
-    yield page.text("The same gradients by the graph, node by node from the loss back", "bold")
-    graph = page.table("node", "what flows back into it", "entries", "of tol.", "verdict")
-    _fold(graph)
-    for name, uses, checked in d.graph:
-        sent = " + ".join(f"d{node} · ({local})" for node, local in uses)
-        graph.add_row(page.text(name), page.text(sent), *_cells(page, checked))
+    yield page.text("The same gradients by backpropagation through the graph", "bold")
+    graph = _check_table(page, "node", "gradient, summed over the nodes that use it")
+    for name, edges, check in d.graph:
+        gradient = " + ".join(f"d{node} · ({local})" for node, local in edges)
+        graph.add_row(page.text(name), page.text(gradient), *_check_cells(page, check))
     yield graph
-    yield page.text("One in full: bncheck derive centring", "dim")
+    yield page.text("Show one in full: bncheck derive centering", "dim")
 
 
-def _fold(table: Table) -> None:
-    table.columns[1].justify, table.columns[1].overflow, table.columns[1].no_wrap = "left", "fold", False
-    table.columns[-1].justify = "left"
+def _check_table(page: Page, name: str, formula: str) -> Table:
+    table = page.table(name, formula, "entries", "tolerance used", "verdict")
+    _, formulas, _, ratios, verdicts = table.columns
+    formulas.justify, formulas.overflow, formulas.no_wrap = "left", "fold", False
+    ratios.no_wrap, ratios.width = (
+        False,
+        len("tolerance"),
+    )  # its heading takes two lines, which leaves more for formulas
+    verdicts.justify = "left"
+    return table
 
 
-def _cells(page: Page, checked: DerivativeCheck) -> list[Text]:
-    entries = page.text(f"{checked.entries:,}")
-    return [entries, page.text(format.format_tolerance_ratio(checked.tolerance_ratio)), page.verdict(checked.verdict)]
+def _check_cells(page: Page, check: DerivativeCheck) -> list[Text]:
+    ratio = page.text(format_tolerance_ratio(check.tolerance_ratio))
+    return [page.text(f"{check.entries:,}"), ratio, page.verdict(check.verdict)]
 
 
 def _settings(p: Problem) -> str:
     return f"N {p.N}   D {p.D}   H {p.H}   eps {p.bn_eps:g}   seed {p.seed}"
 
 
-def _page(page: Page, d: Derivation, equation: Equation, checked: DerivativeCheck) -> Iterator[RenderableType]:
+def _equation_page(page: Page, d: Derivation, equation: Equation, check: DerivativeCheck) -> Iterator[RenderableType]:
     yield page.text(f"{equation.name}:  {equation.formula}", "bold")
     yield page.prose([equation.reason])
     yield page.prose(equation.algebra)
-    block, column = _block(equation), _of_column(checked.analytic.shape)
+    block, extent = _shown_block(equation), _shown_extent(check.analytic.shape)
+    title = f"Measured derivative{extent}:"
     if len(equation.parts) > 1:
-        yield page.text(f"Its parts{column}:")
-        parts = [(part.formula, "{:7.3f}", part.value(d.values)) for part in equation.parts]
-        yield page.text(_beside([(label, form, np.asarray(v[block])) for label, form, v in parts], page))
-    yield page.text(f"Their sum, and what is measured{column}:" if len(equation.parts) > 1 else f"Measured{column}:")
-    shown = (("analytic", "{:7.3f}", checked.analytic), ("numerical", "{:7.3f}", checked.numerical))
-    matrices = [*shown, ("difference", "{:8.0e}", checked.analytic - checked.numerical)]
-    yield page.text(_beside([(label, form, np.asarray(v[block])) for label, form, v in matrices], page))
-    end = two_columns(width=9)
-    for label, sentence in _measured(equation, checked):
-        end.add_row(label, page.text(sentence), style="dim")
-    end.add_row("rule", page.text(equation.rule), style="dim")
-    end.add_row("problem", page.text(_settings(d.problem)), style="dim")
-    yield end
+        yield page.text(f"Parts{extent}:")
+        yield _side_by_side(page, [(part.formula, "{:7.3f}", part.value(d.values)[block]) for part in equation.parts])
+        title = f"Sum of the parts, and the measured derivative{extent}:"
+    yield page.text(title)
+    matrices = (
+        ("analytic", "{:7.3f}", check.analytic),
+        ("numerical", "{:7.3f}", check.numerical),
+        ("difference", "{:8.0e}", check.analytic - check.numerical),
+    )
+    yield _side_by_side(page, [(label, form, matrix[block]) for label, form, matrix in matrices])
+    details = two_columns(width=9)
+    for label, sentence in _details(d, equation, check):
+        details.add_row(label, page.text(sentence), style="dim")
+    yield details
 
 
-def _measured(equation: Equation, checked: DerivativeCheck) -> Iterator[tuple[str, str]]:
+def _details(d: Derivation, equation: Equation, check: DerivativeCheck) -> Iterator[tuple[str, str]]:
+    used = format_tolerance_ratio(check.tolerance_ratio)
     yield (
         "checked",
-        f"{checked.entries:,} entries: {checked.verdict.value}, {format.format_tolerance_ratio(checked.tolerance_ratio)} of tolerance; "
-        f"error bars up to {checked.error_bound.max():.0e}; "
-        f"a term wrong by {checked.resolution:.0e} of itself would be seen",
+        f"{check.entries:,} entries: {check.verdict.value}, {used} of the tolerance used; "
+        f"error bounds up to {check.error_bound.max():.0e}; "
+        f"a relative error of {check.resolution:.0e} in any term would be detected",
     )
-    elsewhere = (checked.size == 0) if equation.output != "L" else np.zeros(1, bool)
-    if elsewhere.any():
-        largest = np.abs(np.broadcast_to(checked.numerical, elsewhere.shape)[elsewhere]).max()
+    zeros = (check.size == 0) if equation.output != "L" else np.zeros(1, bool)
+    if zeros.any():
+        largest = np.abs(np.broadcast_to(check.numerical, zeros.shape)[zeros]).max()
         measured = f"at most {largest:.0e}" if largest else "exactly 0"
-        yield "zeros", f"{elsewhere.sum():,} of them are 0 by δ, and measured {measured} there"
+        yield "zeros", f"{zeros.sum():,} entries are 0 because of δ; measured: {measured}"
+    yield "rule", equation.rule
+    yield "problem", _settings(d.problem)
 
 
-def _block(equation: Equation) -> tuple[Any, ...]:
-    """Return the index of what is shown of a derivative: of a Jacobian the block of column 0."""
-    shown = slice(MOST_SHOWN)
+def _shown_block(equation: Equation) -> tuple[Any, ...]:
+    """Return the index of the entries that are shown of a derivative; of a Jacobian, the block of column 0."""
+    shown = slice(MAX_SHOWN)
     if equation.output == "L":
         return (..., shown)
     return (shown, 0, shown, 0) if equation.output != "var" else (0, shown, 0)
 
 
-def _of_column(shape: tuple[int, ...]) -> str:
-    """Say what is shown of a derivative, where that is not all of it."""
-    block = (
-        "rows k, columns i, in column j = l = 0"
-        if len(shape) == 4
-        else "in column j = l = 0"
-        if len(shape) == 3
-        else ""
-    )
-    cut = f"the first {MOST_SHOWN} of each" if max(shape) > MOST_SHOWN else ""
-    return f" ({', '.join(filter(None, (block, cut)))})" if block or cut else ""
+def _shown_extent(shape: tuple[int, ...]) -> str:
+    """Return a description of the entries that are shown of a derivative; empty if these are all."""
+    block = {4: "rows k, columns i, in column j = l = 0", 3: "in column j = l = 0"}.get(len(shape), "")
+    limit = f"the first {MAX_SHOWN} of each" if max(shape) > MAX_SHOWN else ""
+    extent = ", ".join(filter(None, (block, limit)))
+    return f" ({extent})" if extent else ""
 
 
-def _beside(matrices: Sequence[tuple[str, str, FloatArray]], page: Page) -> str:
-    """Return labelled matrices side by side; one under the other where the page is too narrow."""
+def _side_by_side(page: Page, matrices: Sequence[tuple[str, str, FloatArray]]) -> Text:
+    """Return labelled matrices side by side, or one below the other if the page is too narrow."""
     blocks = []
     for formula, form, matrix in matrices:
-        label, rows = to_ascii(formula, ascii_only=page.ascii_only), np.atleast_2d(matrix)[:MOST_SHOWN]
-        lines = ["".join(form.format(value) for value in row) for row in rows]
-        width = max(len(label), *map(len, lines))
-        blocks.append([label.rjust(width), *(line.rjust(width) for line in lines)])
+        label, rows = to_ascii(formula, ascii_only=page.ascii_only), np.atleast_2d(matrix)[:MAX_SHOWN]
+        lines = [label, *("".join(form.format(value) for value in row) for row in rows)]
+        width = max(map(len, lines))
+        blocks.append([line.rjust(width) for line in lines])
     if sum(len(block[0]) + 2 for block in blocks) > page.width:
-        return "\n\n".join("\n".join(block) for block in blocks)
-    return "\n".join("  ".join(lines) for lines in zip(*blocks, strict=True))
+        return Text("\n\n".join("\n".join(block) for block in blocks))
+    return Text("\n".join("  ".join(lines) for lines in zip(*blocks, strict=True)))
 
 
-def _data(d: Derivation) -> Mapping[str, Any]:
+def _document(d: Derivation) -> Mapping[str, Any]:
     p = d.problem
     return {
-        "schema": SCHEMA,
+        "schema": CHECK_SCHEMA,
         "verdict": d.verdict.value,
         "problem": {"N": p.N, "D": p.D, "H": p.H, "seed": p.seed, "bn_eps": p.bn_eps},
         "equations": [
             {
-                "name": e.name, "formula": e.formula, "latex": e.latex, "rule": e.rule, "why": e.reason,
-                "algebra": list(e.algebra), **_found(c),
+                "name": e.name, "formula": e.formula, "latex": e.latex, "rule": e.rule, "reason": e.reason,
+                "algebra": list(e.algebra), **_check_document(check),
             }
-            for e, c in d.equations
+            for e, check in d.equations
         ],
-        "graph": [{"name": name, "uses": dict(uses), **_found(c)} for name, uses, c in d.graph],
+        "graph": [{"name": name, "edges": dict(edges), **_check_document(check)} for name, edges, check in d.graph],
     }  # fmt: skip
 
 
-def _found(c: DerivativeCheck) -> Mapping[str, Any]:
-    numbers = {
-        "max_error_bar": float(c.error_bound.max()),
-        "max_difference": c.max_difference,
-        "of_tolerance": c.tolerance_ratio,
-        "resolution": c.resolution,
-    }
-    told = {name: value if np.isfinite(value) else str(value) for name, value in numbers.items()}
-    return {"verdict": c.verdict.value, "entries": c.entries, "wrong": c.wrong, **told}
+def _check_document(check: DerivativeCheck) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = jsonable({
+        "verdict": check.verdict.value,
+        "entries": check.entries,
+        "wrong": check.wrong,
+        "max_error_bound": float(check.error_bound.max()),
+        "max_difference": check.max_difference,
+        "tolerance_ratio": check.tolerance_ratio,
+        "resolution": check.resolution,
+    })  # fmt: skip
+    return content
 
 
-def _latex(d: Derivation) -> str:
-    lines = []
-    for e, c in d.equations:
-        lines += [f"  % {e.name} ({c.verdict.value}): {to_ascii(e.reason, ascii_only=True)}"]
-        lines += [f"  {e.latex.replace('=', '&=', 1)} \\\\"]
-    return "\n".join([r"\begin{align*}", *lines, r"\end{align*}"]) + "\n"
-
-
-def _markdown(d: Derivation) -> str:
-    sections = []
-    for e, c in d.equations:
-        algebra = "\n\n".join(f"  {line}" if line.startswith("  ") else line for line in e.algebra if line)
-        checked = f"Checked: {c.entries:,} entries, {c.verdict.value}."
-        sections.append(f"## {e.name}\n\n$$\n{e.latex}\n$$\n\n{e.reason} ({e.rule})\n\n{algebra}\n\n{checked}\n")
-    return "\n".join(sections)
+def _markdown_section(e: Equation, check: DerivativeCheck) -> str:
+    algebra = "\n\n".join(f"  {line}" if line.startswith("  ") else line for line in e.algebra if line)
+    checked = f"Checked: {check.entries:,} entries, {check.verdict.value}."
+    return f"## {e.name}\n\n$$\n{e.latex}\n$$\n\n{e.reason} ({e.rule})\n\n{algebra}\n\n{checked}\n"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # what a pass has none of
     from bncheck.model.diagnosis_records import Diagnosis, Terms
 
 
-def diagnosis(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
+def diagnosis_rows(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
     """Yield labels and sentences for each diagnosis, and the weights of dx's terms once."""
     told = [d for d in result.diagnosis if d.gradient is not None or result.verdict is Verdict.FAIL]
     several = len({d.function for d in told}) > 1 or any(" of " in name for d in told for name in d.also_explains)
@@ -70,7 +70,7 @@ def _terms(page: Page, gradient: str, terms: "Terms") -> Table:
     return grid
 
 
-def departure(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
+def wrong_part_rows(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
     """Yield where it departs, which identities hold and break, and how to go on."""
     d = result.wrong_part
     if d is not None:
@@ -90,4 +90,4 @@ def departure(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
 def format_note(result: CheckResult, remark: Note) -> str:
     """Return a remark, with the code under which the catalogue explains it."""
     code = next((d.code for d in result.diagnosis if d.name == remark.code), None)
-    return f"{remark.text} ({code})" if code else remark.text
+    return f"{remark.message} ({code})" if code else remark.message

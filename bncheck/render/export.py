@@ -1,6 +1,6 @@
-"""Reports as files to look at: plain text, HTML and SVG, all as wide as a screen of 80 columns."""
+"""Reports as files to look at: plain text, HTML and SVG, as wide as a terminal of 80 columns."""
 
-import html as escaping
+import html as html_module
 import io
 import re
 from collections.abc import Sequence
@@ -21,34 +21,35 @@ HTML = """\
 </body>
 </html>
 """
-# What would fetch a font from elsewhere in rich's picture of a terminal.
-FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+# The rules with which rich's SVG downloads a font.
+FONT_RULES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 def text(reports: Sequence[Report]) -> str:
-    """Return them as plain text."""
-    written = _printed(reports, colours=False).export_text()
-    return escape_control_chars("".join(f"{line.rstrip()}\n" for line in written.split("\n"))).rstrip("\n") + "\n"
+    """Return reports as plain text."""
+    lines = _recorded(reports, colors=False).export_text().split("\n")
+    return escape_control_chars("\n".join(line.rstrip() for line in lines)).rstrip("\n") + "\n"
 
 
 def html(reports: Sequence[Report]) -> str:
-    """Return them as a page by itself."""
-    whole = " ".join(reports[0].headline.split()) if len(reports) == 1 else "bncheck"
-    title = escaping.escape(whole).replace("{", "{{").replace("}", "}}")
-    return escape_control_chars(_printed(reports).export_html(code_format=HTML.format(title=title), inline_styles=True))
+    """Return reports as an HTML page that needs no other file."""
+    title = html_module.escape(" ".join(reports[0].headline.split()) if len(reports) == 1 else "bncheck")
+    page = HTML.format(title=title.replace("{", "{{").replace("}", "}}"))
+    return escape_control_chars(_recorded(reports).export_html(code_format=page, inline_styles=True))
 
 
 def svg(reports: Sequence[Report]) -> str:
-    """Return them as a picture of a terminal, as wide as its longest line: a picture cuts what is longer."""
-    console = _printed(reports)
+    """Return reports as an SVG picture of a terminal, as wide as the longest line, because SVG cuts off the rest."""
+    console = _recorded(reports)
     console.width = max(console.width, *map(cell_len, console.export_text(clear=False).split("\n")))
-    return escape_control_chars(FONTS.sub("", console.export_svg(title="bncheck", unique_id="bncheck")))
+    return escape_control_chars(FONT_RULES.sub("", console.export_svg(title="bncheck", unique_id="bncheck")))
 
 
-def _printed(reports: Sequence[Report], *, colours: bool = True) -> Console:
+def _recorded(reports: Sequence[Report], *, colors: bool = True) -> Console:
+    """Return a console that has recorded the reports."""
     console = Console(
         file=io.StringIO(), record=True, width=WIDTH + 2 * INDENT, highlight=False, markup=False, emoji=False,
-        color_system="truecolor" if colours else None, force_terminal=colours, no_color=not colours,
+        color_system="truecolor" if colors else None, force_terminal=colors, no_color=not colors,
         legacy_windows=False,
     )  # fmt: skip
     console.print(*reports, sep="", crop=False)

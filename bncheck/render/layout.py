@@ -1,4 +1,4 @@
-"""What every report stands on: a width, an alphabet, and tables with a rule under their headings."""
+"""Shared page layout: width, ASCII fallback and table style."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -12,54 +12,59 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.model.results import Verdict
+from bncheck.render.commands import wrap_command
 from bncheck.render.encoding import to_ascii
-from bncheck.render.format import wrap_command
 
-# Everything stands in the columns 3 to 78 of at least 80.
-INDENT, WIDTH, GAP = 2, 76, 2
+# In columns: a report occupies the columns 3 to 78, so that it fits a terminal of 80.
+INDENT, WIDTH = 2, 76
+# Columns between two cells of a row.
+GAP = 2
 
+# None: could not run.
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "yellow", None: "bold red"}
-WORDS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "inconclusive", None: "not run"}
+WORDS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "inconclusive", None: "could not run"}
 
-# A rule under the headings, and nothing else.
+# A rule under the headings and no other lines.
 RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
 ASCII_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A stream's width and encoding, as a report is laid out for them."""
+    """The width and the encoding that a report is laid out for."""
 
     ascii_only: bool
-    width: int
+    width: int  # columns, without the indentation
 
     @classmethod
-    def of(cls, options: ConsoleOptions) -> "Page":
-        """Return the page that a console's options leave room for."""
+    def from_options(cls, options: ConsoleOptions) -> "Page":
+        """Return the page for a console."""
         return cls(options.ascii_only, min(WIDTH, options.max_width - INDENT))
 
     def laid_out(self, blocks: Iterable[RenderableType]) -> Iterator[RenderableType]:
-        """Yield the blocks, each with an empty line after it."""
+        """Yield the blocks indented, each followed by an empty line."""
         for block in blocks:
             yield _Indented(block, self.width)
             yield Text()
 
     def text(self, sentence: str, style: str = "") -> Text:
-        """Return a sentence in the stream's alphabet."""
+        """Return a text, in ASCII if the stream needs it."""
         return Text(to_ascii(sentence, ascii_only=self.ascii_only), style=style)
 
     def prose(self, paragraphs: Iterable[str]) -> Text:
-        """Return paragraphs filled to the width; one that begins with two spaces is a formula, on lines of its own."""
-        spelled = (to_ascii(paragraph, ascii_only=self.ascii_only) for paragraph in paragraphs)
-        filled = (textwrap.wrap(p, self.width, subsequent_indent=" " * 8 * p.startswith("  ")) or [""] for p in spelled)
-        return Text("\n".join(line for lines in filled for line in lines))
+        """Return paragraphs filled to the width. One that begins with two spaces is a formula and keeps its indent."""
+        lines: list[str] = []
+        for paragraph in (to_ascii(paragraph, ascii_only=self.ascii_only) for paragraph in paragraphs):
+            indent = " " * 8 * paragraph.startswith("  ")
+            lines += textwrap.wrap(paragraph, self.width, subsequent_indent=indent) or [""]
+        return Text("\n".join(lines))
 
     def verdict(self, verdict: Verdict | None) -> Text:
-        """Return the word of a verdict in its colour; None is what did not run."""
+        """Return the label of a verdict in its color; None: could not run."""
         return self.text(WORDS[verdict], STYLES[verdict])
 
     def table(self, *headings: str) -> Table:
-        """Return a table with a rule under its headings; the first column to the left."""
+        """Return a table with a rule under its headings; the first column is aligned left, the others right."""
         box = ASCII_RULE if self.ascii_only else RULE
         table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         for number, heading in enumerate(headings):
@@ -69,7 +74,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class _Indented:
-    """A block between the page's margins; what must not be wrapped runs over the right one."""
+    """A block within the margins of the page; text that must not be wrapped exceeds the right margin."""
 
     block: RenderableType
     width: int
@@ -82,7 +87,7 @@ class _Indented:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command to copy: it runs as it stands when it is pasted, so a long word runs over the right edge."""
+    """A shell command that runs when it is pasted: its long words exceed the right margin instead of being broken."""
 
     command: str
 
@@ -94,24 +99,24 @@ class Command:
 class LabelGrid(Table):
     """Labels with text next to them.
 
-    A cell of rich's own table is cut at its column's width; here a ``Command`` keeps its long words.
+    rich cuts off a cell at the width of its column; this grid keeps the long words of a ``Command``.
     """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         labels, texts = ([Text(c) if isinstance(c, str) else c for c in column.cells] for column in self.columns)
         width = self.columns[0].width or max((cell_len(str(label)) for label in labels), default=0)
-        beside = options.update(width=max(1, options.max_width - width - GAP), overflow="fold")
-        alone = options.update(width=width, no_wrap=True)
+        text_options = options.update(width=max(1, options.max_width - width - GAP), overflow="fold")
+        label_options = options.update(width=width, no_wrap=True)
         for label, text, row in zip(labels, texts, self.rows, strict=True):
             style = console.get_style(row.style or "")
-            left = console.render_lines(label, alone, style=style)[0]
-            for line in Segment.split_lines(Segment.apply_style(console.render(text, beside), style)):
+            left = console.render_lines(label, label_options, style=style)[0]
+            for line in Segment.split_lines(Segment.apply_style(console.render(text, text_options), style)):
                 yield from (*left, Segment(" " * GAP), *line, Segment.line())
                 left = [Segment(" " * width)]
 
 
 def two_columns(width: int | None = None) -> Table:
-    """Return labels and sentences side by side."""
+    """Return an empty grid of labels and texts; ``width`` is that of the labels, in columns."""
     grid = LabelGrid.grid(padding=(0, GAP, 0, 0))
     grid.add_column(no_wrap=True, width=width)
     grid.add_column(overflow="fold")

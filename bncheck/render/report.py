@@ -1,4 +1,4 @@
-"""What every command's report can do: blocks for a person, data for a program, findings for CI."""
+"""The interface of every report: blocks for a person, data for a program, items for CI."""
 
 import enum
 from abc import ABC, abstractmethod
@@ -12,81 +12,80 @@ from bncheck.render.layout import WIDTH, Page
 
 
 class ItemStatus(enum.Enum):
-    """How a finding ended; the value is the word for it."""
+    """The status of a report item; the value is how JUnit names its type."""
 
     PASS = "pass"
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
-    ERROR = "error"  # it gave no answer
-    SKIPPED = "skipped"  # it counts for nothing
+    ERROR = "error"  # could not run
+    SKIPPED = "skipped"  # does not count
 
     @classmethod
-    def of(cls, verdict: Verdict | None) -> "ItemStatus":
-        """Return the outcome of a verdict; of none, that nothing was judged."""
+    def from_verdict(cls, verdict: Verdict | None) -> "ItemStatus":
+        """Return the status for a verdict; None means that the check could not run."""
         return cls.ERROR if verdict is None else cls(verdict.value)
 
     @property
     def is_failure(self) -> bool:
-        """Whether a command that found it does not exit 0."""
+        """Whether a command with such an item exits with another code than 0."""
         return self not in (ItemStatus.PASS, ItemStatus.SKIPPED)
 
 
 class ReportItem(NamedTuple):
-    """One thing that was judged."""
+    """One result, as CI services list them: a test case in JUnit, an annotation on GitHub."""
 
-    subject: str  # the function, or whatever else it is about
+    subject: str  # usually the target and its function: "layers.py.batchnorm_backward"
     name: str  # "dx"
-    outcome: ItemStatus
+    status: ItemStatus
     message: str = ""  # one line
-    detail: str = ""  # more of them
-    source: Source | None = None  # where that function is written
+    detail: str = ""  # further lines
+    source: Source | None = None  # of the function; None: unknown
 
 
 class Suite(NamedTuple):
-    """The findings on one problem."""
+    """The items of one problem."""
 
     name: str
-    findings: tuple[ReportItem, ...]
+    items: tuple[ReportItem, ...]
     seconds: float = 0.0
-    reproduce: str | None = None  # the command that makes them again
+    reproduce: str | None = None  # command that repeats the check; None if no command can
 
 
 class Report(ABC):
-    """What a command shows; a format takes from it what it needs."""
+    """The report of a command; each format uses the parts that it needs."""
 
     __slots__ = ()
 
     @property
     @abstractmethod
     def headline(self) -> str:
-        """All of it in one line."""
+        """The report in one line."""
 
     @abstractmethod
     def blocks(self, page: Page) -> Iterable[RenderableType]:
-        """Return its parts as a person reads them, laid out for a page."""
+        """Return the parts of the report for a person, laid out for a page."""
 
     def data(self) -> Any:
-        """Return the content of its JSON document; None if it has none."""
+        """Return the content of the JSON document; None if there is none."""
         return None
 
     def suites(self) -> Iterable[Suite]:
-        """Return what was judged; nothing where nothing was."""
+        """Return the items for CI; empty if nothing was judged."""
         return ()
 
     @property
     def passed(self) -> bool:
-        """Whether nothing that was judged is amiss."""
-        return not any(finding.outcome.is_failure for suite in self.suites() for finding in suite.findings)
+        """Whether no item is a failure."""
+        return not any(item.status.is_failure for suite in self.suites() for item in suite.items)
 
     def markdown(self) -> str:
-        """Return it for notes and summaries."""
+        """Return the report as Markdown."""
         from bncheck.render.markdown import from_blocks  # noqa: PLC0415 - most reports are only printed
 
-        return (
-            f"## {' '.join(self.headline.split())}\n\n{from_blocks(self.blocks(Page(ascii_only=False, width=WIDTH)))}"
-        )
+        page = Page(ascii_only=False, width=WIDTH)
+        return f"## {' '.join(self.headline.split())}\n\n{from_blocks(self.blocks(page))}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the blocks out for a stream's width and encoding."""
-        page = Page.of(options)
+        """Lay out the blocks for the width and the encoding of a stream."""
+        page = Page.from_options(options)
         yield from page.laid_out(self.blocks(page))

@@ -85,8 +85,8 @@ class SweepReport(Report):
             subject = f"{target}.{function}" if function else target
             found.append(ReportItem(subject, name, outcome, told, row.reproduce, source))
         yield from found
-        wanted = blunt if verdict is Verdict.INCONCLUSIVE else ItemStatus.of(verdict)
-        if wanted not in (ItemStatus.PASS, *(f.outcome for f in found)):  # an output, a dead unit, an error
+        wanted = blunt if verdict is Verdict.INCONCLUSIVE else ItemStatus.from_verdict(verdict)
+        if wanted not in (ItemStatus.PASS, *(f.status for f in found)):  # an output, a dead unit, an error
             yield ReportItem(target, "check", wanted, row.message, row.reproduce, source)
 
 

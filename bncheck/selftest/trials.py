@@ -5,7 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,11 +16,12 @@ from bncheck.execution.pool import block_sigint_in_children, create_process_pool
 from bncheck.mistakes import CATALOGUE, LAYER_ONLY, SIDE_EFFECTS, Mistake
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.model import network
+from bncheck.model.document import CHECK_SCHEMA, jsonable
 from bncheck.model.layers import Array
 from bncheck.model.options import GRADIENTS
 from bncheck.model.problem import FloatArray, Problem, random_problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import SCHEMA, Verdict, as_json
+from bncheck.model.results import Verdict
 
 # For each problem that every mistake is planted in, as many right ones and as many small errors.
 FALSE_ALARM_TRIALS, SENSITIVITY_TRIALS = 40, 4
@@ -122,7 +123,7 @@ class SelftestResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON document."""
-        return {"schema": SCHEMA, "passed": self.passed, **as_json(self)}
+        return {"schema": CHECK_SCHEMA, "passed": self.passed, **jsonable(asdict(self))}
 
 
 class PerturbedReference:

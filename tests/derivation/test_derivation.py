@@ -140,7 +140,7 @@ def test_all_of_it_is_a_table_of_equations_and_one_of_nodes() -> None:
     result = invoke()
     assert result.exit_code == 0
     assert re.findall(r"^  (\w+) .* pass$", result.stdout, re.MULTILINE) == [*NAMES, *GRAPH]
-    assert "  var       ∂var_l/∂h_ij = 2/N (h_il − μ_l) δ_jl          12 " in result.stdout
+    assert "  var       ∂var_l/∂h_ij = 2/N (h_il − μ_l) δ_jl        12 " in result.stdout
     assert "  c        dsquare · (2c) + dxhat · (inverse)" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 78
 
@@ -152,7 +152,7 @@ def test_the_page_of_the_centring_step_answers_why_the_off_diagonal_is_minus_1_o
     lines = invoke("centring").stdout.splitlines()
     assert "    1.000  0.000  0.000   -0.333 -0.333 -0.333" in lines  # the parts
     assert any(line.startswith("    0.667 -0.333 -0.333    0.667 -0.333 -0.333 ") for line in lines)
-    assert "  zeros      18 of them are 0 by δ, and measured exactly 0 there" in lines
+    assert "  zeros      18 entries are 0 because of δ; measured: exactly 0" in lines
 
 
 def test_the_page_of_the_variance_says_why_the_term_through_mu_vanishes() -> None:
@@ -184,11 +184,11 @@ def test_a_large_matrix_is_cut_and_said_to_be() -> None:
 
 def test_the_document_holds_formula_latex_and_verdict_of_each() -> None:
     document = json.loads(invoke("--format", "json").stdout)
-    assert (document["schema"], document["verdict"]) == ("bncheck/1", "pass")
+    assert (document["schema"], document["verdict"]) == ("bncheck/2", "pass")
     assert [e["name"] for e in document["equations"]] == NAMES
     assert [n["name"] for n in document["graph"]] == GRAPH
-    fields = {"name", "formula", "latex", "rule", "why", "algebra", "verdict", "entries", "wrong"}
-    assert all(0 < e["max_error_bar"] < 1e-6 for e in document["equations"])
+    fields = {"name", "formula", "latex", "rule", "reason", "algebra", "verdict", "entries", "wrong"}
+    assert all(0 < e["max_error_bound"] < 1e-6 for e in document["equations"])
     assert all(fields <= set(e) and e["verdict"] == "pass" for e in document["equations"])
     (one,) = json.loads(invoke("var", "--format", "json").stdout)["equations"]
     assert one["name"] == "var"

@@ -1,4 +1,4 @@
-"""One registry of formats for every command: what each writes, to stdout, to files and to CI."""
+"""The formats of reports: on stdout, in files and for CI."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from bncheck.checking.edge_cases import EDGE_CASES
 from bncheck.cli.main import main
 from bncheck.model.results import Source
 from bncheck.render import FORMATS, markdown
-from bncheck.render.github import MOST, github
+from bncheck.render.github import MAX_ANNOTATIONS, github
 from bncheck.render.junit import junit
 from bncheck.render.layout import Page
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
@@ -49,36 +49,36 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
 
 
-class Told(Report):
-    """A report of given findings."""
+class FixedReport(Report):
+    """A report of the given items."""
 
-    headline = "told"
+    headline = "a headline"
 
-    def __init__(self, *findings: ReportItem) -> None:
-        self.findings = findings
+    def __init__(self, *items: ReportItem) -> None:
+        self.items = items
 
     def blocks(self, page: Page) -> Sequence[Text]:
-        return (page.text("told"),)
+        return (page.text("a block"),)
 
     def suites(self) -> Sequence[Suite]:
-        return (Suite("a suite", self.findings, 1234.5678, "bncheck run"),)
+        return (Suite("a suite", self.items, 1234.5678, "bncheck run"),)
 
 
 def parsed(text: str) -> ElementTree.Element:
-    """Return the root of a JUnit document, which the schema holds."""
+    """Return the root of a JUnit document after validating it."""
     SCHEMA.validate(text)
     return ElementTree.fromstring(text)
 
 
 def outcomes(root: ElementTree.Element) -> list[tuple[str, str, str]]:
-    """Return class, name and outcome of every test case."""
+    """Return class, name and result of every test case."""
     return [
         (case.get("classname", ""), case.get("name", ""), case[0].tag if len(case) else "pass")
         for case in root.iter("testcase")
     ]
 
 
-# Commands that judge something, and what they exit with.
+# Commands that check something, and their exit codes.
 JUDGING = (
     (["run", *SMALL], 0),
     (["run", *SMALL, "right.py", "wrong.py", "raises.py"], 1),
@@ -99,7 +99,7 @@ JUDGING = (
 
 
 @pytest.mark.parametrize(("arguments", "code"), JUDGING)
-def test_every_format_tells_a_failure_exactly_where_the_command_exits_with_one(arguments: list[str], code: int) -> None:
+def test_every_format_has_a_failure_if_and_only_if_the_exit_code_is_not_0(arguments: list[str], code: int) -> None:
     if arguments[0] == "report":
         invoke("sweep", *SMALL, "reference", "wrong.py", "--out", "rows.jsonl")
     saved = [word for name in ("report.xml", "report.md", "report.json") for word in ("--save", name)]
@@ -107,13 +107,13 @@ def test_every_format_tells_a_failure_exactly_where_the_command_exits_with_one(a
     assert result.exit_code == code, result.output
     annotated = re.findall(r"^::(?:error|warning) ", result.stdout, re.MULTILINE)
     assert bool(annotated) == bool(code)
-    assert len(annotated) <= MOST * len(arguments)
+    assert len(annotated) <= MAX_ANNOTATIONS * len(arguments)
     root = parsed(Path("report.xml").read_text(encoding="utf-8"))
-    ended = [outcome for _, _, outcome in outcomes(root)]
-    assert ended
-    assert bool({"failure", "error"} & set(ended)) == bool(code)
-    counts_are_right(root)
-    tables_are_whole(Path("report.md").read_text(encoding="utf-8"), headed="derive" not in arguments)
+    results = [result for _, _, result in outcomes(root)]
+    assert results
+    assert bool({"failure", "error"} & set(results)) == bool(code)
+    assert_counts_match(root)
+    assert_tables_are_complete(Path("report.md").read_text(encoding="utf-8"), headed="derive" not in arguments)
     content = json.loads(Path("report.json").read_text(encoding="utf-8"))
     targets = sum(word.endswith(".py") for word in arguments) if arguments[0] in ("run", "smoke") else 1
     assert isinstance(content, list) == (targets > 1)
@@ -122,7 +122,7 @@ def test_every_format_tells_a_failure_exactly_where_the_command_exits_with_one(a
     assert all(document["schema"].startswith("bncheck") for document in documents)
 
 
-def counts_are_right(root: ElementTree.Element) -> None:
+def assert_counts_match(root: ElementTree.Element) -> None:
     for suite in root.iter("testsuite"):
         cases = list(suite.iter("testcase"))
         assert suite.get("tests") == str(len(cases))
@@ -130,7 +130,7 @@ def counts_are_right(root: ElementTree.Element) -> None:
             assert suite.get(count) == str(sum(case.find(tag) is not None for case in cases))
 
 
-def tables_are_whole(text: str, *, headed: bool) -> None:
+def assert_tables_are_complete(text: str, *, headed: bool) -> None:
     assert text.count("```") % 2 == 0
     if headed:
         assert re.search(r"^## (PASS|FAIL|INCONCLUSIVE|raises.py)", text, re.MULTILINE)
@@ -153,9 +153,9 @@ def test_junit_has_a_case_for_each_gradient_and_problem() -> None:
     }  # fmt: skip
     typical = {f"wrong.py, edge case {case.name}" for case in EDGE_CASES if case.typical}
     for suite in root:
-        found = outcomes(suite)
-        assert gradients <= {(function, name) for function, name, _ in found}
-        failing = [(function, name) for function, name, outcome in found if outcome != "pass"]
+        results = outcomes(suite)
+        assert gradients <= {(function, name) for function, name, _ in results}
+        failing = [(function, name) for function, name, result in results if result != "pass"]
         if suite is root[0] or suite.get("name") in typical:
             assert failing == [("wrong.batchnorm_backward", "dx")]
     failure = root[0].find(".//failure")
@@ -175,26 +175,26 @@ def test_junit_has_a_case_for_each_gradient_of_each_check_of_a_sweep() -> None:
     assert root[3].get("name", "").startswith("reference, N 6, D 5, H 4, eps 1e-05")
 
 
-def test_a_blunt_check_of_a_sweep_is_skipped_where_another_step_passes() -> None:
+def test_an_inconclusive_check_of_a_sweep_is_skipped_if_another_step_passes() -> None:
     root = parsed(invoke("sweep", *SMALL, "--step", "1e-5,1e-14", "--format", "junit").stdout)
     assert "skipped" not in {outcome for *_, outcome in outcomes(root[0])}
     assert "skipped" in {outcome for *_, outcome in outcomes(root[1])}
 
 
-def test_what_is_not_written_yet_is_a_skipped_case() -> None:
+def test_a_function_that_is_not_implemented_is_a_skipped_case() -> None:
     root = parsed(invoke("run", *SMALL, "unfinished.py", "--format", "junit").stdout)
     assert ("unfinished.batchnorm_backward_alt", "not checked", "skipped") in outcomes(root)
 
 
-def test_what_xml_cannot_hold_is_written_out() -> None:
-    text = junit([Told(ReportItem("f", "a\x00b", ItemStatus.FAIL, "bell \x07 <&> \ud800", "\x1b[31m"))])
+def test_characters_that_xml_cannot_contain_are_escaped() -> None:
+    text = junit([FixedReport(ReportItem("f", "a\x00b", ItemStatus.FAIL, "bell \x07 <&> \ud800", "\x1b[31m"))])
     (case,) = parsed(text).iter("testcase")
     assert case.get("name") == "a\\x00b"
     assert case[0].get("message") == "bell \\x07 <&> \\ud800"
     assert str(case[0].text).endswith("\n\\x1b[31m")
 
 
-def test_an_annotation_stands_at_the_def_of_the_backward_function() -> None:
+def test_an_annotation_is_at_the_def_of_the_backward_function() -> None:
     result = invoke("run", *SMALL, "wrong.py", "--format", "github")
     line = WRONG_LAYERS.splitlines().index(BACKWARD) + 1
     annotation, headline = result.stdout.splitlines()
@@ -227,9 +227,9 @@ class Layers:
 """
 
 
-def test_an_annotation_looks_under_decorators_and_into_classes_from_the_workspace_s_root() -> None:
+def test_annotations_of_decorated_methods_name_the_def_relative_to_the_workspace() -> None:
     source = LAYERS + DECORATED
-    folder = Path("src, a")  # what a property must escape
+    folder = Path("src, a")  # a comma must be escaped in a property
     folder.mkdir()
     (folder / "own.py").write_text(source, encoding="utf-8")
     root = str(Path.cwd())
@@ -242,26 +242,26 @@ def test_an_annotation_looks_under_decorators_and_into_classes_from_the_workspac
     assert elsewhere.stdout.startswith(f"::error file=own.py,line={line},title=")
 
 
-def test_what_does_not_load_is_annotated_at_its_line() -> None:
+def test_a_file_that_does_not_load_is_annotated_at_the_line_of_the_error() -> None:
     result = invoke("run", *SMALL, "raises.py", "--format", "github")
-    assert result.stdout.startswith("::error file=raises.py,line=3,title=raises.py%3A answer::raises.py: importing it ")
+    assert result.stdout.startswith("::error file=raises.py,line=3,title=raises.py%3A run::raises.py: ")
 
 
-def test_annotations_escape_what_github_would_read() -> None:
+def test_annotations_escape_the_syntax_of_workflow_commands() -> None:
     source = Source(f"{Path.cwd()}/a:b,c.py", 3)
     line, _ = github(
-        [Told(ReportItem("f", "100 %", ItemStatus.INCONCLUSIVE, "5 %\r", "next: line, here", source))]
+        [FixedReport(ReportItem("f", "100 %", ItemStatus.INCONCLUSIVE, "5 %\r", "next: line, here", source))]
     ).splitlines()
     assert line == "::warning file=a%3Ab%2Cc.py,line=3,title=f%3A 100 %25::5 %25%0D%0Anext: line, here"
 
 
-def test_of_many_findings_github_gets_as_many_as_it_shows() -> None:
-    text = github([Told(*(ReportItem("f", str(number), ItemStatus.FAIL, "") for number in range(25)))])
-    assert text.count("::error") == MOST
-    assert "and 15 more" in text
+def test_at_most_as_many_annotations_are_written_as_github_shows() -> None:
+    text = github([FixedReport(*(ReportItem("f", str(number), ItemStatus.FAIL, "") for number in range(25)))])
+    assert text.count("::error") == MAX_ANNOTATIONS
+    assert "and 15 more that GitHub does not display\n" in text
 
 
-def test_the_summary_of_a_job_is_markdown_and_is_added_to_what_is_there() -> None:
+def test_reports_are_appended_to_the_job_summary_as_markdown() -> None:
     page = Path("page.md")
     page.write_text("before\n", encoding="utf-8")
     for target in ("right.py", "wrong.py"):
@@ -271,11 +271,11 @@ def test_the_summary_of_a_job_is_markdown_and_is_added_to_what_is_there() -> Non
     assert "\n## FAIL wrong.py: " in written
     assert "| batchnorm_backward | dx (6, 4) | 24 | 24 |" in written
     assert "BN204  variance-path-dropped" in written
-    invoke("run", *SMALL, GITHUB_STEP_SUMMARY=str(page))  # another format leaves it alone
+    invoke("run", *SMALL, GITHUB_STEP_SUMMARY=str(page))  # other formats do not write it
     assert page.read_text(encoding="utf-8") == written
 
 
-def test_a_summary_that_cannot_be_written_is_told_and_changes_no_verdict() -> None:
+def test_a_job_summary_that_cannot_be_written_is_a_warning_and_changes_no_verdict() -> None:
     result = invoke("run", *SMALL, "--format", "github", GITHUB_STEP_SUMMARY="no/such/folder")
     assert result.exit_code == 0
     assert result.stderr == "GITHUB_STEP_SUMMARY no/such/folder cannot be written: No such file or directory\n"
@@ -285,14 +285,14 @@ SAVED = ("report.html", "report.svg", "report.txt", "report.json", "report.md", 
 
 
 @pytest.mark.parametrize("columns", ["40", "200"])
-def test_reports_are_saved_by_suffix_at_a_fixed_width_beside_what_is_printed(columns: str) -> None:
+def test_reports_are_saved_by_suffix_at_a_fixed_width_in_addition_to_stdout(columns: str) -> None:
     options = [word for name in SAVED for word in ("--save", name)]
     result = invoke("run", *SMALL, "right.py", "wrong.py", *options, COLUMNS=columns, NO_COLOR="1")
     html, svg, text, document, notes, xml = (Path(name).read_text(encoding="utf-8") for name in SAVED)
-    assert result.stdout.count("FAIL") == text.count("FAIL") > 0  # both have all reports and the summary
+    assert result.stdout.count("FAIL") == text.count("FAIL") > 0  # both contain all reports and the summary
     assert max(map(len, text.splitlines())) in (77, 78)
     assert "\x1b" not in text
-    assert "color: #" in html  # in colour, wherever it is saved
+    assert "color: #" in html  # in color, although the output is not a terminal
     assert "<title>bncheck</title>" in html
     assert len(json.loads(document)) == 2
     assert "## FAIL wrong.py" in notes
@@ -304,7 +304,7 @@ def test_reports_are_saved_by_suffix_at_a_fixed_width_beside_what_is_printed(col
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("no/such/folder/report.html", "cannot write no/such/folder/report.html: No such file or directory"),
         (".", "'.' does not say a format; end it in .html, .svg, .txt, .json, .md or .xml"),
@@ -312,25 +312,25 @@ def test_reports_are_saved_by_suffix_at_a_fixed_width_beside_what_is_printed(col
         ("folder.txt", "cannot write folder.txt: Is a directory"),
     ],
 )
-def test_a_file_that_cannot_be_written_is_told_before_the_work(
-    path: str, said: str, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_cannot_be_written_is_an_error_before_the_check(
+    path: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("folder.txt").mkdir()
-    monkeypatch.setattr("bncheck.cli.run.check", lambda *_, **__: pytest.fail("it began to work"))
+    monkeypatch.setattr("bncheck.cli.run.check", lambda *_, **__: pytest.fail("the check started"))
     result = invoke("run", "--save", path)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert result.stderr.startswith("Error: ")
     assert len(result.stderr.splitlines()) == 1
     assert invoke("run", "--save", "first.txt", "--save", path).exit_code == 2
     assert not Path("first.txt").exists()
 
 
-def test_a_report_is_kept_until_there_is_another_and_none_is_left_empty() -> None:
+def test_an_existing_file_is_replaced_only_by_a_new_report_and_no_empty_file_is_left() -> None:
     old = Path("old.txt")
-    old.write_text("older, and longer than what will be written: " + 99 * "long", encoding="utf-8")
+    old.write_text("older, and longer than the new report: " + 99 * "long", encoding="utf-8")
     assert invoke("run", *SMALL, "--only", "dh", "no_such_module", "--save", "new.txt").exit_code == 2
-    assert Path("new.txt").read_text(encoding="utf-8").startswith("  no_such_module: no answer")
+    assert Path("new.txt").read_text(encoding="utf-8").startswith("  no_such_module: could not run")
     failed = invoke("report", "no_such_rows", "--save", "old.txt", "--save", "none.txt")
     assert failed.exit_code == 2
     assert old.read_text(encoding="utf-8").startswith("older")
@@ -340,16 +340,16 @@ def test_a_report_is_kept_until_there_is_another_and_none_is_left_empty() -> Non
     assert "longlong" not in old.read_text(encoding="utf-8")
 
 
-def test_a_full_disk_is_told_in_a_sentence() -> None:
+def test_a_full_disk_gives_a_one_line_error() -> None:
     Path("full.txt").symlink_to("/dev/full")
     result = invoke("run", *SMALL, "--save", "full.txt", "--save", "other.txt")
     assert result.exit_code == 2
     assert "PASS" in Path("other.txt").read_text(encoding="utf-8")
     assert result.stderr == "Error: cannot write full.txt: No space left on device\n"
-    assert "PASS" in result.stdout  # nothing already computed is lost
+    assert "PASS" in result.stdout  # the report is printed nevertheless
 
 
-def test_an_interrupted_run_is_saved_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_report_of_an_interrupted_run_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def interrupt(done: int, total: int) -> None:
@@ -364,28 +364,27 @@ def test_an_interrupted_run_is_saved_as_such(monkeypatch: pytest.MonkeyPatch) ->
     assert ("reference", "every entry", "failure") in outcomes(parsed(Path("report.xml").read_text(encoding="utf-8")))
 
 
-def test_smoke_of_a_target_is_one_line_and_of_a_failure_the_full_story() -> None:
+def test_smoke_prints_one_line_for_a_pass_and_the_full_report_of_a_failure() -> None:
     right = invoke("smoke", "right.py")
     assert right.exit_code == 0
     assert re.fullmatch(
-        r"PASS  right\.py: 424 of 424 entries checked at N 16, D 6, H 8 and on 17 edge cases, \d\.\d\d s\n",
-        right.stdout,
+        r"PASS  right\.py: 424 of 424 entries match \(N 16, D 6, H 8, and 17 edge cases\), \d\.\d\d s\n", right.stdout
     )
     both = invoke("smoke", "wrong.py", "right.py")
     assert both.exit_code == 1
     assert "BN204  variance-path-dropped" in both.stdout
-    assert "again        bncheck run wrong.py --N 16 --D 6 --H 8 --seed 0" in both.stdout
+    assert "reproduce        bncheck run wrong.py --N 16 --D 6 --H 8 --seed 0" in both.stdout
     assert both.stdout.splitlines()[-1].startswith("PASS  right.py: ")
     assert invoke("smoke", "raises.py").exit_code == 2
 
 
-def test_every_format_says_what_it_is_of() -> None:
+def test_every_saved_format_has_its_own_suffix() -> None:
     assert {format_.suffix for format_ in FORMATS.values() if not format_.printed} == {".html", ".svg", ".txt"}
     suffixes = [format_.suffix for format_ in FORMATS.values() if format_.suffix]
     assert len(suffixes) == len(set(suffixes))
 
 
-def test_markdown_keeps_tables_as_tables_and_escapes_their_bars() -> None:
+def test_markdown_contains_tables_and_escapes_vertical_bars() -> None:
     page = Page(ascii_only=False, width=76)
     table = page.table("a | b", "count")
     table.add_row("x|y", Text("3"))
@@ -398,8 +397,8 @@ def test_markdown_keeps_tables_as_tables_and_escapes_their_bars() -> None:
     ]  # fmt: skip
 
 
-def test_a_selftest_that_misses_something_fails_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bncheck.selftest.trials import FalseAlarmTrial, InjectionResult, SensitivityTrial  # noqa: PLC0415 - only here
+def test_a_selftest_that_misses_a_mistake_fails_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bncheck.selftest.trials import FalseAlarmTrial, InjectionResult, SensitivityTrial  # noqa: PLC0415 - only used by this test
 
     missed = SelftestResult(
         mistakes=(
@@ -430,7 +429,7 @@ def test_a_selftest_that_misses_something_fails_in_every_format(monkeypatch: pyt
 AWKWARD = "raise ValueError('a\\x1b[31mred\\x00 \\udc80')\n"
 
 
-def test_what_no_file_should_get_is_written_out_and_an_old_report_is_not_lost() -> None:
+def test_control_characters_of_the_target_are_escaped_in_every_format() -> None:
     Path("odd.py").write_text(AWKWARD, encoding="utf-8")
     Path("report.md").write_text("older", encoding="utf-8")
     options = [word for name in SAVED for word in ("--save", name)]
@@ -445,15 +444,15 @@ def test_what_no_file_should_get_is_written_out_and_an_old_report_is_not_lost() 
     assert "\x1b" not in result.stdout
 
 
-def test_errors_are_annotated_before_warnings_and_each_kind_up_to_its_limit() -> None:
-    many = [ReportItem("f", f"blunt {number}", ItemStatus.INCONCLUSIVE) for number in range(12)]
-    text = github([Told(*many, ReportItem("f", "dx", ItemStatus.FAIL, "wrong"))])
+def test_errors_are_annotated_before_warnings_and_each_level_has_its_limit() -> None:
+    many = [ReportItem("f", f"inconclusive {number}", ItemStatus.INCONCLUSIVE) for number in range(12)]
+    text = github([FixedReport(*many, ReportItem("f", "dx", ItemStatus.FAIL, "wrong"))])
     assert text.startswith("::error title=f%3A dx::wrong\n")
-    assert text.count("::warning") == MOST
+    assert text.count("::warning") == MAX_ANNOTATIONS
 
 
 @pytest.mark.parametrize("arguments", [["sweep", *SMALL, "--out", "rows.json"], ["report", "rows.json"]])
-def test_rows_are_never_saved_over(arguments: list[str]) -> None:
+def test_a_report_never_overwrites_a_sweep_file(arguments: list[str]) -> None:
     invoke("sweep", *SMALL, "--out", "rows.json")
     before = Path("rows.json").read_bytes()
     result = invoke(*arguments, "--save", "./rows.json")
@@ -462,7 +461,7 @@ def test_rows_are_never_saved_over(arguments: list[str]) -> None:
     assert Path("rows.json").read_bytes() == before
 
 
-def test_what_stdout_cannot_take_is_saved_all_the_same() -> None:
+def test_a_report_is_saved_even_if_stdout_cannot_be_written() -> None:
     script = "from bncheck.cli.main import main; main()"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -475,7 +474,7 @@ def test_what_stdout_cannot_take_is_saved_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("closed", [1, 2])
-def test_a_stream_that_is_closed_changes_no_exit_code(closed: int) -> None:
+def test_a_closed_stream_does_not_change_the_exit_code(closed: int) -> None:
     for command, code in ((["run", *SMALL, "wrong.py"], 1), (["sweep", *SMALL], 0)):
         words = " ".join([sys.executable, "-m", "bncheck", *command])
         done = subprocess.run(["sh", "-c", f"{words} {closed}>&-"], capture_output=True, text=True, check=False)
@@ -483,16 +482,16 @@ def test_a_stream_that_is_closed_changes_no_exit_code(closed: int) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_targets_that_an_interruption_left_are_named_and_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targets_that_an_interruption_left_unchecked_are_reported_as_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(problem: Problem, name: str, **options: object) -> CheckResult:
         if name == "wrong.py":
             raise KeyboardInterrupt
-        return check(problem, name, **options)  # type: ignore[arg-type]  # as they come
+        return check(problem, name, **options)  # type: ignore[arg-type]  # options of any type
 
     monkeypatch.setattr("bncheck.cli.run.check", interrupt)
     result = invoke("run", *SMALL, "right.py", "wrong.py", "raises.py", "--format", "junit")
     assert result.exit_code == 130
     assert result.stderr == "Interrupted; not checked: wrong.py, raises.py.\n"
-    ended = outcomes(parsed(result.stdout))
-    assert ("wrong", "answer", "error") in ended
-    assert ("raises", "answer", "error") in ended
+    results = outcomes(parsed(result.stdout))
+    assert ("wrong", "run", "error") in results
+    assert ("raises", "run", "error") in results

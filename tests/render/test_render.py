@@ -1,4 +1,4 @@
-"""What a person sees of a check: whole screens at a fixed width."""
+"""The report of a check on screen, at fixed widths, and the commands in it."""
 
 import io
 import os
@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -18,16 +19,18 @@ from bncheck.cli import stdio
 from bncheck.mistakes import mistake_named
 from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.model import network
+from bncheck.model.results import Note
 from bncheck.render import FORMATS
 from bncheck.render.check_report import CheckReport
-from bncheck.render.format import format_index_ranges, wrap_command
+from bncheck.render.commands import wrap_command
+from bncheck.render.format import format_index_ranges
 from bncheck.render.report import Report
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.sweep import Row, SweepPoint
 from tests.python_targets import CorruptedGradients, Gradients
 
-variance_path_dropped = FaultyNetwork(mistake_named("BN204"))
+without_variance_term = FaultyNetwork(mistake_named("BN204"))
 
 
 def screen(shown: CheckResult | Report, width: int = 80, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -47,45 +50,47 @@ def masked(text: str) -> str:
     return re.sub(r" +\*", " *", text)
 
 
-def test_a_pass_is_the_whole_screen() -> None:
+def test_the_report_of_a_pass_fits_one_screen() -> None:
     assert (
         masked(screen(check(random_problem(64, 100, 50))))
         == """\
   affine → batch norm → ReLU          N 64   D 100   H 50   eps *   seed 0
-  reference, float64, against central differences of every entry
+  reference, float64; every entry compared with central differences
 
-                    entries max rel. norm rel. of tolerance resolution verdict
+                  entries max rel. norm rel. tolerance used resolution verdict
   ────────────────────────────────────────────────────────────────────────────
-  dX (64, 100)        6,400 * * * * pass
-  dW (100, 50)        5,000 * * * * pass
-  db (50,)               50     zero      zero * * pass
-  dgamma (50,)           50 * * * * pass
-  dbeta (50,)            50 * * * * pass
-  dh (64, 50)         3,200 * * * * pass
+  dX (64, 100)      6,400 * * * * pass
+  dW (100, 50)      5,000 * * * * pass
+  db (50,)             50     zero      zero * * pass
+  dgamma (50,)         50 * * * * pass
+  dbeta (50,)          50 * * * * pass
+  dh (64, 50)       3,200 * * * * pass
 
-  PASS  14,750 of 14,750 entries agree within their error bars.
-        A term wrong by * of itself would have been seen.
+  PASS  14,750 of 14,750 entries match within their error bounds.
+        A relative error of * in any term would have been detected.
 
-  max rel.     largest at * = *, nearly 0 (not judged)
-  kinks        0 of 3,200 outputs guarded; every unit is active somewhere
-  audit        108 entries by whole forward passes agree within * of the bar
-  again        bncheck run --N 64 --D 100 --H 50 --seed 0 *
+  max rel.         largest at *, which is close to 0 (*); does
+                   not affect the verdict
+  ReLU             0 of 3,200 outputs too close to 0 to check; no dead units
+  cross-check      108 entries recomputed with full forward passes; largest
+                   difference * of the error bound
+  reproduce        bncheck run --N 64 --D 100 --H 50 --seed 0 *
 """
     )
 
 
-def test_a_failure_shows_the_census_and_the_worst_entries_aligned() -> None:
-    def spoil(g: Gradients) -> None:
+def test_a_failure_shows_the_number_of_wrong_entries_and_the_worst_ones_aligned() -> None:
+    def corrupt(g: Gradients) -> None:
         g["dW"][3, 4] = 100.0
         g["dgamma"][7:12] *= -2
 
-    text = screen(check(random_problem(64, 100, 50), CorruptedGradients(spoil), edge_cases=False))
+    text = screen(check(random_problem(64, 100, 50), CorruptedGradients(corrupt), edge_cases=False))
     assert "  FAIL  dW: 1 of 5,000 entries is wrong, in row 3 and column 4.\n" in text
     assert "        dgamma: 5 of 50 entries are wrong: units 7-11.\n" in text
-    # Told in full: the failing gradient nearest to the loss, three entries of it.
-    told = re.findall(r"analytic +(\S+)\n +numerical +(\S+) ± \S+\n", text)
-    assert len(told) == 3
-    for analytic, numerical in told:
+    # Three entries of the first wrong gradient in backward order, dgamma.
+    pairs = re.findall(r"analytic +(\S+)\n +numerical +(\S+) ± \S+\n", text)
+    assert len(pairs) == 3
+    for analytic, numerical in pairs:
         assert float(analytic) == pytest.approx(-2 * float(numerical), rel=1e-6)
     points = {line.index(".") for line in text.splitlines() if re.match(r" +(analy|numer)", line)}
     assert len(points) <= 2  # aligned within each pair
@@ -93,13 +98,13 @@ def test_a_failure_shows_the_census_and_the_worst_entries_aligned() -> None:
     assert re.search(r"dgamma \(50,\) +50 +5 .* FAIL\n", text)
 
 
-def test_a_missing_minus_sign_is_aligned_as_well() -> None:
+def test_values_of_opposite_sign_are_aligned() -> None:
     text = screen(check(random_problem(6, 5, 4), CorruptedGradients(lambda g: g["db"].fill(-1.0))))
     pair = re.findall(r"(?:analytic|numerical) +.*", text)[:2]
     assert pair[0].index(".") == pair[1].index(".")
 
 
-def test_a_wrong_zero_is_shown_with_its_numbers() -> None:
+def test_a_wrong_gradient_that_should_be_0_is_shown_with_its_errors() -> None:
     text = screen(check(random_problem(6, 5, 4), CorruptedGradients(lambda g: g["db"].fill(1.0))))
     assert "zero" not in text
     assert "db: all 4 entries are wrong." in text
@@ -107,59 +112,63 @@ def test_a_wrong_zero_is_shown_with_its_numbers() -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_no_line_is_longer_than_78_columns(width: int) -> None:
-    for target in ("reference", variance_path_dropped):
+    for target in ("reference", without_variance_term):
         result = check(random_problem(64, 100, 50, x_mean=1.5, x_std=2.5), target)
         assert max(map(len, screen(result, width).splitlines())) <= 78
 
 
-def test_the_report_survives_a_narrow_terminal() -> None:
+def test_the_report_fits_a_narrow_terminal() -> None:
     text = screen(check(random_problem(6, 5, 4)), width=50)
     assert max(map(len, text.splitlines())) <= 50
 
 
-def test_an_ascii_stream_gets_ascii_with_the_columns_still_aligned() -> None:
-    text = screen(check(random_problem(64, 100, 50), variance_path_dropped), encoding="ascii")
+def test_an_ascii_stream_gets_ascii_with_aligned_columns() -> None:
+    text = screen(check(random_problem(64, 100, 50), without_variance_term), encoding="ascii")
     assert "affine -> batch norm -> ReLU" in text
     assert " +- " in text
     assert max(map(len, text.splitlines())) <= 78
 
 
-def test_unusual_settings_are_told_in_the_header() -> None:
+def test_settings_that_differ_from_the_default_are_in_the_header() -> None:
     problem = random_problem(6, 5, 4, x_mean=2.0, x_std=0.5)
     text = screen(check(problem, scheme="complex", step=1e-20, engine="full"))
-    assert "against the complex step at every entry\n" in text
+    assert "every entry compared with the complex step\n" in text
     assert "  x-mean 2   x-std 0.5   step 1e-20   engine full\n" in text
 
 
-def test_a_sample_is_never_shown_as_exhaustive() -> None:
+def test_a_sample_is_reported_as_a_sample() -> None:
     text = screen(check(random_problem(6, 5, 4), engine="full", sample=5))
-    assert "checked" in text.splitlines()[4]
-    assert "PASS  27 of 86 entries, drawn at random, agree within their error bars." in text
+    assert "5 entries of each gradient compared with central" in text
+    assert re.search(r"^ +checked .* verdict$", text, re.MULTILINE)
+    assert "PASS  27 of 86 entries, drawn at random, match within their error bounds." in text
 
 
-def test_a_tolerance_that_was_asked_for_is_named() -> None:
+def test_a_pass_with_a_requested_tolerance_says_so() -> None:
     text = screen(check(random_problem(6, 5, 4), rtol=1e-4, atol=1e-8))
-    assert "86 of 86 entries agree within the tolerance that was asked for." in text
+    assert "86 of 86 entries match within the requested tolerance." in text
 
 
-def test_reasons_that_gradients_share_are_told_once() -> None:
+def test_a_reason_that_gradients_share_is_printed_a_single_time() -> None:
     text = screen(check(random_problem(6, 5, 4), step=1e-14))
     assert text.count("rounding dominates") == 1
 
 
-def test_a_disagreeing_audit_says_what_to_run_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_cross_check_says_what_to_run_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: object) -> dict[str, np.ndarray]:
         return {"gamma": np.zeros(4)}  # whatever the problem
 
     monkeypatch.setattr("bncheck.numerical.measure.local_gradients", wrong)
 
-    class Zero(CorruptedGradients):
+    class ZeroDgamma(CorruptedGradients):
         def backward(self, dout: object, cache: network.Cache) -> Gradients:
-            return {**super().backward(dout, cache), "dgamma": np.zeros(4)}  # type: ignore[arg-type]  # passed on
+            return {**super().backward(dout, cache), "dgamma": np.zeros(4)}  # type: ignore[arg-type]  # any dout
 
-    text = screen(check(random_problem(6, 5, 4), Zero(dict), only=["dgamma"], edge_cases=False))
+    text = screen(check(random_problem(6, 5, 4), ZeroDgamma(dict), only=["dgamma"], edge_cases=False))
     assert "INCONCLUSIVE" in text
-    assert "--engine full" in text
+    words = " ".join(text.split())
+    assert "The cross-check failed: the local engine and full forward passes disagree." in words
+    assert "--engine full" in words
+    assert re.search(r"cross-check \d+ entries recomputed with full forward passes; they differ by ", words)
 
 
 WORDS = [
@@ -174,7 +183,7 @@ OPTIONS = [
     "-2.5",
     "--only",
     "dX,dW,db,dgamma,dbeta,dh",
-    "--no-probes",
+    "--no-edge-cases",
     "--step",
     "1e-1..1e-12/3",
 ]
@@ -190,7 +199,7 @@ def pasted(commands: Sequence[str]) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
-def test_a_command_that_is_pasted_has_the_same_arguments_at_every_width(ascii_only: bool) -> None:
+def test_a_pasted_command_has_the_same_arguments_at_every_width(ascii_only: bool) -> None:
     expected, lines_of = [], []
     for number, width in enumerate(range(20, 121)):
         targets = [WORDS[(number + i) % len(WORDS)] for i in (0, 5, 11)]
@@ -210,12 +219,15 @@ def test_a_line_of_a_command_is_within_the_width_unless_it_is_one_word() -> None
         assert all(line.startswith("  ") and line[2] != " " for line in rest)
 
 
-def test_an_option_stays_with_its_value_if_a_line_is_wide_enough_for_both() -> None:
-    command = "bncheck run --N 64 --D 100 --H 50 --seed 0 --bn-eps 0.25 --no-probes --x-mean 2.0 --only dX,dW,db,dgamma"
+def test_an_option_and_its_value_stay_on_one_line_if_both_fit() -> None:
+    command = (
+        "bncheck run --N 64 --D 100 --H 50 --seed 0 --bn-eps 0.25 --no-edge-cases --x-mean 2.0 --only dX,dW,db,dgamma"
+    )
     assert wrap_command(command, 30) == [
         "bncheck run --N 64 --D 100 \\",
         "  --H 50 --seed 0 \\",
-        "  --bn-eps 0.25 --no-probes \\",
+        "  --bn-eps 0.25 \\",
+        "  --no-edge-cases \\",
         "  --x-mean 2.0 \\",
         "  --only dX,dW,db,dgamma",
     ]
@@ -241,7 +253,7 @@ def commands_in(screen: str) -> list[str]:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_every_command_of_a_sweep_s_screen_runs_when_it_is_pasted(encoding: str) -> None:
+def test_every_command_in_the_report_of_a_sweep_runs_when_it_is_pasted(encoding: str) -> None:
     targets = [LONG, "übung 1/layers.py", "b.py"]
     failing = [
         Row(SweepPoint(target=t), Verdict.FAIL, {}, 1, 1, 0, 0.1, shlex.join(["bncheck", "run", t, "--seed", "0"]), "")
@@ -254,7 +266,7 @@ def test_every_command_of_a_sweep_s_screen_runs_when_it_is_pasted(encoding: str)
         assert sorted(pasted(shown)) == sorted([command, *(["run", t, "--seed", "0"] for t in targets)])
 
 
-def test_a_long_word_of_a_command_is_in_one_piece_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_word_of_a_command_is_not_broken_in_any_format(capsys: pytest.CaptureFixture[str]) -> None:
     row = Row(SweepPoint(target=LONG), Verdict.FAIL, {}, 1, 1, 0, 0.1, shlex.join(["bncheck", "run", LONG]), "")
     report = SweepReport(SweepSummary([row]))
     word = shlex.quote(LONG)
@@ -268,13 +280,13 @@ def test_a_long_word_of_a_command_is_in_one_piece_in_every_format(capsys: pytest
     assert f"  {word}<" in svg
 
 
-def test_indices_are_named_as_runs_and_counted_where_they_are_many() -> None:
+def test_a_few_index_ranges_are_listed_and_many_are_counted() -> None:
     assert format_index_ranges([3], "row") == "row 3"
     assert format_index_ranges([0, 1, 2, 7], "row") == "rows 0-2, 7"
     assert format_index_ranges(range(0, 20, 2), "row") == "10 rows"
 
 
-def test_every_format_is_a_function_of_the_result_alone() -> None:
+def test_a_format_depends_only_on_the_result() -> None:
     result = check(random_problem(4, 3, 2))
     show = FORMATS["json"].show
     assert show([CheckReport(result)], False) == show([CheckReport(result)], False)
@@ -284,3 +296,11 @@ def test_a_result_prints_as_plain_text() -> None:
     text = str(check(random_problem(6, 5, 4)))
     assert text.startswith("PASS  reference, N 6, D 5, H 4: 86 of 86 entries checked\n")
     assert "  dW       pass         0 of 20 wrong" in text
+
+
+def test_options_are_spelled_as_the_reader_types_them() -> None:
+    result = check(random_problem(4, 3, 2))
+    note = Note("low-resolution", "use a larger `x_std` or `step='auto'`")
+    result = replace(result, notes=(note,))
+    assert "use a larger --x-std or --step auto" in screen(CheckReport(result))
+    assert "use a larger `x_std` or `step='auto'`" in screen(CheckReport(result, in_python=True))
