@@ -69,9 +69,9 @@ FORMATS: Mapping[str, Format] = {
     "junit": Format(_by("junit", "junit"), ".xml", single_document=True, needs_all_rows=True),
     "github": Format(_by("github", "github"), needs_all_rows=True),
     "latex": Format(_each(lambda report: str(cast(Any, report).latex())), ".tex"),
-    "html": Format(_by("pages", "html"), ".html", printed=False),
-    "svg": Format(_by("pages", "svg"), ".svg", printed=False),
-    "txt": Format(_by("pages", "text"), ".txt", printed=False),
+    "html": Format(_by("export", "html"), ".html", printed=False),
+    "svg": Format(_by("export", "svg"), ".svg", printed=False),
+    "txt": Format(_by("export", "text"), ".txt", printed=False),
 }
 
 # What --plot writes.
