@@ -12,6 +12,7 @@ PACKAGE = Path(bncheck.__file__).parent
 # From the lowest level up; a name is a package of bncheck, or one of its top modules.
 LEVELS = (
     ("errors",),
+    ("guide",),
     ("model",),
     ("numerical",),
     ("targets",),

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck.cli.main import main
-from tests.readme import README, ROOT, blocks
+from bncheck.guide import read_topic, topic_names
+from tests.readme import README, ROOT, blocks, commands
 
 
 def masked(text: str) -> str:
@@ -23,16 +24,6 @@ def shown() -> list[tuple[str, str]]:
     """Return the commands of console blocks, each with the output that stands under it."""
     found = [re.split(r"^\$ (.*)\n", block, flags=re.MULTILINE)[1:] for block in blocks("console")]
     return [pair for parts in found for pair in zip(parts[::2], parts[1::2], strict=True)]
-
-
-def typed() -> list[tuple[str, int]]:
-    """Return the bncheck commands of sh blocks, each with the exit code that its comment tells."""
-    lines = [line.partition("#") for block in blocks("sh") for line in block.splitlines()]
-    return [
-        (command.strip(), int((re.match(r" exits (\d)", comment) or [0, 0])[1]))
-        for command, _, comment in lines
-        if command.startswith("bncheck ") and "--dask" not in command  # test_cluster runs these, on a cluster
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +51,8 @@ def _beside_them(shown_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_readme_has_something_to_test() -> None:
     assert len(shown()) >= 3
-    assert len(typed()) >= 10
+    assert len(commands()) >= 10
+    assert all(commands(read_topic(name).text) for name in topic_names())
 
 
 @pytest.mark.parametrize(("command", "output"), shown())
@@ -69,8 +61,10 @@ def test_a_command_prints_what_the_readme_shows(command: str, output: str) -> No
     assert masked(result.stdout) == masked(output)
 
 
-@pytest.mark.parametrize(("command", "code"), typed())
-def test_a_command_of_the_readme_exits_as_it_says(command: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("command", "code"), [*commands(), *(pair for name in topic_names() for pair in commands(read_topic(name).text))]
+)
+def test_a_command_of_the_readme_or_the_guide_exits_with_the_code_of_its_comment(command: str, code: int) -> None:
     if "--plot" in command:
         pytest.importorskip("matplotlib")
     words, _, file = command.partition(" > ")

@@ -25,6 +25,7 @@ COMMANDS = {
     "selftest": "selftest",
     "derive": "derive",
     "explain": "explain",
+    "guide": "guide",
     "template": "template",
 }
 

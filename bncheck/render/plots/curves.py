@@ -1,4 +1,4 @@
-"""A panel of a picture: what every gradient comes to along an axis, or how long the checks took."""
+"""One panel of a plot: the errors of every gradient along an axis, or the seconds per check."""
 
 import itertools
 import math
@@ -12,46 +12,46 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from bncheck.model.results import Verdict
 from bncheck.numerical.schemes import get_scheme
-from bncheck.render.plots.panels import CLOSEST, Panel, name_of
-from bncheck.render.plots.slope_lines import Automatic, SlopeLine, automatic, slope_lines
+from bncheck.render.plots.panels import MIN_LINEAR_GAP, Panel, label_columns, name_of
+from bncheck.render.plots.slope_lines import AutomaticSteps, SlopeLine, automatic_steps_of, slope_lines
 from bncheck.render.sweep_report import AXIS_LABELS, format_axis_value
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary, WorstError
 from bncheck.sweeps.sweep import MIN_RELATIVE_ERROR
 
-# Colours that the colour-blind tell apart (Okabe & Ito 2008); in grey the markers and dashes do.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#8C6D00", "#56B4E9")
+# Colors that color-blind readers can distinguish (Okabe & Ito 2008); in gray, markers and dashes differ.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#8C6D00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "<", ">")
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 1)))
 
-# The gradients at a value stand beside one another: over this share of the way to the next, and of the axis.
-SPREAD, MOST_SPREAD = 0.36, 0.06
-# An automatic step so many times outside of the steps is pointed at and not drawn.
-FAR = 10.0
-# Bars that are wider than so many times the largest error run out of the panel.
-WIDE = 300.0
-# So many values of an axis stand under it, and so many characters on an inch of the picture.
-MOST_TICKS, PER_INCH = 10, 11.0
-SMALL_PRINT = 8.5
+# The gradients at one value are spread over this fraction of the distance to the next value, and of the axis.
+MAX_SPREAD, MAX_SPREAD_OF_AXIS = 0.36, 0.06
+# If the automatic step is outside the axis by more than this factor, an arrow points to it.
+MAX_AUTOMATIC_DISTANCE = 10.0
+# Error bounds above this multiple of the largest error extend beyond the panel.
+MAX_BOUND_FACTOR = 300.0
+# Tick labels on an axis.
+MAX_TICKS = 10
+SMALL_FONT = 8.5
 
 
 @dataclass(frozen=True, slots=True)
 class LineStyle:
-    """How a gradient is told from the others, in black and white too."""
+    """What distinguishes a gradient from the others, in black and white too."""
 
-    colour: str
+    color: str
     marker: str
-    dash: Any  # as matplotlib takes it
-    shift: float  # where among the gradients it stands beside a value, -1/2 to 1/2
+    dash: Any  # a line style of matplotlib
+    shift: float  # position among the gradients at a value, from -1/2 to 1/2
 
     @classmethod
     def of(cls, number: int, count: int) -> "LineStyle":
-        """Return the look of one of so many gradients."""
+        """Return the style of gradient ``number`` of ``count``."""
         shift = (number - (count - 1) / 2) / count
-        return cls(COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)], DASHES[number % len(DASHES)], shift)
+        return cls(COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)], DASHES[number % len(DASHES)], shift)
 
     @property
     def marks(self) -> Mapping[Verdict, Mapping[str, Any]]:
-        """What stands for a verdict."""
+        """The mark of each verdict."""
         return {
             Verdict.PASS: {"marker": self.marker, "markersize": 5},
             Verdict.INCONCLUSIVE: {"marker": self.marker, "markersize": 5.5, "markerfacecolor": "white"},
@@ -61,52 +61,52 @@ class LineStyle:
 
 @dataclass(frozen=True, slots=True)
 class AxisPositions:
-    """Where the values of an axis stand on it."""
+    """The positions of values on an axis."""
 
     at: Mapping[Any, float]
     log: bool = False
-    spread: float = SPREAD  # over which the gradients stand: a distance, or the logarithm of a factor
+    spread: float = MAX_SPREAD  # of the gradients at one value: a distance, or the logarithm of a factor
 
-    def beside(self, value: Any, shift: float) -> float:
-        """Return where a gradient stands at a value."""
-        move = shift * self.spread
-        return float(self.at[value] * math.exp(move) if self.log else self.at[value] + move)
+    def shifted(self, value: Any, shift: float) -> float:
+        """Return the position of a gradient at a value."""
+        distance = shift * self.spread
+        return float(self.at[value] * math.exp(distance) if self.log else self.at[value] + distance)
 
 
 def draw_errors(
-    axes: Axes, panel: Panel, looks: Mapping[str, LineStyle], limits: tuple[float, float], tally: SweepSummary
+    axes: Axes, panel: Panel, styles: Mapping[str, LineStyle], limits: tuple[float, float], summary: SweepSummary
 ) -> None:
-    """Draw the errors of every gradient along an axis, and of steps what theory says of them."""
+    """Draw the errors of every gradient along an axis; along steps also the theoretical slopes."""
     axes.set(yscale="log", ylim=limits)
     axes.yaxis.set_major_locator(LogLocator(numticks=10))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_axis_value(_rounded(value))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_axis_value(_without_rounding(value))))
     axes.yaxis.set_minor_locator(NullLocator())
-    auto = automatic(tally, get_scheme(panel.scheme)) if panel.scheme else None
-    places = _placed(axes, panel, list(looks), auto)
+    automatic = automatic_steps_of(summary, get_scheme(panel.scheme)) if panel.scheme else None
+    positions = _draw_axis(axes, panel, list(styles), automatic)
     if panel.scheme:
-        _draw_theory(axes, panel, auto)
-    for name, look in looks.items():
-        _draw_gradient(axes, panel, name, look, places, limits[1])
-    _draw_not_run(axes, panel, places)
+        _draw_theory(axes, panel, automatic)
+    for name, style in styles.items():
+        _draw_gradient(axes, panel, name, style, positions, limits[1])
+    _label_missing_values(axes, panel, positions)
 
 
-def _draw_not_run(axes: Axes, panel: Panel, places: AxisPositions) -> None:
-    """Say where nothing ran."""
+def _label_missing_values(axes: Axes, panel: Panel, positions: AxisPositions) -> None:
+    """Label the values at which no check could run."""
     missing = [value for value, cell in panel.cells.items() if not cell.gradients]
-    style: dict[str, Any] = {"ha": "center", "fontsize": SMALL_PRINT}
+    font: dict[str, Any] = {"ha": "center", "fontsize": SMALL_FONT}
     if len(missing) == len(panel.cells):
-        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, **style)
+        axes.text(0.5, 0.5, "could not run", transform=axes.transAxes, **font)
         return
-    for value in filter(places.at.__contains__, missing):
-        across = axes.get_xaxis_transform()
-        axes.text(places.at[value], 0.03, "not run", rotation=90, va="bottom", transform=across, **style)
+    for value in filter(positions.at.__contains__, missing):
+        transform = axes.get_xaxis_transform()
+        axes.text(positions.at[value], 0.03, "could not run", rotation=90, va="bottom", transform=transform, **font)
 
 
 def draw_seconds(axes: Axes, panel: Panel) -> None:
-    """Draw how long a check takes: the mean, from the shortest to the longest."""
+    """Draw the seconds per check: the mean, with a line from the shortest to the longest."""
     axes.set(yscale="log", ylabel="seconds per check")
-    places = _placed(axes, panel, (), None)
-    times = {places.at[value]: cell.times for value, cell in panel.cells.items() if cell.times.shortest}
+    positions = _draw_axis(axes, panel, (), None)
+    times = {positions.at[value]: cell.times for value, cell in panel.cells.items() if cell.times.shortest}
     mean = {x: 1e-9 * t.total / t.count for x, t in times.items()}
     axes.plot(list(mean), list(mean.values()), "o-", color="black", markersize=5, linewidth=1.3, label="mean")
     for x, t in times.items():
@@ -120,146 +120,139 @@ def draw_seconds(axes: Axes, panel: Panel) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def limits_of(panels: Sequence[Panel], names: Sequence[str]) -> tuple[float, float]:
-    """Return the lowest and the highest error that all the panels have room for."""
+def error_limits(panels: Sequence[Panel], names: Sequence[str]) -> tuple[float, float]:
+    """Return the limits of the error axis, the same for all panels."""
     worst = [c.gradients[name] for p in panels for c in p.cells.values() for name in names if name in c.gradients]
     heights = [height for w in worst if math.isfinite(height := _height(w, math.inf))] or [1e-16, 1.0]
-    bars = [min(bar, WIDE * max(heights)) for w in worst if (bar := bar_of(w))]
-    odd = 10.0 if any(_height(w, math.inf) == math.inf for w in worst) else 1.0
-    return min((*heights, *bars)) / 3, 3 * odd * max((*heights, *bars))
+    bounds = [min(bound, MAX_BOUND_FACTOR * max(heights)) for w in worst if (bound := error_bound_of(w))]
+    room = 10.0 if any(_height(w, math.inf) == math.inf for w in worst) else 1.0
+    return min((*heights, *bounds)) / 3, 3 * room * max((*heights, *bounds))
 
 
-def bar_of(worst: WorstError) -> float:
-    """Return what the error bars allow; 0 where it is not known, or nothing is measured."""
+def error_bound_of(worst: WorstError) -> float:
+    """Return the relative error bound; 0 if it is not known, or if the gradient is exactly 0."""
     return 0.0 if math.isnan(worst.bar) or worst.error is None else worst.bar
 
 
 def _height(worst: WorstError | None, ceiling: float) -> float:
-    """Return where an error is drawn: NaN for none, what is not finite at the ceiling, and 0 on the floor."""
+    """Return the height of an error: NaN for none, the ceiling for a value that is not finite."""
     if worst is None or worst.error is None:
         return math.nan
     return max(worst.error, MIN_RELATIVE_ERROR) if math.isfinite(worst.error) else ceiling
 
 
-def _draw_gradient(axes: Axes, panel: Panel, name: str, look: LineStyle, places: AxisPositions, ceiling: float) -> None:
-    """Draw the line of a gradient, its bars, and at each value the mark of its verdict."""
-    cells = _cells(panel, name, places)
-    x = {value: places.beside(value, look.shift if panel.axis else 0.0) for value in cells}
+def _draw_gradient(
+    axes: Axes, panel: Panel, name: str, style: LineStyle, positions: AxisPositions, ceiling: float
+) -> None:
+    """Draw the line of a gradient, its error bounds, and at each value the mark of its verdict."""
+    cells = _cells_of(panel, name, positions)
+    x = {value: positions.shifted(value, style.shift if panel.axis else 0.0) for value in cells}
     y = {value: _height(cell.gradients.get(name), ceiling) for value, cell in cells.items()}
-    if panel.connected:
+    if panel.is_connected:
         line = [value for value in cells if not isinstance(value, str)]
         axes.plot(
-            [x[v] for v in line], [y[v] for v in line], color=look.colour, linestyle=look.dash, linewidth=1.3,
+            [x[v] for v in line], [y[v] for v in line], color=style.color, linestyle=style.dash, linewidth=1.3,
             label=name,
         )  # fmt: skip
     shown = {value: cell for value, cell in cells.items() if not math.isnan(y[value])}
     for value, cell in shown.items():
-        bar = min(bar_of(cell.gradients[name]), WIDE * ceiling)
-        if bar:
-            line_ends = sorted((y[value], bar))
-            axes.plot([x[value]] * 2, line_ends, color=look.colour, linewidth=0.7, alpha=0.5, gid=f"bar {name}")
-            axes.plot(x[value], bar, "_", color=look.colour, markersize=5, gid=f"cap {name}")
-    for verdict, style in look.marks.items():
-        here = [value for value, cell in shown.items() if cell.verdict_of(name) is verdict]
-        if here:  # else matplotlib makes room for them all the same, as they are not clipped
+        bound = min(error_bound_of(cell.gradients[name]), MAX_BOUND_FACTOR * ceiling)
+        if bound:
+            ends = sorted((y[value], bound))
+            axes.plot([x[value]] * 2, ends, color=style.color, linewidth=0.7, alpha=0.5, gid=f"bar {name}")
+            axes.plot(x[value], bound, "_", color=style.color, markersize=5, gid=f"cap {name}")
+    for verdict, mark in style.marks.items():
+        values = [value for value, cell in shown.items() if cell.verdict_of(name) is verdict]
+        if values:  # matplotlib would reserve space for an unclipped line without points
             axes.plot(
-                [x[v] for v in here], [y[v] for v in here], color=look.colour, linestyle="none", clip_on=False,
-                zorder=3, gid=f"{verdict.value} {name}", **style,
+                [x[v] for v in values], [y[v] for v in values], color=style.color, linestyle="none", clip_on=False,
+                zorder=3, gid=f"{verdict.value} {name}", **mark,
             )  # fmt: skip
 
 
-def _cells(panel: Panel, name: str, places: AxisPositions) -> Mapping[Any, Aggregate]:
-    """Return by place the cells of a gradient; where the gradients are the axis, the one at its own."""
+def _cells_of(panel: Panel, name: str, positions: AxisPositions) -> Mapping[Any, Aggregate]:
+    """Return the cells of a gradient by position; if the gradients are the axis, the only cell at its own position."""
     if panel.axis:
-        return {value: cell for value, cell in panel.cells.items() if value in places.at}
-    return {name: cell for cell in panel.cells.values()}  # noqa: B035 - there is one
+        return {value: cell for value, cell in panel.cells.items() if value in positions.at}
+    (cell,) = panel.cells.values()
+    return {name: cell}
 
 
-def _placed(axes: Axes, panel: Panel, names: Sequence[str], auto: Automatic | None) -> AxisPositions:
-    """Lay out the axis of a panel, and return where its values stand."""
+def _draw_axis(axes: Axes, panel: Panel, names: Sequence[str], automatic: AutomaticSteps | None) -> AxisPositions:
+    """Scale and label the horizontal axis of a panel, and return the positions of its values."""
     axes.set_xlabel(AXIS_LABELS.get(panel.axis, panel.axis))
-    axes.xaxis.set_minor_locator(NullLocator())
     if panel.scale == "names":
-        return _named(axes, list(panel.cells) if panel.axis else names)
+        return _draw_even_axis(axes, list(panel.cells) if panel.axis else names)
     log, numbers = panel.scale == "log", sorted(panel.numbers)
     at: dict[Any, float] = {number: float(number) for number in numbers}
-    if "auto" in panel.cells and auto is not None:
-        at["auto"] = auto.median
+    if "auto" in panel.cells and automatic is not None:
+        at["auto"] = automatic.median
     axes.set_xscale("log" if log else "linear")
     axes.xaxis.set_minor_locator(NullLocator())
-    ends = [math.log(x) if log else x for x in (min(at.values()), max(at.values()))]
-    between = [math.log(b / a) if log else b - a for a, b in itertools.pairwise(numbers)]
-    edge = min(0.6 * min(between), 0.15 * (ends[1] - ends[0]))
-    around = (ends[0] - edge, ends[1] + edge)
-    axes.set_xlim(*map(math.exp, around) if log else around)
-    whole = all(isinstance(number, int) for number in numbers)
-    if panel.axis != "step" and len(numbers) <= MOST_TICKS and min(between) >= CLOSEST * (ends[1] - ends[0]):
+    low, high = (math.log(x) if log else x for x in (min(at.values()), max(at.values())))
+    smallest_gap = min(math.log(b / a) if log else b - a for a, b in itertools.pairwise(numbers))
+    margin = min(0.6 * smallest_gap, 0.15 * (high - low))
+    limits = (low - margin, high + margin)
+    axes.set_xlim(*map(math.exp, limits) if log else limits)
+    integers = all(isinstance(number, int) for number in numbers)
+    if panel.axis != "step" and len(numbers) <= MAX_TICKS and smallest_gap >= MIN_LINEAR_GAP * (high - low):
         axes.set_xticks(numbers, [format_axis_value(number) for number in numbers])
     else:
-        axes.xaxis.set_major_locator(LogLocator(numticks=9) if log else MaxNLocator(8, integer=whole))
+        axes.xaxis.set_major_locator(LogLocator(numticks=9) if log else MaxNLocator(8, integer=integers))
         axes.xaxis.set_major_formatter(
-            FuncFormatter(lambda x, _: format_axis_value(round(x) if whole else _rounded(x)))
+            FuncFormatter(lambda x, _: format_axis_value(round(x) if integers else _without_rounding(x)))
         )
-    return AxisPositions(at, log, min(SPREAD * min(between), MOST_SPREAD * (ends[1] - ends[0])))
+    return AxisPositions(at, log, min(MAX_SPREAD * smallest_gap, MAX_SPREAD_OF_AXIS * (high - low)))
 
 
-def _rounded(value: float) -> float:
-    """Return a tick without the rounding of its power of ten."""
+def _without_rounding(value: float) -> float:
+    """Return a tick without the rounding error of its power of ten."""
     return float(f"{value:.6g}")
 
 
-def _named(axes: Axes, values: Sequence[Any]) -> AxisPositions:
-    """Lay out values that stand for themselves, evenly spaced; of many numbers only some are written."""
+def _draw_even_axis(axes: Axes, values: Sequence[Any]) -> AxisPositions:
+    """Space values evenly; of many numbers only some are labeled."""
     names = [name_of(value) for value in values]
-    crowded = max(1, math.ceil(len(names) * (max(map(len, names), default=0) + 2) / _room(axes)))
-    numbers = not any(isinstance(value, str) for value in values)
-    written_out = range(0, len(names), crowded if numbers else 1)
-    axes.set_xticks(written_out, [names[i] for i in written_out])
-    if crowded > 1 and not numbers:
-        for label in axes.get_xticklabels():
-            label.set(rotation=30, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.6, max(len(names), 1) - 0.4)
     axes.grid(False, axis="x")
+    if len(names) > MAX_TICKS and not any(isinstance(value, str) for value in values):
+        axes.xaxis.set_major_locator(MaxNLocator(MAX_TICKS, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names[round(x)] if 0 <= x < len(names) else ""))
+    else:
+        label_columns(axes, range(len(names)), names)
     return AxisPositions({value: float(i) for i, value in enumerate(values)})
 
 
-def _room(axes: Axes) -> float:
-    """Return how many characters stand beside one another under a panel."""
-    place = axes.get_subplotspec()
-    assert place is not None
-    return float(axes.figure.bbox.width / axes.figure.dpi / place.get_gridspec().ncols * PER_INCH)
-
-
-def _draw_theory(axes: Axes, panel: Panel, auto: Automatic | None) -> None:
-    """Draw the slopes that the errors show, and where the automatic step is."""
-    for guide in slope_lines(panel.cells, get_scheme(panel.scheme)):
-        _draw_guide(axes, guide)
-    if auto is None:
+def _draw_theory(axes: Axes, panel: Panel, automatic: AutomaticSteps | None) -> None:
+    """Draw the theoretical slopes that the errors show, and the automatic step."""
+    for line in slope_lines(panel.cells, get_scheme(panel.scheme)):
+        _draw_slope_line(axes, line)
+    if automatic is None:
         return
     left, right = axes.get_xlim()
-    if left / FAR < auto.median < right * FAR:
-        axes.axvspan(auto.smallest, auto.largest, color="0.91", linewidth=0, zorder=0, gid="auto")
-        axes.axvline(auto.median, color="0.45", linewidth=0.9, linestyle=(0, (3, 2)), zorder=1, gid="auto")
-        _above(axes, auto.median, "center", "auto")
-        axes.set_xlim(min(left, auto.median / 2), max(right, auto.median * 2))
-    elif auto.median < left:
-        _above(axes, left, "left", f"← auto: {auto.median:.0e}")
+    if left / MAX_AUTOMATIC_DISTANCE < automatic.median < right * MAX_AUTOMATIC_DISTANCE:
+        axes.axvspan(automatic.smallest, automatic.largest, color="0.91", linewidth=0, zorder=0, gid="auto")
+        axes.axvline(automatic.median, color="0.45", linewidth=0.9, linestyle=(0, (3, 2)), zorder=1, gid="auto")
+        _label_step(axes, automatic.median, "center", "auto")
+        axes.set_xlim(min(left, automatic.median / 2), max(right, automatic.median * 2))
+    elif automatic.median < left:
+        _label_step(axes, left, "left", f"← auto: {automatic.median:.0e}")
     else:
-        _above(axes, right, "right", f"auto: {auto.median:.0e} →")
+        _label_step(axes, right, "right", f"auto: {automatic.median:.0e} →")
 
 
-def _above(axes: Axes, step: float, side: str, words: str) -> None:
-    """Write words above a panel, at a step."""
-    axes.text(step, 1.01, words, ha=side, va="bottom", fontsize=SMALL_PRINT, transform=axes.get_xaxis_transform())
+def _label_step(axes: Axes, step: float, alignment: str, label: str) -> None:
+    """Write a label above the panel, at a step."""
+    axes.text(step, 1.01, label, ha=alignment, va="bottom", fontsize=SMALL_FONT, transform=axes.get_xaxis_transform())
 
 
-def _draw_guide(axes: Axes, guide: SlopeLine) -> None:
-    """Draw a slope, and name it at its upper end, inside of the V."""
-    axes.plot(guide.steps, [guide.error(step) for step in guide.steps], color="0.3", linewidth=0.9, gid=guide.label)
-    rising = guide.power > 0
-    end = guide.steps[1 if rising else 0]
+def _draw_slope_line(axes: Axes, line: SlopeLine) -> None:
+    """Draw a slope, and label it at its upper end, between the two slopes."""
+    axes.plot(line.steps, [line.error(step) for step in line.steps], color="0.3", linewidth=0.9, gid=line.label)
+    rising = line.power > 0
+    end = line.steps[1 if rising else 0]
     axes.annotate(
-        guide.label, (end, guide.error(end)), (-8 if rising else 8, 2), textcoords="offset points",
+        line.label, (end, line.error(end)), (-8 if rising else 8, 2), textcoords="offset points",
         ha="right" if rising else "left", va="center", style="italic", zorder=4,
         path_effects=[withStroke(linewidth=3, foreground="white")],
     )  # fmt: skip

@@ -1,28 +1,26 @@
-"""A sweep drawn by matplotlib: its heading, the panels or a map of two axes, and what explains them."""
+"""The figure of a sweep: panels or a heat map, with a title above and the legend and notes below."""
 
 import io
-import itertools
 import math
-import textwrap
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from bncheck.model.results import Verdict
 from bncheck.render.encoding import escape_control_chars
-from bncheck.render.plots.curves import LineStyle, bar_of, draw_errors, draw_seconds, limits_of
-from bncheck.render.plots.heatmap import heat_map
+from bncheck.render.plots.curves import LineStyle, draw_errors, draw_seconds, error_bound_of, error_limits
+from bncheck.render.plots.heatmap import draw_heatmap
 from bncheck.render.plots.panels import Panel, build_heatmap, names_of, notes_of, panels_of
 from bncheck.render.report import Report
 from bncheck.render.sweep_report import SweepReport, headings
 from bncheck.sweeps.aggregate import SweepSummary
 
-# The same file from the same rows: no dates, and no random names in an SVG.
+# The same rows give the same file: no dates, and no random names in an SVG.
 METADATA: Mapping[str, Mapping[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
@@ -31,76 +29,75 @@ METADATA: Mapping[str, Mapping[str, None]] = {
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "bncheck", "text.parse_math": False, "font.size": 9.5, "axes.grid": True, "axes.axisbelow": True,
     "grid.color": "0.88", "grid.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.labelsize": 9.5, "axes.titlesize": 10, "legend.fontsize": 9, "legend.frameon": False, "savefig.dpi": 150,
+    "axes.titlesize": 10, "legend.fontsize": 9, "legend.title_fontsize": 8.5, "legend.frameon": False,
+    "figure.titlesize": 10, "figure.constrained_layout.w_pad": 0.1, "savefig.dpi": 150,
 }  # fmt: skip
 
-# How many panels stand beside one another, and how wide that is in inches.
+# By the number of panels: columns; by the number of columns: width in inches.
 COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}
 WIDTHS = {1: 7.5, 2: 10.0, 3: 12.5}
-# Inches: a panel's height, that of the heading and of a line of small print, and the margin.
-PANEL, HEAD, LINE, MARGIN = 3.4, 0.72, 0.19, 0.1
-# Inches: a character of small print, of other text and of the bold line, and the mark beside a word of the key.
-SMALL, PLAIN, BOLD, KEY = 0.075, 0.085, 0.135, 0.6
+PANEL_INCHES = 3.4  # height of a panel, with its axis labels
+MARGIN_INCHES = 0.1
 
 
 def picture(report: Report, kind: str) -> bytes:
-    """Return the picture of a sweep as a png, svg or pdf file."""
+    """Return the plot of a sweep as the content of a png, svg or pdf file."""
     file = io.BytesIO()
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # of a target's name
-        mpl.rcdefaults()  # whatever a user's matplotlibrc says
+        mpl.rcdefaults()  # the plot does not depend on a user's matplotlibrc
         mpl.rcParams.update(SETTINGS)
         draw_figure(cast(SweepReport, report)).savefig(file, format=kind, metadata=dict(METADATA[kind]))
     return file.getvalue()
 
 
 def draw_figure(report: SweepReport) -> Figure:
-    """Draw the tables of a sweep; the same from the same rows, in whatever order they came."""
-    tally = report.tally
-    heat = build_heatmap(tally)
-    panels = panels_of(tally)
-    looks = {name: LineStyle.of(number, len(names_of(tally))) for number, name in enumerate(names_of(tally))}
-    figure = heat_map(heat) if heat else _side_by_side(panels, looks, tally)
-    key = [] if heat else list(_legend_handles(panels, looks))
-    checks = f"{tally.count:,} check{'' if tally.count == 1 else 's'}: {report.counts}"
-    _add_title_and_legend(figure, (*headings(tally), checks), key, list(notes_of(tally)))
+    """Draw a sweep; the figure does not depend on the order of the rows."""
+    summary = report.tally
+    heatmap = build_heatmap(summary)
+    panels = panels_of(summary)
+    styles = {name: LineStyle.of(number, len(names_of(summary))) for number, name in enumerate(names_of(summary))}
+    figure = draw_heatmap(heatmap) if heatmap else _draw_panels(panels, styles, summary)
+    checks = f"{summary.count:,} check{'' if summary.count == 1 else 's'}: {report.counts}"
+    handles = [] if heatmap else list(_legend_handles(panels, styles))
+    _add_title_and_legend(figure, [*headings(summary), checks], handles, list(notes_of(summary)))
     return figure
 
 
-def _side_by_side(panels: Sequence[Panel], looks: Mapping[str, LineStyle], tally: SweepSummary) -> Figure:
-    """Draw the panels, all errors to one scale."""
+def _draw_panels(panels: Sequence[Panel], styles: Mapping[str, LineStyle], summary: SweepSummary) -> Figure:
+    """Draw the panels; all errors have the same scale."""
     columns = COLUMNS[len(panels)]
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(WIDTHS[columns], rows * PANEL), layout="constrained")
-    limits = limits_of([panel for panel in panels if not panel.seconds], list(looks))
-    several = any(cell.verdicts.total() > 1 for panel in panels for cell in panel.cells.values())
+    figure = Figure(figsize=(WIDTHS[columns], rows * PANEL_INCHES), layout="constrained")
+    limits = error_limits([panel for panel in panels if not panel.seconds], list(styles))
+    is_aggregated = any(cell.verdicts.total() > 1 for panel in panels for cell in panel.cells.values())
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, number + 1)
         if panel.title:
-            axes.set_title(_truncate_left(panel.title, WIDTHS[columns] / columns - 1), pad=16)
+            _fit(axes.set_title(_one_line(panel.title), pad=16), axes.get_window_extent().width)
         if panel.seconds:
             draw_seconds(axes, panel)
             continue
-        draw_errors(axes, panel, looks, limits, tally)
+        draw_errors(axes, panel, styles, limits, summary)
         if number % columns == 0:
-            axes.set_ylabel(f"norm relative error{', the worst' if several else ''}")
+            axes.set_ylabel(f"norm relative error{' (worst case)' if is_aggregated else ''}")
     return figure
 
 
-def _legend_handles(panels: Sequence[Panel], looks: Mapping[str, LineStyle]) -> Iterator[Line2D]:
-    """Yield a line for each gradient, and for each mark that is drawn."""
+def _legend_handles(panels: Sequence[Panel], styles: Mapping[str, LineStyle]) -> Iterator[Line2D]:
+    """Yield a line for each gradient and a mark for each meaning that occurs."""
     if panels[0].axis:
-        for name, look in looks.items():
-            yield Line2D([], [], color=look.colour, marker=look.marker, markersize=5, linestyle=look.dash, label=name)
+        for name, style in styles.items():
+            yield Line2D([], [], color=style.color, marker=style.marker, markersize=5, linestyle=style.dash, label=name)
     cells = [cell for panel in panels if not panel.seconds for cell in panel.cells.values()]
-    found = [(cell, name) for cell in cells for name in looks if name in cell.gradients]
-    verdicts = {cell.verdict_of(name) for cell, name in found}
+    drawn = [(cell, name) for cell in cells for name in styles if name in cell.gradients]
+    verdicts = {cell.verdict_of(name) for cell, name in drawn}
     if Verdict.INCONCLUSIVE in verdicts:
         yield _mark("o", 5.5, "hollow: inconclusive")
     if Verdict.FAIL in verdicts:
         yield _mark("x", 7, "FAIL")
-    if any(bar_of(cell.gradients[name]) for cell, name in found):
-        yield _mark("_", 7, "what the error bars allow")
+    if any(error_bound_of(cell.gradients[name]) for cell, name in drawn):
+        yield _mark("_", 7, "error bound")
 
 
 def _mark(marker: str, size: float, label: str) -> Line2D:
@@ -110,40 +107,46 @@ def _mark(marker: str, size: float, label: str) -> Line2D:
     )  # fmt: skip
 
 
-def _add_title_and_legend(figure: Figure, heading: Sequence[str], key: Sequence[Line2D], notes: Sequence[str]) -> None:
-    """Write the heading above, and the key and the notes below, and leave what is between as it is."""
-    width, height = map(float, figure.get_size_inches())
-    columns = _columns([str(entry.get_label()) for entry in key], width)
-    lines = [line for note in notes for line in textwrap.wrap(note, int(width / SMALL))]
-    rows = math.ceil(len(key) / columns)
-    foot = MARGIN + LINE * (rows + len(lines)) + (2 * MARGIN if rows else 0)
-    height += HEAD + foot
-    figure.set_size_inches(width, height)
-    for number, line in enumerate(heading):
-        letter, size, weight = (PLAIN, 9.5, "normal") if number else (BOLD, 11, "bold")
-        y = 1 - (MARGIN + 1.1 * LINE * number) / height
-        figure.text(MARGIN / width, y, _truncate_left(line, width, letter), va="top", fontsize=size, fontweight=weight)
-    if lines:
-        figure.text(MARGIN / width, MARGIN / height, "\n".join(lines), va="bottom", fontsize=8.5)
-    if key:
-        figure.legend(handles=list(key), loc="upper center", bbox_to_anchor=(0.5, foot / height), ncols=columns)
-    layout = figure.get_layout_engine()
-    assert isinstance(layout, ConstrainedLayoutEngine)
-    layout.set(rect=(0, foot / height, 1, 1 - (HEAD + foot) / height))
+def _add_title_and_legend(
+    figure: Figure, lines: Sequence[str], handles: Sequence[Line2D], notes: Sequence[str]
+) -> None:
+    """Add the title above and the legend with the notes below, and make the figure higher by their heights."""
+    room = figure.bbox.width - 2 * MARGIN_INCHES * figure.dpi
+    left = MARGIN_INCHES * figure.dpi / figure.bbox.width
+    title = figure.suptitle("", x=left, ha="left", linespacing=1.4)
+    title.set_text("\n".join(_fitting(title, _one_line(line), room) for line in lines))
+    height = title.get_window_extent().height
+    if handles or notes:
+        # The legend has as many columns as fit.
+        for columns in range(max(len(handles), 1), 0, -1):
+            legend = figure.legend(
+                handles=list(handles), loc="outside lower left", ncols=columns, title="\n".join(notes) or None,
+                alignment="left",
+            )  # fmt: skip
+            if columns == 1 or legend.get_window_extent().width <= room:
+                break
+            legend.remove()
+        height += legend.get_window_extent().height
+    width, panels = figure.get_size_inches()
+    figure.set_size_inches(width, panels + height / figure.dpi)
 
 
-def _columns(labels: Sequence[str], width: float) -> int:
-    """Return in how many columns the key fits; matplotlib fills one after the other, as evenly as can be."""
-    for count in range(len(labels), 1, -1):
-        short, longer = divmod(len(labels), count)
-        ends = [short * number + min(number, longer) for number in range(count + 1)]
-        widest = [max(map(len, labels[a:b])) for a, b in itertools.pairwise(ends)]
-        if sum(KEY + SMALL * letters for letters in widest) <= width:
-            return count
-    return 1
+def _one_line(text: str) -> str:
+    return escape_control_chars(text).replace("\n", " ")
 
 
-def _truncate_left(line: str, width: float, letter: float = PLAIN) -> str:
-    """Return a line with its beginning left out where it is too long: the end of a path says more."""
-    line, most = escape_control_chars(line).replace("\n", " "), int(width / letter)
-    return line if len(line) <= most else f"…{line[1 - most :]}"
+def _fit(text: Text, width: float) -> None:
+    """Cut a text on the left until it is at most ``width`` pixels wide: the end of a path is more specific."""
+    text.set_text(_fitting(text, text.get_text(), width))
+
+
+def _fitting(text: Text, line: str, width: float) -> str:
+    """Return a line, cut on the left such that it is at most ``width`` pixels wide in the font of ``text``."""
+    before, cut = text.get_text(), line
+    text.set_text(cut)
+    while text.get_window_extent().width > width and len(cut) > 1:
+        line = line[max(1, len(line) // 16) :]
+        cut = f"…{line}"
+        text.set_text(cut)
+    text.set_text(before)
+    return cut

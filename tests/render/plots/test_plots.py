@@ -24,7 +24,7 @@ from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.schemes import SCHEMES, Quotient, Scheme
 from bncheck.numerical.steps import automatic_steps
 from bncheck.render.plots.panels import build_heatmap, names_of, notes_of, panels_of
-from bncheck.render.plots.slope_lines import SlopeLine, automatic, slope_lines
+from bncheck.render.plots.slope_lines import SlopeLine, automatic_steps_of, slope_lines
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.sweep import GradientSummary, Row, SweepPoint
@@ -84,7 +84,9 @@ def lines(axes: Any, gid: str) -> list[Any]:
 
 
 def words(figure: Any) -> list[str]:
-    return [text.get_text() for text in figure.texts]
+    """Return the lines of the title, and of the notes."""
+    titles = [figure.get_suptitle(), *(legend.get_title().get_text() for legend in figure.legends)]
+    return [line for title in titles for line in title.splitlines()]
 
 
 # What is drawn of which axes.
@@ -128,10 +130,10 @@ def test_axes_for_which_there_is_no_room_are_named() -> None:
     points = itertools.product(*axes.values())
     tally = SweepSummary(row({"dW": made(1e-9)}, **dict(zip(axes, point, strict=True))) for point in points)
     assert [p.axis for p in panels_of(tally)] == ["step"] * 5 + ["N"]
-    assert list(notes_of(tally)) == ["not drawn: D, eps"]
+    assert list(notes_of(tally)) == ["not plotted: D, eps"]
     many = SweepSummary(row({"db": made(None), "dW": made(1e-18)}, seed=seed) for seed in range(65))
     assert list(notes_of(many)) == [
-        "db: exactly 0", "seed: more than 64 values, not drawn one by one", "errors under 1e-17 are drawn there",
+        "db: exactly 0", "seed: more than 64 values, not plotted", "errors below 1e-17 are drawn at 1e-17",
     ]  # fmt: skip
 
 
@@ -194,7 +196,7 @@ def test_a_slope_that_the_errors_do_not_have_is_not_drawn() -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_automatic_step_is_that_of_the_problem(scheme: str) -> None:
     tally = SweepSummary([row({"dW": made(1e-9)}, N=9, D=4, H=3, x_std=7.0, seed=2, scheme=scheme)])
-    found = automatic(tally, SCHEMES[scheme])
+    found = automatic_steps_of(tally, SCHEMES[scheme])
     steps = automatic_steps(BasePoint.of(random_problem(9, 4, 3, seed=2, x_std=7.0)), SCHEMES[scheme])
     every = sorted(itertools.chain(*(np.ravel(values) for values in steps.values())))
     assert found is not None
@@ -205,7 +207,7 @@ def test_the_automatic_step_is_that_of_the_problem(scheme: str) -> None:
 def test_no_automatic_step_is_shown_of_several_problems_a_large_one_or_none() -> None:
     for points in ([{"N": 2}, {"N": 3}], [{"N": 2000, "D": 1000}], [{"N": 1, "bn_eps": 0.0}]):
         tally = SweepSummary(row({"dW": made(1e-9)}, **point) for point in points)
-        assert automatic(tally, SCHEMES["central"]) is None
+        assert automatic_steps_of(tally, SCHEMES["central"]) is None
 
 
 # Curves.
@@ -272,7 +274,7 @@ def test_gradients_differ_in_marker_and_dashes() -> None:
 
     looks = [LineStyle.of(number, 15) for number in range(15)]
     assert len({look.marker for look in looks[:6]}) == len({str(look.dash) for look in looks[:6]}) == 6
-    assert len({(look.colour, look.marker, str(look.dash)) for look in looks}) == 15
+    assert len({(look.color, look.marker, str(look.dash)) for look in looks}) == 15
 
 
 def test_what_is_not_finite_is_marked_at_the_upper_edge_and_0_is_drawn_on_the_floor(plots: Any) -> None:
@@ -301,7 +303,7 @@ def test_the_automatic_step_is_marked_and_what_it_gave_is_drawn_there(plots: Any
     rows = list(bncheck.sweep(N=8, D=5, H=4, step=["auto", *(10.0**-k for k in range(3, 9))]))
     (axes,) = drawn(plots, rows).axes
     (line,) = lines(axes, "auto")
-    found = automatic(SweepSummary(rows), SCHEMES["central"])
+    found = automatic_steps_of(SweepSummary(rows), SCHEMES["central"])
     assert found is not None
     assert line.get_xdata()[0] == found.median
     assert "auto" in [text.get_text() for text in axes.texts]
@@ -348,7 +350,7 @@ def test_shapes_have_their_errors_and_the_seconds_of_a_check(plots: Any) -> None
     (mean,) = [line for line in seconds.get_lines() if line.get_label() == "mean"]
     assert list(mean.get_ydata()) == [1.0, 0.5]
     assert [list(line.get_ydata()) for line in lines(seconds, "bar seconds")] == [[0.5, 1.5], [0.25, 0.75]]
-    assert errors.get_ylabel() == "norm relative error, the worst"
+    assert errors.get_ylabel() == "norm relative error (worst case)"
 
 
 def test_numbers_go_by_their_logarithm_where_they_span_a_factor_of_more_than_10(plots: Any) -> None:
@@ -381,9 +383,9 @@ def test_one_check_is_drawn_gradient_by_gradient(plots: Any) -> None:
 def test_what_did_not_run_is_named_where_it_stands(plots: Any) -> None:
     rows = [row({"dW": made(1e-9)}, target="a.py"), row({}, target="b.py", verdict=None)]
     (axes,) = drawn(plots, rows).axes
-    assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("not run", 1.0)]
+    assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("could not run", 1.0)]
     figure = drawn(plots, [row({}, target="b.py", verdict=None)])
-    assert [text.get_text() for text in figure.axes[0].texts] == ["not run"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["could not run"]
     assert "1 check: 0 pass, 0 fail, 0 inconclusive, 1 not run" in words(figure)
 
 
@@ -394,7 +396,7 @@ def test_an_older_file_has_no_bars_in_its_picture(plots: Any) -> None:
         content["gradients"] = {key: numbers[:3] for key, numbers in content["gradients"].items()}
         old.append(Row.from_dict(content))
     figure = drawn(plots, old)
-    assert "what the error bars allow" not in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "error bound" not in [text.get_text() for text in figure.legends[0].get_texts()]
     assert not any((line.get_gid() or "").startswith(("bar", "cap")) for line in figure.axes[0].get_lines())
     mixed = drawn(plots, [old[0], new[1]])
     assert len(lines(mixed.axes[0], "bar dW")) == 1
@@ -402,7 +404,7 @@ def test_an_older_file_has_no_bars_in_its_picture(plots: Any) -> None:
 
 def test_a_picture_says_which_problem_it_is_of_and_how_the_checks_ended(plots: Any) -> None:
     figure = drawn(plots, list(bncheck.sweep(N=8, D=5, H=4, step=[1e-3, 1e-14], x_std=2.0)))
-    assert words(figure)[-1].startswith("db: exactly 0\n")
+    assert words(figure)[3] == "db: exactly 0"
     assert words(figure)[:3] == [
         "reference, central", "N 8   D 5   H 4   eps 1e-05   seed 0   x-std 2",
         "2 checks: 1 pass, 0 fail, 1 inconclusive",
@@ -426,7 +428,7 @@ def test_a_map_of_two_axes_has_the_cells_of_the_table(plots: Any) -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "2", "8"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["reference", "wrong.py"]
     assert axes.yaxis_inverted()  # the first is on top, as in the table
-    assert bar.get_ylabel() == "fewest correct digits"
+    assert bar.get_ylabel() == "correct digits of the worst gradient"
     assert "! FAIL   x not run" in "\n".join(words(figure))
 
 
@@ -498,7 +500,7 @@ def drawn_as_saved(plots: Any, rows: list[Row]) -> Any:
     with mpl.rc_context():
         mpl.rcParams.update(plots.SETTINGS)
         figure = plots.draw_figure(SweepReport(SweepSummary(rows)))
-        figure.savefig(io.BytesIO(), format="png")
+        figure.savefig(io.BytesIO(), format="png", dpi=figure.dpi)
     return figure
 
 

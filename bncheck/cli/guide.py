@@ -1,0 +1,23 @@
+"""``bncheck guide``: the pages of the manual."""
+
+import click
+
+from bncheck.cli.output import Output, output_options
+from bncheck.cli.sections import SectionedCommand
+from bncheck.guide import read_topic, topic_names
+from bncheck.render.guide_report import GuideIndex, GuidePage
+
+
+@click.command(
+    cls=SectionedCommand,
+    examples=("bncheck guide", "bncheck guide contributing", "bncheck guide contributing --save contributing.html"),
+)
+@click.argument("topic", required=False)
+@output_options("table", "markdown")
+def guide(topic: str | None, format_: str, save: tuple[str, ...]) -> None:
+    """Show a page of the guide.
+
+    Without TOPIC, list the topics.
+    """
+    with Output(format_, save) as output:
+        output.show(GuidePage(read_topic(topic)) if topic else GuideIndex([read_topic(name) for name in topic_names()]))
