@@ -19,7 +19,7 @@ from bncheck.render.format import wrap_command
 INDENT, WIDTH, GAP = 2, 76, 2
 
 STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "yellow", None: "bold red"}
-WORDS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "inconclusive", None: "not run"}
+WORDS = {Verdict.PASS: "pass", Verdict.FAIL: "FAIL", Verdict.INCONCLUSIVE: "inconclusive", None: "could not run"}
 
 # A rule under the headings, and nothing else.
 RULE = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")

@@ -24,7 +24,8 @@ from bncheck.render.format import format_index_ranges, wrap_command
 from bncheck.render.report import Report
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
-from bncheck.sweeps.sweep import Row, SweepPoint
+from bncheck.sweeps.grid import SweepPoint
+from bncheck.sweeps.rows import Row
 from tests.python_targets import CorruptedGradients, Gradients
 
 variance_path_dropped = FaultyNetwork(mistake_named("BN204"))

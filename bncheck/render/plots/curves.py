@@ -16,7 +16,7 @@ from bncheck.render.plots.panels import CLOSEST, Panel, name_of
 from bncheck.render.plots.slope_lines import Automatic, SlopeLine, automatic, slope_lines
 from bncheck.render.sweep_report import AXIS_LABELS, format_axis_value
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary, WorstError
-from bncheck.sweeps.sweep import MIN_RELATIVE_ERROR
+from bncheck.sweeps.rows import MIN_RELATIVE_ERROR
 
 # Colours that the colour-blind tell apart (Okabe & Ito 2008); in grey the markers and dashes do.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#8C6D00", "#56B4E9")
@@ -131,7 +131,8 @@ def limits_of(panels: Sequence[Panel], names: Sequence[str]) -> tuple[float, flo
 
 def bar_of(worst: WorstError) -> float:
     """Return what the error bars allow; 0 where it is not known, or nothing is measured."""
-    return 0.0 if math.isnan(worst.bar) or worst.error is None else worst.bar
+    bound = worst.relative_error_bound
+    return 0.0 if math.isnan(bound) or worst.error is None else bound
 
 
 def _height(worst: WorstError | None, ceiling: float) -> float:

@@ -56,7 +56,7 @@ def picture(report: Report, kind: str) -> bytes:
 
 def draw_figure(report: SweepReport) -> Figure:
     """Draw the tables of a sweep; the same from the same rows, in whatever order they came."""
-    tally = report.tally
+    tally = report.summary
     heat = build_heatmap(tally)
     panels = panels_of(tally)
     looks = {name: LineStyle.of(number, len(names_of(tally))) for number, name in enumerate(names_of(tally))}

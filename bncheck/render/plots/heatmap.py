@@ -44,14 +44,14 @@ def heat_map(heat: Heatmap) -> Figure:
 
 def _digits(cell: Aggregate | None) -> float:
     """Return the fewest correct digits, for a shade; NaN, which has none, where nothing ran."""
-    return min(cell.fewest, DIGITS_BAR_WIDTH) if cell is not None and cell.gradients else math.nan
+    return min(cell.min_digits, DIGITS_BAR_WIDTH) if cell is not None and cell.gradients else math.nan
 
 
 def _told(cell: Aggregate | None) -> str:
     """Write a cell as the table does."""
     if cell is None:
         return "-"
-    return f"{format_digits(cell.fewest) if cell.gradients else ''}{SIGNS[cell.verdict]}"
+    return f"{format_digits(cell.min_digits) if cell.gradients else ''}{SIGNS[cell.verdict]}"
 
 
 def _span(digits: Iterable[float]) -> tuple[float, float]:

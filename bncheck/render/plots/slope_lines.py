@@ -13,7 +13,7 @@ from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.schemes import Scheme
 from bncheck.numerical.steps import automatic_steps
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary
-from bncheck.sweeps.sweep import SweepPoint
+from bncheck.sweeps.grid import SweepPoint
 
 # Slopes are measured over this factor of the step at least, and within so much, or this share, of theory they
 # show it: rounding scatters the error of a step by a factor of about two, and other powers come in.
