@@ -1,4 +1,4 @@
-"""Small sweeps, and their rows without what differs between runs."""
+"""Small sweeps, and their rows without the times, which differ between runs."""
 
 import re
 from collections.abc import Iterable

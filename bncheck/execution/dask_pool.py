@@ -8,37 +8,27 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Protocol, TypeVar
+from typing import Any
 
 from bncheck.errors import InvalidInput
 from bncheck.execution.pool import Batch, Result, run_batch
 from bncheck.model.version import __version__
 from bncheck.targets.bundle import SourceBundle, UnpackedBundle
 
-T = TypeVar("T")
-
 # Time limit for each response of the scheduler.
 SCHEDULER_TIMEOUT_SECONDS = 10.0
-# How long the number of workers is kept: the scheduler is asked for it again after this time.
+# How long the number of workers is cached before the scheduler is asked for it again.
 WORKER_COUNT_CACHE_SECONDS = 1.0
 # Loggers of Dask and its dependencies; bncheck reports what they log in its own messages.
 NOISY_LOGGERS = ("distributed", "tornado", "asyncio")
 # Parameters of mallopt, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-
-
-class Check(Hashable, Protocol):
-    """An item of work: a check of one target."""
-
-    @property
-    def target(self) -> str:
-        """The name of the target."""
 
 
 class DaskPool:
@@ -104,8 +94,8 @@ class DaskPool:
             self._count_time = time.monotonic()
         return self._count
 
-    def submit(self, work: Callable[..., Result], batch: Sequence[Check]) -> "Future[Batch[Result]]":
-        """Schedule a batch of checks, and send the source files of their targets."""
+    def submit(self, work: Callable[..., Result], batch: Sequence[Any]) -> "Future[Batch[Result]]":
+        """Schedule a batch of items with the attribute ``target``, and send the source files of these targets."""
         bundles = {target: self._bundles[target] for target in dict.fromkeys(check.target for check in batch)}
         call = _PicklableCall(work, batch, bundles, __version__)
         future: Future[Batch[Result]] = self._executor.submit(pickle.loads, pickle.dumps(call))
@@ -203,7 +193,7 @@ class _PicklableCall:
 
 
 def run_on_worker(
-    work: Callable[..., Result], batch: Sequence[Check], bundles: Mapping[str, SourceBundle | None], version: str
+    work: Callable[..., Result], batch: Sequence[Any], bundles: Mapping[str, SourceBundle | None], version: str
 ) -> Batch[Result]:
     """Write the source files of the targets to the disk of the worker, and run the checks.
 
@@ -219,7 +209,7 @@ def run_on_worker(
     _raise_malloc_thresholds()
     unpacked = {target: _unpack(bundle) for target, bundle in bundles.items() if bundle is not None}
 
-    def run(check: Check) -> Result:
+    def run(check: Any) -> Result:
         return work(check, unpacked[check.target]) if check.target in unpacked else work(check)
 
     return run_batch(run, batch)
@@ -268,9 +258,9 @@ async def _require_scheduler(address: str) -> None:
         await asyncio.wait_for(scheduler.identity(), SCHEDULER_TIMEOUT_SECONDS)
 
 
-def _call_with_timeout(seconds: float, function: Callable[[], T]) -> T:
+def _call_with_timeout(seconds: float, function: Callable[[], Result]) -> Result:
     """Call a function in a thread and return its result; raise TimeoutError if it takes too long."""
-    future: Future[T] = Future()
+    future: Future[Result] = Future()
 
     def call() -> None:
         try:

@@ -132,7 +132,7 @@ class _SweepLayout(Page):
 
     def axis_table(self, axis: str, cells: Mapping[Any, Aggregate]) -> Table:
         """Return the digits of each gradient along one axis, in the worst check over the other axes."""
-        names = [name for name in self.report.summary.total.gradients if not self.is_exact_zero(name)]
+        names = [name for name in self.report.summary.total.gradients if name not in self.zeros]
         fit = len(names) <= MAX_GRADIENT_COLUMNS and all(len(name) <= MAX_GRADIENT_CHARS for name in names)
         columns = names if fit else []
         table = self.table(axis_label(axis), *columns)
@@ -175,8 +175,9 @@ class _SweepLayout(Page):
         counts = [f"{cell.verdicts[v]:,} {WORDS[v]}" for v in VERDICT_ORDER if cell.verdicts[v]]
         return self.text(", ".join(counts), STYLES[cell.verdict])
 
-    def is_exact_zero(self, name: str) -> bool:
-        return self.report.summary.total.gradients[name].error is None
+    @property
+    def zeros(self) -> Sequence[str]:
+        return [name for name, worst in self.report.summary.total.gradients.items() if worst.error is None]
 
     def best_value(self, axis: str, cells: Mapping[Any, Aggregate]) -> Any:
         """Return the step or scheme with the most digits of those that always pass; None if there is none."""
@@ -210,11 +211,9 @@ class _SweepLayout(Page):
             yield "note", f"{', '.join(targets)}: {note}" if several else note
         if len(notes) > MAX_SHOWN_NOTES:
             yield "", f"and {len(notes) - MAX_SHOWN_NOTES} more notes, in --format json"
-        if zeros := list(filter(self.is_exact_zero, summary.total.gradients)):
-            yield (
-                "exact zero",
-                f"{', '.join(zeros)} {'is' if len(zeros) == 1 else 'are'} exactly 0 in every check, as expected",
-            )
+        if self.zeros:
+            verb = "is" if len(self.zeros) == 1 else "are"
+            yield "exact zero", f"{', '.join(self.zeros)} {verb} exactly 0 in every check, as expected"
         for scheme, orders in self.report.orders.items():
             yield "observed order", f"{scheme}: {', '.join(f'{name} {order:.2f}' for name, order in orders.items())}"
 

@@ -172,12 +172,10 @@ class SweepSummary:
         }
 
     def _copy_into_pair(self, first: str, second: str, new: set[str]) -> dict[tuple[Any, Any], Aggregate]:
-        """Return the table of two axes of which one has had a single value so far."""
-        if first in new:
-            (only,) = self.values[first]
-            return {(only, value): deepcopy(cell) for value, cell in self.values[second].items()}
-        (only,) = self.values[second]
-        return {(value, only): deepcopy(cell) for value, cell in self.values[first].items()}
+        """Return the table of two axes of which one has had a single value so far: its rows are those of the other."""
+        varied = second if first in new else first
+        pairs = itertools.product(self.values[first], self.values[second])
+        return {(a, b): deepcopy(self.values[varied][a if varied == first else b]) for a, b in pairs}
 
     @property
     def count(self) -> int:
@@ -192,9 +190,8 @@ class SweepSummary:
 
     def pair(self, first: str, second: str) -> Mapping[tuple[Any, Any], Aggregate]:
         """Return the aggregates by the values of two axes; empty if the pair has no table."""
-        if (second, first) in self._pairs:
-            return {(a, b): cell for (b, a), cell in self._pairs[second, first].items()}
-        return self._pairs.get((first, second), {})
+        transposed = self._pairs.get((second, first), {})
+        return self._pairs.get((first, second)) or {(a, b): cell for (b, a), cell in transposed.items()}
 
     def has_no_pass(self, row: Row) -> bool:
         """Return whether the problem of a row passes with none of its schemes and steps."""

@@ -65,13 +65,12 @@ def _errors(
     """Return the norm of the error of each gradient, and the norm of the bound on its rounding."""
     plan = plan_measurement(problem, NETWORK, options, inputs)
     values, bounds = plan.local(silent), plan.bars
-    rounding = {
-        name: np.broadcast_to(bounds.rounding[name] + bounds.conditioning[name], values[name].shape) for name in inputs
-    }
-    return {
-        name: (float(np.linalg.norm(values[name] - exact[f"d{name}"])), float(np.linalg.norm(rounding[name])))
-        for name in inputs
-    }
+    errors = {}
+    for name in inputs:
+        error = values[name] - exact[f"d{name}"]
+        rounding = np.broadcast_to(bounds.rounding[name] + bounds.conditioning[name], error.shape)
+        errors[name] = float(np.linalg.norm(error)), float(np.linalg.norm(rounding))
+    return errors
 
 
 def _order(steps: Sequence[float], errors: Sequence[tuple[float, float]]) -> float | None:

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -42,14 +43,6 @@ class SweepPoint:
         """
         settings = {"bn_eps": self.bn_eps, "x_mean": self.x_mean, "x_std": self.x_std}
         return random_problem(self.N, self.D, self.H, seed=self.seed, **settings)
-
-    def can_be_drawn(self) -> bool:
-        """Return whether a problem has these settings."""
-        try:
-            self.draw()
-        except InvalidInput:
-            return False
-        return True
 
     @property
     def key(self) -> int:
@@ -101,12 +94,15 @@ class Grid:
     @property
     def first_point(self) -> SweepPoint:
         """The first point whose problem can be drawn, or else the first point."""
-        candidates = itertools.islice(self.points(), MAX_FIRST_POINTS)
-        return next(filter(SweepPoint.can_be_drawn, candidates), next(self.points()))
+        for point in itertools.islice(self.points(), MAX_FIRST_POINTS):
+            with suppress(InvalidInput):
+                point.draw()
+                return point
+        return next(self.points())
 
     @property
     def sweep_id(self) -> str:
-        """A hash of the axes and options: a row file belongs to the sweep that has the same one."""
+        """A hash of the axes and options: a row file belongs to the sweep with the same hash."""
         axes = {axis: list(self.axes.get(axis, [getattr(SweepPoint(), axis)])) for axis in AXES}
         options = {name: getattr(self.options, name) for name in ("engine", "sample", "only", "rtol", "atol")}
         # These are equal in all sweeps; bncheck 0.1 hashed them as well, and its files can be resumed.

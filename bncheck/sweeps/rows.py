@@ -1,4 +1,4 @@
-"""The rows of a sweep: the summary of one check each, as it is stored in JSON."""
+"""The rows of a sweep: the summary of one check each, and its JSON."""
 
 import json
 import math
@@ -14,9 +14,9 @@ from bncheck.model.version import __version__
 from bncheck.sweeps.grid import AXES, SweepPoint
 
 SWEEP_SCHEMA = "bncheck-sweep/2"
-# Norm relative errors below this count as this one: a float64 has no 17th digit.
+# Smaller norm relative errors are rounded up to this: a float64 has no 17th digit.
 MIN_RELATIVE_ERROR = 1e-17
-# A row is one line of a file, and most messages are shorter.
+# Longer messages are cut off, so that a row stays short; most have under 120 characters.
 MAX_ROW_MESSAGE_CHARS = 200
 
 
@@ -55,7 +55,7 @@ class GradientSummary:
 
     @property
     def digits(self) -> float:
-        """Correct digits of the gradient as a whole."""
+        """Correct digits of the gradient, from its norm relative error."""
         return correct_digits(self.norm_relative_error)
 
 
@@ -145,7 +145,7 @@ def _first_reason(result: CheckResult) -> str:
 def _notes(result: CheckResult) -> tuple[str, ...]:
     """Return the notes that other rows of the sweep share, and what was not checked, one line each."""
     notes = [note.text for note in result.notes if note.code != "low-resolution"]
-    # Only one row per target includes the edge cases: in the others this is not worth a note.
+    # The edge cases are part of the row at ``Grid.first_point``; in the other rows their absence needs no note.
     not_checked = [item for item in result.not_checked if item.reason != NOT_ASKED_FOR]
     return (*notes, *(f"not checked: {item.function}: {item.reason}" for item in not_checked))
 

@@ -16,8 +16,8 @@ from bncheck.sweeps.grid import Grid, SweepPoint
 from bncheck.sweeps.rows import Row
 from bncheck.targets.bundle import UnpackedBundle
 
-# One check in this many is cross-checked, chosen by the key of its point, on this many entries: in a sweep
-# the cross-check repeats itself, and a single run spends up to 64 entries on it.
+# One of 4 checks is cross-checked, chosen by the key of its point, on 8 entries. A single run recomputes up to 64
+# entries; a sweep needs fewer per check, because its checks are many and similar.
 CROSS_CHECK_INTERVAL, CROSS_CHECK_ENTRIES = 4, 8
 
 

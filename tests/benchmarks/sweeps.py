@@ -26,11 +26,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+# NumPy reads these variables when it is imported.
 os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1"))
-import bncheck  # noqa: E402 - NumPy reads the environment when it is imported
-from bncheck.execution.dask_pool import DaskPool  # noqa: E402 - imports NumPy, which reads the environment
-from bncheck.execution.pool import run_unordered  # noqa: E402 - sorted between imports that need the environment
-from bncheck.sweeps.grid import SweepPoint  # noqa: E402 - imports NumPy, which reads the environment
+import bncheck
+from bncheck.execution.dask_pool import DaskPool
+from bncheck.execution.pool import run_unordered
+from bncheck.sweeps.grid import SweepPoint
 
 SIZES = {"small": (8, 5, 4), "card": (64, 100, 50), "large": (192, 192, 128)}
 CHECKS = {"small": 600, "card": 300, "large": 120}
@@ -106,7 +107,7 @@ def scheduling_rate(address: str) -> float:
 def scale(_: int, checks: int) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.jsonl"
-        sizes = [word for name, n in zip("NDH", SIZES["small"], strict=True) for word in (f"--{name}", str(n))]
+        sizes = [f"--{name}={n}" for name, n in zip("NDH", SIZES["small"], strict=True)]
         axes = ("--seed", f"0..{checks // 100 - 1}", "--bn-eps", "1e-9..1", "--x-std", "1e-3..1e6")
         seconds, peak = run_command("sweep", *sizes, *axes, "--jobs", "2", "--out", str(file))
         rows = file.read_bytes().count(b"\n")
@@ -118,12 +119,12 @@ def scale(_: int, checks: int) -> Iterator[dict[str, Any]]:
         yield {"quantity": "peak memory of report, MB", "one": peak / 1e6}
 
 
-def run_command(*words: str) -> tuple[float, int]:
+def run_command(*arguments: str) -> tuple[float, int]:
     """Return the time of a command in seconds and its peak memory in bytes."""
     script = "import resource, sys; from bncheck.cli.main import main; main(standalone_mode=False)"
     report = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     started = time.perf_counter()
-    command = [sys.executable, "-c", f"{script}; {report}", *words]
+    command = [sys.executable, "-c", f"{script}; {report}", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     return time.perf_counter() - started, 1024 * int(result.stderr.split()[-1])
 

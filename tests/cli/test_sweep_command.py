@@ -1,4 +1,4 @@
-"""``bncheck sweep``: its options, its output, and what ends it early."""
+"""``bncheck sweep``: its options, its output, and early ends."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_jsonl_writes_only_one_row_per_line_to_stdout() -> None:
 
 
 def test_the_reproduce_command_runs_the_same_sweep() -> None:
-    arguments = "--N 4,9 --D 3 --H 2 --seed 0..3 --step 1e-3..1e-5/2 --only dW".split()
+    arguments = ["--N", "4,9", "--D", "3", "--H", "2", "--seed", "0..3", "--step", "1e-3..1e-5/2", "--only", "dW"]
     text = invoke("sweep", *arguments).stdout
     command = " ".join(text[text.index("bncheck sweep") :].replace("\\\n", " ").split())
     repeated = invoke(*command.split()[1:]).stdout

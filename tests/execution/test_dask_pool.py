@@ -232,8 +232,8 @@ def test_a_worker_that_does_not_respond_does_not_stop_the_others(tmp_path: Path)
         script = "import bncheck.execution.dask_pool as p; p.SCHEDULER_TIMEOUT_SECONDS = 1.0; "
         script += "from bncheck.cli.main import main; main()"
         path = tmp_path / "rows.jsonl"
-        words = ["sweep", *OPTIONS, "--seed", "0..99999", "--dask", started.address, "--out", str(path)]
-        running = subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.PIPE, text=True)
+        arguments = ["sweep", *OPTIONS, "--seed", "0..99999", "--dask", started.address, "--out", str(path)]
+        running = subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.PIPE, text=True)
         wait_until(lambda: count_lines(path) > 5)
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(timeout=30)
@@ -275,9 +275,9 @@ def test_the_command_for_a_cluster_in_the_readme_runs(cluster: Cluster, tmp_path
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "roots.py").write_text("from numpy import sqrt as root\n")
     (tmp_path / "layers.py").write_text(BATCHNORM)
-    words = command.replace("tcp://10.0.0.1:8786", cluster.address).replace("0..9999", "0..9").split()
+    arguments = command.replace("tcp://10.0.0.1:8786", cluster.address).replace("0..9999", "0..9").split()
     result = subprocess.run(
-        [sys.executable, "-m", "bncheck", *words], capture_output=True, text=True, cwd=tmp_path, check=False
+        [sys.executable, "-m", "bncheck", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert count_lines(tmp_path / "rows.jsonl") == 10
@@ -387,8 +387,8 @@ def test_a_sweep_waits_for_workers_and_reports_a_lost_scheduler(tmp_path: Path) 
     with start_cluster(tmp_path) as started:
         script = "import bncheck.execution.pool as p; p.IDLE_POLL_SECONDS = 0.2; "
         script += "from bncheck.cli.main import main; main()"
-        words = ["sweep", *OPTIONS, "--seed", "0..99999", "--out", str(path), "--dask", started.address]
-        running = subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.PIPE, text=True)
+        arguments = ["sweep", *OPTIONS, "--seed", "0..99999", "--out", str(path), "--dask", started.address]
+        running = subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.PIPE, text=True)
         assert running.stderr is not None
         start = f"dask worker {started.address}"
         waiting = f"no workers are connected to {started.address}; waiting (start one with: {start})\n"

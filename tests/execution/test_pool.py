@@ -95,13 +95,13 @@ def test_a_batch_that_takes_too_long_stops_early_and_its_other_items_are_submitt
 
 
 def test_items_are_taken_only_when_they_can_be_submitted() -> None:
-    taken: list[int] = []
-    items = (taken.append(i) or i for i in itertools.count())  # type: ignore[func-returns-value]  # i is recorded
+    requested: list[int] = []
+    items = (requested.append(i) or i for i in itertools.count())  # type: ignore[func-returns-value]  # i is recorded
     pool = InlinePool(1.0)
     results = run_unordered(str, items, pool, on_give_up)
     for _ in range(20):
         next(results)
-    assert len(taken) <= 20 + 2 * BATCHES_PER_WORKER
+    assert len(requested) <= 20 + 2 * BATCHES_PER_WORKER
     results.close()  # type: ignore[attr-defined]  # it is a generator
     assert pool.closed == 1
 

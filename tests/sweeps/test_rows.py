@@ -1,4 +1,4 @@
-"""The rows of a sweep: what they keep of a check, and their JSON."""
+"""The rows of a sweep: the numbers of a check, and their JSON."""
 
 import json
 import math
