@@ -73,7 +73,7 @@ class Cluster:
         for arguments in (scheduler, *[("worker", *shared, *options)] * workers):
             command = [str(Path(sys.executable).with_name("dask")), *arguments]
             on_start(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-            while not file.exists():
+            while not (file.exists() and file.stat().st_size):
                 time.sleep(0.05)
         self.address = json.loads(file.read_text())["address"]
         from distributed import Client  # noqa: PLC0415 - an optional dependency

@@ -51,7 +51,7 @@ class Cluster:
         self.scheduler_file = ("--scheduler-file", file)
         self.environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", **environment}
         self.processes = [self._start("scheduler", "", "--host", "127.0.0.1", "--port", "0", *self.scheduler_file)]
-        wait_until(file.exists)
+        wait_until(lambda: file.exists() and file.stat().st_size)
         self.address = str(json.loads(file.read_text())["address"])
 
     def _start(self, kind: str, before: str, *options: object) -> "subprocess.Popen[bytes]":

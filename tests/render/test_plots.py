@@ -57,7 +57,8 @@ def invoke(*arguments: str) -> Result:
 def made(
     error: float | None, bar: float = math.nan, resolution: float = 1e-9, of_tolerance: float = 0.1
 ) -> GradientSummary:
-    verdict = Verdict.FAIL if of_tolerance > 1 else Verdict.PASS if resolution <= 1e-3 else Verdict.INCONCLUSIVE
+    verdict = Verdict.PASS if resolution <= 1e-3 else Verdict.INCONCLUSIVE
+    verdict = verdict if of_tolerance <= 1 else Verdict.FAIL
     return GradientSummary(verdict, error, of_tolerance, resolution, bar)
 
 

@@ -105,3 +105,11 @@ def test_the_largest_row_is_under_3300_bytes(tmp_path: Path, monkeypatch: pytest
     assert row.verdict is Verdict.FAIL
     assert len(row.gradients) == 15
     assert len(row.to_json("0" * 12)) <= 3300
+
+
+def test_a_row_has_no_note_about_a_gradient_that_nearly_cancels() -> None:
+    settings = {"N": 8, "D": 5, "H": 4, "x_mean": 1e6}
+    problem = random_problem(8, 5, 4, x_mean=1e6)
+    assert [note.code for note in check(problem).notes] == ["low-resolution"]
+    (row,) = bncheck.sweep(**settings)
+    assert row.notes == ()
