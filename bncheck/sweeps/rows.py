@@ -22,7 +22,7 @@ MAX_ROW_MESSAGE_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class GradientSummary:
-    """The numbers of one gradient that a row keeps."""
+    """The verdict on one gradient, and its main numbers."""
 
     verdict: Verdict
     norm_relative_error: float | None  # ||a - n|| / max(||a||, ||n||); None: the gradient is exactly 0, as expected

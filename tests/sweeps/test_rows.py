@@ -108,8 +108,7 @@ def test_the_largest_row_is_under_3300_bytes(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_row_has_no_note_about_a_gradient_that_nearly_cancels() -> None:
-    settings = {"N": 8, "D": 5, "H": 4, "x_mean": 1e6}
     problem = random_problem(8, 5, 4, x_mean=1e6)
     assert [note.code for note in check(problem).notes] == ["low-resolution"]
-    (row,) = bncheck.sweep(**settings)
+    (row,) = bncheck.sweep(N=8, D=5, H=4, x_mean=1e6)
     assert row.notes == ()
