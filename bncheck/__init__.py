@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bncheck.errors import BncheckError, InvalidInput, TargetError
     from bncheck.model.problem import Problem, random_problem
     from bncheck.model.results import CheckResult, GradientResult, Verdict
-    from bncheck.sweeps.sweep import sweep
+    from bncheck.sweeps.runner import sweep
     from bncheck.testing import assert_gradients
 
 __all__ = [
@@ -47,7 +47,7 @@ _MODULES = {
     "assert_gradients": "bncheck.testing",
     "check": "bncheck.checking.check",
     "random_problem": "bncheck.model.problem",
-    "sweep": "bncheck.sweeps.sweep",
+    "sweep": "bncheck.sweeps.runner",
 }
 
 

@@ -28,7 +28,7 @@ def check_in_child(
         Ctrl-C.
     """
     try:
-        result: CheckResult = run_in_child(check_target, (target, problem, options, stages), timeout, progress)
+        result: CheckResult = run_in_child(check_target, (target, problem, options, stages), target, timeout, progress)
     except ChildInterrupted as interrupted:
         if interrupted.result is None:
             raise KeyboardInterrupt from None
@@ -40,12 +40,12 @@ def check_target(
     channel: ParentChannel, target: str, problem: Problem, options: CheckOptions, stages: OptionalStages
 ) -> None:
     """Load a target and check it, and send the result to the parent: the child's side."""
-    channel.calling("importing it")
+    channel.call_started("importing it")
     namespace = load(target, channel.interrupted)
-    channel.calling("looking into it")
+    channel.call_started("looking into it")
     code = resolve(namespace, target)
-    channel.calling("")
-    code.calling, code.interrupted = channel.calling, channel.interrupted
+    channel.call_started("")
+    code.calling, code.interrupted = channel.call_started, channel.interrupted
     try:
         # The code under test may have changed how NumPy reports floating-point errors.
         with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):

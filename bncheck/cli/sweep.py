@@ -23,7 +23,9 @@ from bncheck.numerical.schemes import SCHEMES
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.convergence import observed_orders
-from bncheck.sweeps.sweep import Grid, Row, SweepPoint, create_pool, run_grid
+from bncheck.sweeps.grid import Grid, SweepPoint
+from bncheck.sweeps.rows import Row
+from bncheck.sweeps.runner import create_pool, run_grid
 from bncheck.sweeps.sweep_file import SweepFile, rows_of
 from bncheck.targets.loading import expand_pattern
 
@@ -115,7 +117,7 @@ def sweep(
         workers = create_pool(grid, jobs, dask, partial(click.echo, err=True))
         if workers is not None:
             closed.callback(workers.close)
-        file = None if out is None else closed.enter_context(closing(SweepFile(out, grid.name, resume=resume)))
+        file = None if out is None else closed.enter_context(closing(SweepFile(out, grid.sweep_id, resume=resume)))
         if resume and out is not None:
             for row in rows_of(out):
                 record_row(row)
@@ -127,7 +129,7 @@ def sweep(
                         file.append(row)
                     record_row(row)
                 if format_ == "jsonl":
-                    stdio.write(row.line(grid.name) + "\n")
+                    stdio.write(row.to_json(grid.sweep_id) + "\n")
                 progress(False)
         except (KeyboardInterrupt, Exception) as error:
             # Some code makes an error of its own of an interruption.

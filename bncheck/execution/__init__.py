@@ -1,1 +1,1 @@
-"""Where work runs: child processes, a pool of worker processes, Dask."""
+"""Where work runs: a child process, a pool of processes on this machine, or a Dask cluster."""

@@ -1,7 +1,7 @@
-"""Run a function in a child process: the parent's side.
+"""Run a function in a child process: parent side.
 
-The child's side is ``child_main``. Messages are pickled pairs (kind, value) on the child's stdout; the output of the
-code under test goes to stderr instead.
+``child_main`` is the side of the child. Messages are pickled pairs (kind, value) on the child's stdout; the output of
+the code under test goes to stderr instead.
 """
 
 import os
@@ -14,22 +14,26 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from bncheck.errors import TargetError
 from bncheck.model.progress import Progress, silent
 from bncheck.model.version import PACKAGE_DIR
 
-# A child that says nothing for so long past the time-out, not even that it lives, is stuck.
+# A child that sends nothing for the time limit of a call and this time, not even that it is alive, is stuck.
 GRACE_SECONDS = 15.0
-# How long an interrupted child may take to hand over what it has.
+# How long an interrupted child may take to send the result that it has.
 PARTIAL_RESULT_SECONDS = 10.0
-# Once the child is killed its pipes close at once, unless a process that it started still holds them.
+# The pipes of a terminated child close at once, unless a process that it started has them open.
 CLOSE_SECONDS = 1.0
+
+SIGNAL_MEANINGS = {"SIGSEGV": " (segmentation fault)", "SIGABRT": " (abort)"}
+
+Message: TypeAlias = tuple[str, Any]
 
 
 class ChildInterrupted(Exception):
-    """Ctrl-C; ``result`` is what the child had computed until then, or None."""
+    """Ctrl-C; ``result`` is the partial result of the child, or None."""
 
     def __init__(self, result: Any) -> None:
         super().__init__()
@@ -37,7 +41,7 @@ class ChildInterrupted(Exception):
 
 
 def run_in_child(
-    function: Callable[..., None], arguments: tuple[Any, ...], timeout: float, progress: Progress = silent
+    function: Callable[..., None], arguments: tuple[Any, ...], name: str, timeout: float, progress: Progress = silent
 ) -> Any:
     """Call ``function(channel, *arguments)`` in a new process, and return the result that it sends.
 
@@ -47,6 +51,8 @@ def run_in_child(
         A function of a module, which is pickled by its name; its first argument is a ``ParentChannel``.
     arguments : tuple
         Its other arguments, which are pickled.
+    name : str
+        Name of the code under test, for error messages.
     timeout : float
         Time limit of each call that the function announces to the channel, in seconds.
     progress : callable, optional
@@ -69,28 +75,29 @@ def run_in_child(
         [sys.executable, "-P", "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C reaches it through us, once
+        start_new_session=True,  # the terminal does not send Ctrl-C to the child, only this process does
     )
-    said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-    request = (function, arguments, timeout)
+    messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threads = [
-        threading.Thread(target=_read_messages, args=(child, said), daemon=True),
-        threading.Thread(target=_send_request, args=(child, request), daemon=True),
+        threading.Thread(target=_read_messages, args=(child, messages), daemon=True),
+        threading.Thread(target=_send_request, args=(child, (function, arguments, timeout)), daemon=True),
     ]
     try:
         for thread in threads:
             thread.start()
         while True:
             try:
-                kind, value = said.get(timeout=timeout + GRACE_SECONDS)
+                kind, value = messages.get(timeout=timeout + GRACE_SECONDS)
             except queue.Empty:
-                raise TargetError(f"it did not answer within {timeout + GRACE_SECONDS:g} s") from None
+                raise TargetError(f"{name} did not respond within {timeout + GRACE_SECONDS:g} s") from None
             if kind == "progress":
                 progress(*value)
+            elif kind == "result":
+                return value
             elif kind != "alive":
-                return _outcome(kind, value, child)
+                raise TargetError(_describe_failure(name, kind, value, child))
     except KeyboardInterrupt:
-        raise ChildInterrupted(_collect_partial_result(child, said)) from None
+        raise ChildInterrupted(_collect_partial_result(child, messages)) from None
     finally:
         _kill_process_group(child)
         for thread in threads:
@@ -98,7 +105,7 @@ def run_in_child(
 
 
 def _kill_process_group(child: subprocess.Popen[bytes]) -> None:
-    """End the child and what it has started: it leads a session of its own."""
+    """Terminate the child and the processes that it started; it is the leader of their session."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -108,50 +115,50 @@ def _kill_process_group(child: subprocess.Popen[bytes]) -> None:
 
 def _send_request(child: subprocess.Popen[bytes], request: object) -> None:
     assert child.stdin is not None
-    with suppress(OSError), child.stdin:  # it is gone: _listen notices
+    with suppress(OSError), child.stdin:  # if the child has exited, _read_messages reports it
         pickle.dump(request, child.stdin, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _read_messages(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]") -> None:
+def _read_messages(child: subprocess.Popen[bytes], messages: "queue.SimpleQueue[Message]") -> None:
+    """Put each message of the child into the queue, and a last one when the pipe ends."""
     assert child.stdout is not None
     try:
         with child.stdout:
             while True:
-                said.put(pickle.load(child.stdout))
+                messages.put(pickle.load(child.stdout))
     except EOFError:
-        said.put(("gone", None))
+        messages.put(("closed", None))
     except Exception:  # noqa: BLE001 - bytes that are not a pickle can raise anything
-        said.put(("garbled", None))
+        messages.put(("garbled", None))
 
 
-def _outcome(kind: str, value: Any, child: subprocess.Popen[bytes]) -> Any:
-    if kind == "result":
-        return value
-    if kind == "bug":
-        raise TargetError(f"bncheck failed on it, which is a bug in bncheck:\n{value}")
+def _describe_failure(name: str, kind: str, value: Any, child: subprocess.Popen[bytes]) -> str:
+    """Return the error message for a child that sends no result."""
     if kind == "error":
-        raise TargetError(value)
+        return str(value)
+    if kind == "bug":
+        return f"internal error in bncheck; please report it:\n{value}"
     if kind == "garbled":
-        raise TargetError("it wrote to a file descriptor that it did not open, through which bncheck gets its results")
+        return f"{name} wrote to a file descriptor that it did not open and that bncheck uses for its results"
     try:
         code = child.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
-        raise TargetError("it closed a file descriptor that it did not open, and did not exit") from None
-    if code < 0:
-        name = signal.Signals(-code).name
-        meaning = {"SIGSEGV": "a segmentation fault", "SIGABRT": "it aborted"}.get(name, name)
-        raise TargetError(f"its process was killed by {name} ({meaning})")
-    raise TargetError(f"it ended its process with exit code {code}")
+        return f"{name} closed a file descriptor that it did not open, and did not exit"
+    if code >= 0:
+        return f"{name} exited with code {code}"
+    signal_name = signal.Signals(-code).name
+    return f"{name} was terminated by {signal_name}{SIGNAL_MEANINGS.get(signal_name, '')}"
 
 
-def _collect_partial_result(child: subprocess.Popen[bytes], said: "queue.SimpleQueue[tuple[str, Any]]") -> Any:
+def _collect_partial_result(child: subprocess.Popen[bytes], messages: "queue.SimpleQueue[Message]") -> Any:
+    """Interrupt the child and return its partial result; None if it sends none in time."""
     with suppress(ValueError, OSError):
         child.send_signal(signal.SIGINT)
-    until = time.monotonic() + PARTIAL_RESULT_SECONDS
+    end = time.monotonic() + PARTIAL_RESULT_SECONDS
     with suppress(queue.Empty):
         while True:
-            kind, value = said.get(timeout=max(0.0, until - time.monotonic()))
-            if kind in ("interrupted", "result"):  # a result, if the code under test took the interruption
+            kind, value = messages.get(timeout=max(0.0, end - time.monotonic()))
+            if kind in ("interrupted", "result"):  # a result, if the code under test caught the interrupt
                 return value
             if kind not in ("progress", "alive"):
                 return None

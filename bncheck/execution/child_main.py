@@ -1,4 +1,4 @@
-"""Run a function in a child process: the child's side."""
+"""Run a function in a child process: child side."""
 
 import io
 import os
@@ -14,23 +14,28 @@ from typing import Any
 
 from bncheck.errors import BncheckError
 
-# How often the watchdog looks, and how often it says that we live.
+# How often the watchdog checks the time limit, and how often it sends that the child is alive.
 WATCHDOG_SECONDS, HEARTBEAT_SECONDS = 0.1, 1.0
 
 
 class ParentChannel:
-    """What goes to the side that asked, and the watch over the calls that are not ours."""
+    """Messages to the parent, and a watchdog for the time limit of each call of a function under test.
+
+    Parameters
+    ----------
+    timeout : float
+        Time limit of a call, in seconds.
+    """
 
     def __init__(self, timeout: float) -> None:
         self._out = os.fdopen(os.dup(1), "wb")
         self._lock = threading.Lock()
         self._timeout = timeout
-        self._call: tuple[str, float] | None = None
+        self._call: tuple[str, float] | None = None  # name and start of the current call
         self._interrupted = False
         self._last_progress_time = 0.0
-        os.dup2(2, 1)  # what it prints is no result
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)  # and there is nobody to ask
+        os.dup2(2, 1)  # the output of the code under test does not belong in the pipe
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # no input: the request has been read
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(line_buffering=True, errors="backslashreplace")
@@ -43,23 +48,23 @@ class ParentChannel:
             pickle.dump((kind, value), self._out, protocol=pickle.HIGHEST_PROTOCOL)
             self._out.flush()
 
-    def calling(self, name: str) -> None:
-        """Note that a call begins, or with no name that it has ended."""
+    def call_started(self, name: str) -> None:
+        """Start the time limit of a call; an empty name ends it."""
         self._call = (name, time.monotonic()) if name else None
 
     def interrupted(self) -> bool:
-        """Tell whether Ctrl-C came."""
+        """Return whether Ctrl-C was pressed."""
         return self._interrupted
 
     def progress(self, done: int, total: int) -> None:
-        """Send how many entries are finished, at most once in WATCHDOG_SECONDS."""
+        """Send the number of finished entries and the total, at most every WATCHDOG_SECONDS."""
         now = time.monotonic()
         if now - self._last_progress_time > WATCHDOG_SECONDS:
             self._last_progress_time = now
             self.send("progress", (done, total))
 
     def end(self) -> None:
-        """End the process, whatever threads the code under test has left."""
+        """Exit without waiting for threads that the code under test started."""
         with suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
@@ -70,8 +75,8 @@ class ParentChannel:
         raise KeyboardInterrupt
 
     def _watch(self) -> None:
-        """End the process when a call exceeds its time limit, or when the parent has closed the pipe."""
-        last = 0.0
+        """Exit when a call exceeds its time limit, or when the parent has closed the pipe."""
+        last_heartbeat = 0.0
         with suppress(OSError):  # the pipe is closed: no result can be sent any more
             while True:
                 time.sleep(WATCHDOG_SECONDS)
@@ -79,14 +84,14 @@ class ParentChannel:
                 if call is not None and now - call[1] > self._timeout:
                     self.send("error", f"{call[0]} did not return within {self._timeout:g} s")
                     self.end()
-                if now - last > HEARTBEAT_SECONDS:
+                if now - last_heartbeat > HEARTBEAT_SECONDS:
                     self.send("alive")
-                    last = now
+                    last_heartbeat = now
         os._exit(1)
 
 
 def main() -> None:
-    """Serve the single request on stdin, and end the process whatever threads the code under test has left."""
+    """Run the function that the parent sends on stdin, and exit."""
     function, arguments, timeout = pickle.load(sys.stdin.buffer)
     channel = ParentChannel(timeout)
     try:

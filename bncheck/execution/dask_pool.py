@@ -1,4 +1,4 @@
-"""A Dask cluster as workers: checks run on other machines, which have bncheck but not the files of a target."""
+"""Pool of Dask workers, which have bncheck installed but not the files of a target."""
 
 import asyncio
 import atexit
@@ -8,82 +8,78 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Protocol, TypeVar
+from typing import Any
 
-import bncheck
 from bncheck.errors import InvalidInput
-from bncheck.execution.pool import Batch, Done, run_batch
+from bncheck.execution.pool import Batch, Result, run_batch
+from bncheck.model.version import __version__
 from bncheck.targets.bundle import SourceBundle, UnpackedBundle
 
-T = TypeVar("T")
-
-# Seconds in which a scheduler must answer.
+# Time limit for each response of the scheduler.
 SCHEDULER_TIMEOUT_SECONDS = 10.0
-# Seconds for which the number of workers is believed.
+# How long the number of workers is cached before the scheduler is asked for it again.
 WORKER_COUNT_CACHE_SECONDS = 1.0
-# The loggers of Dask and of what it stands on.
+# Loggers of Dask and its dependencies; bncheck reports what they log in its own messages.
 NOISY_LOGGERS = ("distributed", "tornado", "asyncio")
-# Of glibc's malloc.h.
+# Parameters of mallopt, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-INSTALL = "--dask needs dask: pip install 'bncheck[dask]'"
-
-
-class Check(Hashable, Protocol):
-    """What is handed out."""
-
-    @property
-    def target(self) -> str:
-        """What it is a check of."""
 
 
 class DaskPool:
-    """The workers of a Dask scheduler, those that join later too.
+    """Pool of the workers of a Dask scheduler, including workers that join later.
 
-    ``warn`` is told what is worth knowing while it is waited for.
+    Parameters
+    ----------
+    address : str
+        Address of the scheduler, such as "tcp://10.0.0.1:8786".
+    targets : iterable of str
+        Targets whose source files are sent to the workers.
+    warn : callable
+        Called with a message when the pool has to wait.
 
     Raises
     ------
     InvalidInput
-        Dask is not installed here, nobody answers, or a worker has no bncheck, or another version.
+        Dask is not installed on this machine, the scheduler does not respond, or bncheck is missing on a worker or
+        has another version.
     """
 
     def __init__(self, address: str, targets: Iterable[str], warn: Callable[[str], None]) -> None:
         try:
-            import distributed  # noqa: PLC0415 - optional
-            from distributed.comm import get_address_host_port  # noqa: PLC0415 - likewise
+            import distributed  # noqa: PLC0415 - an optional dependency
+            from distributed.comm import get_address_host_port  # noqa: PLC0415 - an optional dependency
         except ImportError:
-            raise InvalidInput(INSTALL) from None
+            raise InvalidInput("--dask requires dask: pip install 'bncheck[dask]'") from None
         try:
             get_address_host_port(address)
         except ValueError as error:
             raise InvalidInput(
-                f"{address!r} is no address of a Dask scheduler ({error}); one is tcp://10.0.0.1:8786"
+                f"{address!r} is not the address of a Dask scheduler ({error}); an example is tcp://10.0.0.1:8786"
             ) from None
         self._address, self._warn, self._last_warning = address, warn, ""
-        self._killed = distributed.KilledWorker
-        self._sources = {target: SourceBundle.of(target) for target in targets}
-        names = [name for name in logging.root.manager.loggerDict if name.startswith(NOISY_LOGGERS)]
-        self._levels = {name: logging.getLogger(name).level for name in names}
-        for name in names:  # what they say is said here, in a sentence
+        self._killed_worker = distributed.KilledWorker
+        self._bundles = {target: SourceBundle.of(target) for target in targets}
+        loggers = [name for name in logging.root.manager.loggerDict if name.startswith(NOISY_LOGGERS)]
+        self._logger_levels = {name: logging.getLogger(name).level for name in loggers}
+        for name in loggers:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         try:
-            _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, partial(asyncio.run, _identity(address)))
+            _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, partial(asyncio.run, _require_scheduler(address)))
             self._client = distributed.Client(address, timeout=SCHEDULER_TIMEOUT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:  # a time-out is an OSError
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
             self._restore_loggers()
-            raise InvalidInput(
-                f"no Dask scheduler answers at {address} within {SCHEDULER_TIMEOUT_SECONDS:g} s; start one with: dask scheduler"
-            ) from error
-        # pure: two calls that are alike are one to Dask, and a second try of what failed would fail unseen.
+            failure = f"no Dask scheduler responded at {address} within {SCHEDULER_TIMEOUT_SECONDS:g} s"
+            raise InvalidInput(f"{failure}; start one with: dask scheduler") from error
+        # With pure=True Dask runs equal calls only once, and a retry would return the error of the first attempt.
         self._executor = self._client.get_executor(pure=False)
-        self._counted, self._count, self._closed = -WORKER_COUNT_CACHE_SECONDS, 1, False
-        atexit.register(self.close)  # Dask's own thread is gone when the interpreter lets go of this
+        self._count_time, self._count, self._closed = -WORKER_COUNT_CACHE_SECONDS, 1, False
+        atexit.register(self.close)  # before the interpreter stops Dask's own thread
         try:
             self._require_same_version()
         except BaseException:
@@ -92,96 +88,101 @@ class DaskPool:
 
     @property
     def count(self) -> int:
-        """How many threads the workers have together, at present; 1 while there are none."""
-        if time.monotonic() - self._counted > WORKER_COUNT_CACHE_SECONDS:
-            self._count = max(1, sum(self._threads().values()))
-            self._counted = time.monotonic()
+        """The number of threads of all workers now; 1 if there are none."""
+        if time.monotonic() - self._count_time > WORKER_COUNT_CACHE_SECONDS:
+            self._count = max(1, sum(self._worker_threads().values()))
+            self._count_time = time.monotonic()
         return self._count
 
-    def submit(self, work: Callable[..., Done], batch: Sequence[Check]) -> "Future[Batch[Done]]":
-        """Hand out checks, with the texts of their targets."""
-        sources = {target: self._sources[target] for target in dict.fromkeys(check.target for check in batch)}
-        call = _PicklableCall(work, batch, sources, bncheck.__version__)
-        future: Future[Batch[Done]] = self._executor.submit(pickle.loads, pickle.dumps(call))
+    def submit(self, work: Callable[..., Result], batch: Sequence[Any]) -> "Future[Batch[Result]]":
+        """Schedule a batch of items with the attribute ``target``, and send the source files of these targets."""
+        bundles = {target: self._bundles[target] for target in dict.fromkeys(check.target for check in batch)}
+        call = _PicklableCall(work, batch, bundles, __version__)
+        future: Future[Batch[Result]] = self._executor.submit(pickle.loads, pickle.dumps(call))
         return future
 
     def is_worker_death(self, error: BaseException) -> bool:
-        """Tell whether Dask gave a check up because its workers died.
+        """Return whether Dask gave up a batch because its workers crashed.
 
         Raises
         ------
         InvalidInput
-            The scheduler is gone, or a worker that joined has no bncheck.
+            The connection to the scheduler is lost, or bncheck is missing on a worker that joined.
         """
         if isinstance(error, CancelledError):
-            raise InvalidInput(f"the Dask scheduler at {self._address} is gone") from error
+            raise self._lost_connection() from error
         if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "bncheck":
-            raise InvalidInput(f"a worker of {self._address} has no bncheck; {_install()}") from error
-        return isinstance(error, self._killed)
+            raise InvalidInput(f"bncheck is not installed on a worker of {self._address}; {_install()}") from error
+        return isinstance(error, self._killed_worker)
 
     def restart(self) -> bool:
-        """Go on: what other workers have in flight is not lost."""
+        """Do nothing: the batches of the other workers are not lost."""
         return False
 
     def on_idle(self) -> None:
-        """Say once that no worker is there, while it is so."""
-        if self._threads():
+        """Warn once while no workers are connected."""
+        if self._worker_threads():
             self._last_warning = ""
         elif not self._last_warning:
-            self._warn_once(
-                f"no worker at {self._address}: waiting for one (start one with: dask worker {self._address})"
-            )
+            start = f"dask worker {self._address}"
+            self._warn_once(f"no workers are connected to {self._address}; waiting (start one with: {start})")
 
     def close(self) -> None:
-        """Give back what is not done, and leave."""
-        if self._closed:  # at the interpreter's end no thread can be started any more
+        """Cancel pending checks and disconnect."""
+        if self._closed:  # while the interpreter exits, no thread can be started any more
             return
         self._closed = True
         atexit.unregister(self.close)
-        with suppress(OSError):  # a scheduler that does not answer any more
+        with suppress(OSError):  # the scheduler does not respond any more
             _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, partial(self._executor.shutdown, wait=False))
         self._client.close(timeout=SCHEDULER_TIMEOUT_SECONDS)
         self._restore_loggers()
 
     def _restore_loggers(self) -> None:
-        for name, level in self._levels.items():
+        for name, level in self._logger_levels.items():
             logging.getLogger(name).setLevel(level)
 
-    def _warn_once(self, sentence: str) -> None:
-        if sentence != self._last_warning:
-            self._warn(sentence)
-        self._last_warning = sentence
+    def _warn_once(self, message: str) -> None:
+        """Warn, unless the last warning was the same."""
+        if message != self._last_warning:
+            self._warn(message)
+        self._last_warning = message
 
-    def _threads(self) -> Mapping[str, int]:
-        """Return how many threads each worker has; as far as is known, where the scheduler does not answer."""
+    def _lost_connection(self) -> InvalidInput:
+        return InvalidInput(f"lost the connection to the Dask scheduler at {self._address}")
+
+    def _worker_threads(self) -> Mapping[str, int]:
+        """Return the number of threads by worker; the last known total if the scheduler does not respond."""
         try:
             threads: Mapping[str, int] = _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, self._client.nthreads)
         except TimeoutError:
-            self._warn_once(f"the Dask scheduler at {self._address} does not answer: waiting for it")
+            self._warn_once(f"the Dask scheduler at {self._address} does not respond; waiting")
             return {"": self._count}
         except OSError as error:
-            raise InvalidInput(f"the Dask scheduler at {self._address} is gone") from error
+            raise self._lost_connection() from error
         return threads
 
     def _require_same_version(self) -> None:
-        # A built-in function reaches a worker of any Python, without bncheck.
-        asked = partial(self._client.run, eval, "__import__('bncheck').__version__", on_error="return")
+        """Raise InvalidInput if a worker has no bncheck or another version; warn if one does not respond."""
+        # A built-in function can be sent to a worker that cannot import bncheck.
+        get_versions = partial(self._client.run, eval, "__import__('bncheck').__version__", on_error="return")
         try:
-            told = _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, asked)
+            versions = _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, get_versions)
         except TimeoutError:
-            self._warn_once(f"some worker at {self._address} does not answer: going on without knowing its version")
+            self._warn_once(f"a worker of {self._address} does not respond; continuing without checking its version")
             return
-        for worker, version in told.items():
+        for worker, version in versions.items():
             if isinstance(version, ModuleNotFoundError):
-                raise InvalidInput(f"the worker at {worker} has no bncheck; {_install()}")
-            if isinstance(version, str) and version != bncheck.__version__:  # else it is just leaving
-                raise InvalidInput(_other_version(worker, version))
+                raise InvalidInput(f"bncheck is not installed on the worker at {worker}; {_install()}")
+            if isinstance(version, str) and version != __version__:  # any other error: the worker is leaving
+                raise InvalidInput(_version_mismatch(worker, version))
 
 
 class _PicklableCall:
-    """A call that unpickling makes: a worker without bncheck can take it, and say that it has none.
+    """A call of ``run_on_worker`` that happens when it is unpickled.
 
-    It would lose its connection over a function that it cannot import.
+    A worker without bncheck reports a missing module; it would lose its connection over a function that it cannot
+    import.
     """
 
     def __init__(self, *arguments: object) -> None:
@@ -192,29 +193,34 @@ class _PicklableCall:
 
 
 def run_on_worker(
-    work: Callable[..., Done], batch: Sequence[Check], sources: Mapping[str, SourceBundle | None], version: str
-) -> Batch[Done]:
-    """Do checks on a worker, where their targets are written first.
+    work: Callable[..., Result], batch: Sequence[Any], bundles: Mapping[str, SourceBundle | None], version: str
+) -> Batch[Result]:
+    """Write the source files of the targets to the disk of the worker, and run the checks.
 
     Raises
     ------
     InvalidInput
-        The worker has another version of bncheck than the sender's.
+        The version of bncheck on the worker differs from the sender's.
     """
-    if version != bncheck.__version__:
-        from distributed import get_worker  # noqa: PLC0415 - optional
+    if version != __version__:
+        from distributed import get_worker  # noqa: PLC0415 - an optional dependency
 
-        raise InvalidInput(_other_version(get_worker().address, bncheck.__version__, version))
+        raise InvalidInput(_version_mismatch(get_worker().address, __version__, version))
     _raise_malloc_thresholds()
-    there = {target: _unpacked(files) for target, files in sources.items() if files is not None}
-    return run_batch(lambda check: work(check, there[check.target]) if check.target in there else work(check), batch)
+    unpacked = {target: _unpack(bundle) for target, bundle in bundles.items() if bundle is not None}
+
+    def run(check: Any) -> Result:
+        return work(check, unpacked[check.target]) if check.target in unpacked else work(check)
+
+    return run_batch(run, batch)
 
 
 @cache
 def _raise_malloc_thresholds() -> None:
-    """Let glibc keep memory that is free, up to 64 MB.
+    """Let glibc keep up to 64 MB of free memory.
 
-    Dask has its workers give it back at once; to get it again is two thirds of the time of a large check.
+    Dask makes its workers return it to the system at once; allocating it again takes two thirds of the time of a
+    large check.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
@@ -223,52 +229,52 @@ def _raise_malloc_thresholds() -> None:
 
 
 _UNPACKED: dict[SourceBundle, UnpackedBundle] = {}
-_LOCK = threading.Lock()
+_UNPACK_LOCK = threading.Lock()
 
 
-def _unpacked(sources: SourceBundle) -> UnpackedBundle:
-    """Write a target's files into this worker's own folder, unless they are there."""
-    from distributed import get_worker  # noqa: PLC0415 - optional
+def _unpack(bundle: SourceBundle) -> UnpackedBundle:
+    """Write the files of a target into the directory of this worker, unless they are still there."""
+    from distributed import get_worker  # noqa: PLC0415 - an optional dependency
 
-    with _LOCK:
-        found = _UNPACKED.get(sources)
-        if found is None or not os.path.isfile(os.path.join(found.remote_dir, sources.main)):
+    with _UNPACK_LOCK:
+        unpacked = _UNPACKED.get(bundle)
+        if unpacked is None or not os.path.isfile(os.path.join(unpacked.remote_dir, bundle.main)):
             worker = get_worker()
             try:
                 folder = mkdtemp(prefix="bncheck-", dir=worker.local_directory)
-                found = _UNPACKED[sources] = sources.unpack(Path(folder).resolve())
+                unpacked = _UNPACKED[bundle] = bundle.unpack(Path(folder).resolve())
             except OSError as error:
                 raise InvalidInput(
                     f"the worker at {worker.address} cannot write to {worker.local_directory}: {error.strerror}"
                 ) from error
-        return found
+        return unpacked
 
 
-async def _identity(address: str) -> None:
-    """Ask a scheduler who it is: a port that takes a connection may never answer."""
-    from distributed.core import rpc  # noqa: PLC0415 - optional
+async def _require_scheduler(address: str) -> None:
+    """Ask the scheduler for its identity; a port that accepts a connection may belong to another program."""
+    from distributed.core import rpc  # noqa: PLC0415 - an optional dependency
 
     async with rpc(address, timeout=SCHEDULER_TIMEOUT_SECONDS) as scheduler:
         await asyncio.wait_for(scheduler.identity(), SCHEDULER_TIMEOUT_SECONDS)
 
 
-def _call_with_timeout(seconds: float, question: Callable[[], T]) -> T:
-    """Return the answer, or raise TimeoutError where it does not come in time."""
-    answers: Future[T] = Future()
+def _call_with_timeout(seconds: float, function: Callable[[], Result]) -> Result:
+    """Call a function in a thread and return its result; raise TimeoutError if it takes too long."""
+    future: Future[Result] = Future()
 
-    def ask() -> None:
+    def call() -> None:
         try:
-            answers.set_result(question())
-        except BaseException as error:  # noqa: BLE001 - raised where it is asked for
-            answers.set_exception(error)
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
+            future.set_exception(error)
 
-    threading.Thread(target=ask, daemon=True).start()
-    return answers.result(seconds)
-
-
-def _other_version(worker: str, theirs: object, ours: str = bncheck.__version__) -> str:
-    return f"the worker at {worker} has bncheck {theirs}, and this is {ours}; {_install(ours)}"
+    threading.Thread(target=call, daemon=True).start()
+    return future.result(seconds)
 
 
-def _install(version: str = bncheck.__version__) -> str:
-    return f"install it there with: pip install bncheck=={version}"
+def _version_mismatch(worker: str, on_worker: object, on_sender: str = __version__) -> str:
+    return f"the worker at {worker} has bncheck {on_worker}, this machine has {on_sender}; {_install(on_sender)}"
+
+
+def _install(version: str = __version__) -> str:
+    return f"install it on the worker with: pip install bncheck=={version}"

@@ -1,4 +1,4 @@
-"""Work handed out to workers that may die: processes of this machine, or whatever else can be asked."""
+"""Unordered parallel map that survives worker crashes."""
 
 import itertools
 import multiprocessing
@@ -8,221 +8,228 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
-# What ended its worker so often is not tried again.
+# Crashes after which an item is not retried any more.
 MAX_ATTEMPTS = 3
-# Batches handed out and not yet done, for each worker: enough to keep it busy ...
+# Batches in flight for each worker: enough to keep it busy while results are collected ...
 BATCHES_PER_WORKER = 4
-# ... where one takes so many seconds, in which handing it out takes no time to speak of; and its most items.
+# ... if a batch takes this many seconds, compared with which scheduling takes no time; and the most items of a batch.
 BATCH_SECONDS, MAX_BATCH_ITEMS = 0.25, 32
-# Seconds without anything done after which workers are asked whether they are there at all.
+# Seconds without a result after which the pool checks that it has workers.
 IDLE_POLL_SECONDS = 5.0
-# Threads of a matrix product in each worker, by the variable that each BLAS reads.
+# Environment variables with the number of threads of a matrix product, one for each BLAS.
 BLAS_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
+class Batch(NamedTuple, Generic[Result]):
+    """The results of a batch, or of its first items."""
+
+    results: list[Result]
+    seconds: float  # run time on the worker
+
+
 class WorkerPool(Protocol):
-    """Where work is done, several batches of items at a time."""
+    """Workers that run batches of items."""
 
     @property
     def count(self) -> int:
-        """How many batches are done at the same time, at present."""
+        """The number of batches that can run at the same time now."""
 
-    def submit(self, work: Callable[[Any], Done], batch: Sequence[Any]) -> "Future[Batch[Done]]":
-        """Hand out a batch, to be ``done``."""
+    def submit(self, work: Callable[[Any], Result], batch: Sequence[Any]) -> "Future[Batch[Result]]":
+        """Schedule ``run_batch(work, batch)`` on a worker."""
 
     def is_worker_death(self, error: BaseException) -> bool:
-        """Tell whether an error says that a worker died; raise what says it better, if it is neither."""
+        """Return whether an error means that a worker crashed; raise a better error if there is one."""
 
     def restart(self) -> bool:
-        """Make ready again after a death; true if everything that was in flight is lost with it."""
+        """Replace crashed workers; return whether all batches in flight are lost."""
 
     def on_idle(self) -> None:
-        """Look after the workers: nothing has come for a while."""
+        """Check the workers after a while without a result."""
 
     def close(self) -> None:
-        """Let go of them, and of what is not done."""
+        """Cancel pending batches and release the workers."""
 
 
-class Batch(NamedTuple, Generic[Done]):
-    """What came of a batch, or of its beginning."""
-
-    results: list[Done]
-    seconds: float  # on the worker
-
-
-def run_batch(work: Callable[[Item], Done], batch: Sequence[Item]) -> Batch[Done]:
-    """Do a batch, or of one that takes longer than it should the beginning: this is what a worker is asked for."""
-    started, found = time.perf_counter(), list[Done]()
+def run_batch(work: Callable[[Item], Result], batch: Sequence[Item]) -> Batch[Result]:
+    """Run a batch; stop early with the finished items after 2 * BATCH_SECONDS."""
+    started, results = time.perf_counter(), list[Result]()
     for item in batch:
-        found.append(work(item))
+        results.append(work(item))
         if time.perf_counter() - started > 2 * BATCH_SECONDS:
             break
-    return Batch(found, time.perf_counter() - started)
+    return Batch(results, time.perf_counter() - started)
 
 
 def run_unordered(
-    work: Callable[[Item], Done], items: Iterator[Item], workers: WorkerPool, given_up: Callable[[Item, str], Done]
-) -> Iterator[Done]:
-    """Yield what the work makes of each item, as it is done; a bounded number is in flight.
+    work: Callable[[Item], Result], items: Iterator[Item], pool: WorkerPool, on_give_up: Callable[[Item, str], Result]
+) -> Iterator[Result]:
+    """Yield ``work(item)`` for each item, as it is finished, with a bounded number of items in flight.
 
-    A worker that dies loses nothing: what it had goes again. What was in flight at a death is
-    handed out one by one, and is ``given_up`` when that ends its worker again and again.
+    After a worker crash the items in flight are retried one by one, which shows the item that causes it.
+
+    Parameters
+    ----------
+    work : callable
+        It is sent to the workers, as are the items.
+    items : iterator of Item
+        Items are taken only when they can be submitted; all must be different.
+    pool : WorkerPool
+        It is closed at the end.
+    on_give_up : callable
+        Called with an item that crashed its worker MAX_ATTEMPTS times, and a message; its return value is the result.
     """
-    in_flight = _Scheduler(work, items, workers, given_up)
+    scheduler = _Scheduler(work, items, pool, on_give_up)
     try:
-        while in_flight.submit_batches():
-            yield from in_flight.completed_items()
+        while scheduler.submit_batches():
+            yield from scheduler.completed_items()
     finally:
-        workers.close()
+        pool.close()
 
 
-class _Scheduler(Generic[Item, Done]):
-    """What is handed out and not done, and what goes again."""
+@dataclass(slots=True)
+class _Scheduler(Generic[Item, Result]):
+    """The batches in flight, and the items to retry; the first four fields are those of ``run_unordered``."""
 
-    def __init__(
-        self,
-        work: Callable[[Item], Done],
-        items: Iterator[Item],
-        workers: WorkerPool,
-        given_up: Callable[[Item, str], Done],
-    ) -> None:
-        self._work, self._items, self._workers, self._given_up = work, items, workers, given_up
-        self._futures = dict[Future[Batch[Done]], Sequence[Item]]()
-        self._tries: dict[Item, int] = {}  # of what is in flight or goes again
-        self._retry_items: list[Item] = []
-        self._size = 1  # of a batch
+    work: Callable[[Item], Result]
+    items: Iterator[Item]
+    pool: WorkerPool
+    on_give_up: Callable[[Item, str], Result]
+    futures: dict["Future[Batch[Result]]", Sequence[Item]] = field(default_factory=dict)
+    attempts: dict[Item, int] = field(default_factory=dict)  # of the items that are in flight or will be retried
+    retry_items: list[Item] = field(default_factory=list)
+    batch_items: int = 1  # number of items in the next batch
 
     def submit_batches(self) -> bool:
-        """Hand out what there is room for, and tell whether anything is in flight."""
-        # After a death one at a time, until it is known whose it was.
-        suspects = self._retry_items or any(self._tries[item] > 1 for batch in self._futures.values() for item in batch)
-        most = 1 if suspects else self._workers.count * BATCHES_PER_WORKER
-        while len(self._futures) < most:
-            batch = [self._retry_items.pop()] if self._retry_items else list(itertools.islice(self._items, self._size))
-            if not batch:
-                break
+        """Submit batches until the workers are busy; return whether any batch is in flight."""
+        retrying = self.retry_items or any(self.attempts[item] > 1 for batch in self.futures.values() for item in batch)
+        limit = 1 if retrying else self.pool.count * BATCHES_PER_WORKER
+        while len(self.futures) < limit and (batch := self._next_batch()):
             try:
-                self._futures[self._workers.submit(self._work, batch)] = batch
+                self.futures[self.pool.submit(self.work, batch)] = batch
             except Exception as error:
-                if not self._workers.is_worker_death(error):
+                if not self.pool.is_worker_death(error):
                     raise
-                self._items = itertools.chain(batch, self._items)
-                if self._futures:  # of which some tell of the same death
+                self.items = itertools.chain(batch, self.items)
+                if self.futures:  # they report the same crash
                     break
-                self._workers.restart()
+                self.pool.restart()
                 continue
             for item in batch:
-                self._tries[item] = self._tries.get(item, 0) + 1
-        return bool(self._futures)
+                self.attempts[item] = self.attempts.get(item, 0) + 1
+        return bool(self.futures)
 
-    def completed_items(self) -> Iterator[Done]:
-        """Wait a while, and yield what is done by then."""
-        finished, _ = wait(self._futures, timeout=IDLE_POLL_SECONDS, return_when=FIRST_COMPLETED)
+    def _next_batch(self) -> list[Item]:
+        if self.retry_items:
+            return [self.retry_items.pop()]
+        return list(itertools.islice(self.items, self.batch_items))
+
+    def completed_items(self) -> Iterator[Result]:
+        """Wait for a batch, for at most IDLE_POLL_SECONDS, and yield the results of all finished batches."""
+        finished, _ = wait(self.futures, timeout=IDLE_POLL_SECONDS, return_when=FIRST_COMPLETED)
         if not finished:
-            self._workers.on_idle()
+            self.pool.on_idle()
         lost: list[Item] = []
         for future in finished:
-            batch = self._futures.pop(future)
+            batch = self.futures.pop(future)
             try:
-                found, seconds = future.result()
+                results, seconds = future.result()
             except BaseException as error:
-                if not self._workers.is_worker_death(error):
+                if not self.pool.is_worker_death(error):
                     raise
                 lost += batch
                 continue
-            self._size = max(1, min(MAX_BATCH_ITEMS, int(BATCH_SECONDS / max(seconds / len(found), 1e-9))))
+            self.batch_items = max(1, min(MAX_BATCH_ITEMS, int(BATCH_SECONDS * len(results) / max(seconds, 1e-9))))
             for item in batch:
-                del self._tries[item]
-            self._items = itertools.chain(batch[len(found) :], self._items)
-            yield from found
-        if lost and self._workers.restart():
-            lost += itertools.chain.from_iterable(self._futures.values())
-            self._futures.clear()
+                del self.attempts[item]
+            self.items = itertools.chain(batch[len(results) :], self.items)
+            yield from results
+        if lost and self.pool.restart():
+            lost += itertools.chain.from_iterable(self.futures.values())
+            self.futures.clear()
         yield from self._retry_or_give_up(lost)
 
-    def _retry_or_give_up(self, lost: Iterable[Item]) -> Iterator[Done]:
-        """Let what is lost go again, or give it up."""
+    def _retry_or_give_up(self, lost: Iterable[Item]) -> Iterator[Result]:
+        """Retry the lost items that have attempts left, and yield a result for the others."""
         for item in lost:
-            if self._tries[item] < MAX_ATTEMPTS:
-                self._retry_items.append(item)
+            if self.attempts[item] < MAX_ATTEMPTS:
+                self.retry_items.append(item)
             else:
-                del self._tries[item]
-                yield self._given_up(item, f"its worker died {MAX_ATTEMPTS} times")
+                del self.attempts[item]
+                yield self.on_give_up(item, f"the worker process crashed {MAX_ATTEMPTS} times on this check")
 
 
 class ProcessPool:
-    """So many processes of this machine, made afresh; where one dies all of them are."""
+    """Pool of local processes. A crash breaks the whole pool, which is then recreated."""
 
-    def __init__(self, jobs: int, made: Callable[[int], Executor] | None = None) -> None:
-        self.count, self._made = jobs, made or create_process_pool
-        self._executor = self._made(jobs)
+    def __init__(self, jobs: int, executor_factory: Callable[[int], Executor] | None = None) -> None:
+        self.count, self._executor_factory = jobs, executor_factory or create_process_pool
+        self._executor = self._executor_factory(jobs)
 
-    def submit(self, work: Callable[[Any], Done], batch: Sequence[Any]) -> "Future[Batch[Done]]":
-        """Hand out a batch; this is when processes are started."""
+    def submit(self, work: Callable[[Any], Result], batch: Sequence[Any]) -> "Future[Batch[Result]]":
+        """Schedule a batch; the executor starts its processes here."""
         with one_thread_each(), block_sigint_in_children():
             return self._executor.submit(run_batch, work, batch)
 
     def is_worker_death(self, error: BaseException) -> bool:
-        """Tell whether the pool is broken."""
+        """Return whether the pool is broken."""
         return isinstance(error, BrokenExecutor)
 
     def restart(self) -> bool:
-        """Make a new pool: a broken one does nothing any more."""
+        """Replace the broken pool; everything in flight is lost."""
         self.close()
-        self._executor = self._made(self.count)
+        self._executor = self._executor_factory(self.count)
         return True
 
     def on_idle(self) -> None:
-        """Wait on: a process that dies is noticed."""
+        """Do nothing: the executor detects a crashed process."""
 
     def close(self) -> None:
-        """Let go of the processes."""
+        """Cancel pending batches and let the processes exit."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def create_process_pool(jobs: int) -> Executor:
-    """Return an executor of so many fresh processes."""
+    """Create an executor with a number of new processes that ignore SIGINT."""
     return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_sigint)
 
 
 @contextmanager
 def block_sigint_in_children() -> Iterator[None]:
-    """Let processes that are started now not hear Ctrl-C, from their first moment: it stays blocked in them.
+    """Block SIGINT while children are spawned, so that they inherit the blocked signal.
 
-    Here it is delivered afterwards.
+    In this process, a signal that arrives meanwhile is delivered afterwards.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # the first worker would start it, and that unblocks the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # the first worker would start it, which unblocks the signal
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _ignore_sigint() -> None:
-    """Leave Ctrl-C, which a terminal sends to all, to the process that hands out the work."""
+    """Ignore Ctrl-C, which a terminal sends to all processes: the parent process handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Let workers that are started now use one thread each; several would fight for the cores."""
-    before = {name: os.environ.get(name) for name in BLAS_THREAD_VARIABLES}
+    """Limit children that are spawned meanwhile to one BLAS thread each; more would compete for the cores."""
+    previous = {name: os.environ[name] for name in BLAS_THREAD_VARIABLES if name in os.environ}
     os.environ.update(dict.fromkeys(BLAS_THREAD_VARIABLES, "1"))
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in BLAS_THREAD_VARIABLES:
+            os.environ.pop(name, None)
+        os.environ.update(previous)

@@ -1,4 +1,4 @@
-"""A sweep as a person reads it: correct digits along its axes, what failed, and what it comes to."""
+"""The report of a sweep: correct digits along its axes, failures, and totals."""
 
 import math
 import os
@@ -10,217 +10,234 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model.results import MAX_RESOLUTION, Source, Verdict
+from bncheck.model.results import Source, Verdict
+from bncheck.render.format import format_tolerance_ratio
 from bncheck.render.layout import STYLES, WORDS, Command, Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 from bncheck.sweeps.aggregate import MAX_LISTED_VALUES, Aggregate, SweepSummary
-from bncheck.sweeps.sweep import AXES, SCHEMA, Row, SweepPoint
+from bncheck.sweeps.grid import AXES, SweepPoint
+from bncheck.sweeps.rows import SWEEP_SCHEMA, Row
 
-# A bar has a cell for each correct digit; float64 has 16.
+# A bar has one segment per correct digit; float64 has 16.
 DIGITS_BAR_WIDTH = 16
-# A table of two axes with more cells is not read.
-MOST_CELLS = 400
-# Notes that are shown.
-MOST_NOTES = 8
-# Behind a number, for what its checks came to.
+DIGITS_HEADING = "correct digits of the worst gradient"
+# Larger tables of two axes are unreadable; each axis gets its own table instead.
+MAX_TABLE_CELLS = 400
+MAX_SHOWN_NOTES = 8
+# More gradients, or longer names, do not fit into the table of an axis.
+MAX_GRADIENT_COLUMNS, MAX_GRADIENT_CHARS = 6, 6
+LABEL_WIDTH = 15
+# Marks next to the digits of a cell, by its verdict.
 SIGNS = {Verdict.PASS: "", Verdict.INCONCLUSIVE: "?", Verdict.FAIL: "!", None: "x"}
+VERDICT_ORDER = (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, None)
+# Axes that the heading shows even with their default value.
+ALWAYS_SHOWN = ("N", "D", "H", "bn_eps", "seed")
+# Labels of the axes whose names are not their labels.
 AXIS_LABELS = {"bn_eps": "eps", "x_mean": "x-mean", "x_std": "x-std"}
 
 
 @dataclass(frozen=True, slots=True)
 class SweepReport(Report):
-    """The tables of a sweep."""
+    """The report of a sweep or of its row files."""
 
-    tally: SweepSummary
-    reproduce: str = ""
-    orders: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by scheme and gradient
-    seconds: float | None = None
-    rows: Sequence[Row] = ()  # every one, for the formats that tell of every check
+    summary: SweepSummary
+    reproduce: str = ""  # command that repeats the sweep; "" for row files
+    orders: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # observed order by scheme and gradient
+    seconds: float | None = None  # wall-clock time; None for row files
+    rows: Sequence[Row] = ()  # all rows, for the formats that show every check
 
     @property
     def headline(self) -> str:
-        """How many checks ended how."""
-        counts = self.tally.total.verdicts
-        worse = "FAIL" if counts[Verdict.FAIL] or counts[None] else "INCONCLUSIVE"
-        return f"{'PASS' if self.tally.passed else worse}  {self.tally.count:,} checks: {self.counts}"
+        """The verdict and the number of checks by verdict."""
+        verdicts = self.summary.total.verdicts
+        not_passed = "FAIL" if verdicts[Verdict.FAIL] or verdicts[None] else "INCONCLUSIVE"
+        return f"{'PASS' if self.summary.passed else not_passed}  {self.summary.count:,} checks: {self.counts}"
 
     @property
     def counts(self) -> str:
-        """How many checks there are of each verdict."""
-        counts = self.tally.total.verdicts
+        """The number of checks by verdict."""
+        counts = self.summary.total.verdicts
         return ", ".join(f"{counts[v]:,} {WORDS[v].lower()}" for v in VERDICT_ORDER if v is not None or counts[v])
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:
-        """Return a table for each axis, or of two axes, and what it comes to."""
-        return _Page(page.ascii_only, page.width, self).blocks()
+        """Return the heading, a table for each axis or for two axes, and the summary."""
+        return _SweepLayout(page.ascii_only, page.width, self).blocks()
 
     def data(self) -> Any:
-        """Return the verdict, the counts, and every row."""
-        rows = [row.to_dict() for row in self.rows]
-        counts = {WORDS[v].lower(): self.tally.total.verdicts[v] for v in VERDICT_ORDER}
-        return {"schema": SCHEMA, "passed": self.tally.passed, "checks": counts, "orders": self.orders, "rows": rows}
+        """Return the JSON content: whether the sweep passed, the counts, and every row."""
+        counts = self.summary.total.verdicts
+        return {
+            "schema": SWEEP_SCHEMA,
+            "passed": self.summary.passed,
+            "checks": {verdict.value if verdict else "could_not_run": counts[verdict] for verdict in VERDICT_ORDER},
+            "orders": self.orders,
+            "rows": [row.to_dict() for row in self.rows],
+        }
 
     def suites(self) -> Iterable[Suite]:
-        """Return a suite for each check."""
+        """Yield a suite for each check."""
         for row in self.rows:
-            told = {AXIS_LABELS.get(axis, axis): getattr(row.point, axis) for axis in AXES}
-            target = told.pop("target")
-            name = ", ".join([target, *(f"{axis} {format_axis_value(value)}" for axis, value in told.items())])
-            yield Suite(name, tuple(self._findings(row)), row.seconds, row.reproduce)
+            settings = [f"{axis_label(a)} {format_axis_value(getattr(row.point, a))}" for a in AXES if a != "target"]
+            name = ", ".join([row.point.target, *settings])
+            yield Suite(name, tuple(self._items(row)), row.seconds, row.reproduce)
 
-    def _findings(self, row: Row) -> Iterator[ReportItem]:
-        """Yield a finding for each gradient; a check that is merely blunt counts if its problem passes nowhere."""
-        target, verdict = row.point.target, row.verdict
+    def _items(self, row: Row) -> Iterator[ReportItem]:
+        """Yield an item for each gradient, and one for a verdict that no gradient explains.
+
+        An inconclusive item is skipped if the problem passes with another scheme or step.
+        """
+        target = row.point.target
         source = Source(os.path.realpath(target), 1) if os.path.isfile(target) else None
-        blunt = ItemStatus.INCONCLUSIVE if self.tally.has_no_pass(row) else ItemStatus.SKIPPED
-        found = []
-        for key, gradient in row.gradients.items():
-            wrong = not gradient.tolerance_ratio <= 1
-            unsure = verdict is Verdict.INCONCLUSIVE and not gradient.resolution <= MAX_RESOLUTION
-            outcome = ItemStatus.FAIL if wrong and verdict is Verdict.FAIL else blunt if unsure else ItemStatus.PASS
-            told = (
-                row.message or f"of tolerance: {gradient.tolerance_ratio:.3g}" if outcome is not ItemStatus.PASS else ""
-            )
+        statuses = {key: self._status(row, gradient.verdict) for key, gradient in row.gradients.items()}
+        for key, status in statuses.items():
+            message = row.message or f"tolerance used: {format_tolerance_ratio(row.gradients[key].tolerance_ratio)}"
             function, _, name = key.rpartition(".")
             subject = f"{target}.{function}" if function else target
-            found.append(ReportItem(subject, name, outcome, told, row.reproduce, source))
-        yield from found
-        wanted = blunt if verdict is Verdict.INCONCLUSIVE else ItemStatus.from_verdict(verdict)
-        if wanted not in (ItemStatus.PASS, *(f.status for f in found)):  # an output, a dead unit, an error
-            yield ReportItem(target, "check", wanted, row.message, row.reproduce, source)
+            yield ReportItem(subject, name, status, "" if status is ItemStatus.PASS else message, row.reproduce, source)
+        overall = self._status(row, row.verdict)
+        if overall not in (ItemStatus.PASS, *statuses.values()):  # an output, an edge case, an error
+            yield ReportItem(target, "check", overall, row.message, row.reproduce, source)
+
+    def _status(self, row: Row, verdict: Verdict | None) -> ItemStatus:
+        if verdict is Verdict.INCONCLUSIVE and not self.summary.has_no_pass(row):
+            return ItemStatus.SKIPPED
+        return ItemStatus.from_verdict(verdict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Page(Page):
+class _SweepLayout(Page):
     report: SweepReport
 
     def blocks(self) -> Iterator[RenderableType]:
-        tally = self.report.tally
-        yield self.header()
-        varied = {axis: cells for axis, cells in tally.varied.items() if axis not in tally.truncated_axes}
-        if len(tally.varied) == 2 and 0 < len(tally.pair(*tally.varied)) <= MOST_CELLS:
-            # The axis with more values goes down the page.
-            yield self.heat(*sorted(varied, key=lambda axis: -len(varied[axis])))
-        elif not varied:
-            yield self.along("", {"all": tally.total})
+        summary = self.report.summary
+        yield self.heading()
+        listed = {axis: cells for axis, cells in summary.varied.items() if axis not in summary.truncated_axes}
+        if len(summary.varied) == 2 and 0 < len(summary.pair(*summary.varied)) <= MAX_TABLE_CELLS:
+            yield self.heatmap_table(*sorted(listed, key=lambda axis: -len(listed[axis])))  # more rows than columns
+        elif not listed:
+            yield self.axis_table("", {"all": summary.total})
         else:
-            for axis, cells in varied.items():
-                yield self.along(axis, cells)
-        for axis in sorted(tally.truncated_axes):
-            yield self.text(f"{AXIS_LABELS.get(axis, axis)}: more than {MAX_LISTED_VALUES} values, not told one by one")
-        yield self.summary()
+            yield from (self.axis_table(axis, cells) for axis, cells in listed.items())
+        for axis in sorted(summary.truncated_axes):
+            limit = f"more than {MAX_LISTED_VALUES} values, not listed"
+            yield self.text(f"{axis_label(axis)}: {limit}; use --out to save every row")
+        yield self.summary_grid()
 
-    def header(self) -> Table:
-        subject, settings = headings(self.report.tally)
+    def heading(self) -> Table:
+        subject, settings = headings(self.report.summary)
         grid = Table.grid()
         grid.add_row(self.text(subject, "bold"))
         grid.add_row(self.text(settings))
         return grid
 
-    def along(self, axis: str, cells: Mapping[Any, Aggregate]) -> Table:
-        """Return the table along one axis: the worst over everything else."""
-        names = [name for name in self.report.tally.total.digits if not self.zero(name)]
-        columns = names if len(names) <= 6 and all(len(name) <= 6 for name in names) else []
-        table = self.table(AXIS_LABELS.get(axis, axis), *columns, "fewest correct digits")
-        table.add_column("verdict", overflow="fold")  # counts of several, which may take two lines
-        best = self.best(axis, cells)
+    def axis_table(self, axis: str, cells: Mapping[Any, Aggregate]) -> Table:
+        """Return the digits of each gradient along one axis, in the worst check over the other axes."""
+        names = [name for name in self.report.summary.total.gradients if name not in self.zeros]
+        fit = len(names) <= MAX_GRADIENT_COLUMNS and all(len(name) <= MAX_GRADIENT_CHARS for name in names)
+        columns = names if fit else []
+        table = self.table(axis_label(axis), *columns)
+        table.add_column(DIGITS_HEADING, width=DIGITS_BAR_WIDTH + 5)
+        table.add_column("verdict", overflow="fold")  # several counts may need two lines
+        best = self.best_value(axis, cells)
         for value, cell in cells.items():
             digits = [format_digits(cell.digits.get(name, 0.0)) for name in columns]
-            bar = ("█" * round(min(DIGITS_BAR_WIDTH, cell.fewest))).ljust(DIGITS_BAR_WIDTH) + format_digits(
-                cell.fewest
-            ).rjust(5)
-            verdict = self.verdicts(cell)
-            if value == best:
-                verdict.append(", best")
-            table.add_row(format_axis_value(value), *digits, self.text(bar), verdict)
-        for number, column in enumerate(table.columns[:-1]):
+            verdict = self.verdict_counts(cell).append(", best" if value == best else "")
+            table.add_row(format_axis_value(value), *digits, self.digits_bar(cell.min_digits), verdict)
+        for column in table.columns[:-2]:
             column.min_width = max(len(str(cell)) for cell in (column.header, *column.cells))
-            column.justify = "left" if number in (0, len(columns) + 1) else "right"
         return table
 
-    def heat(self, first: str, second: str) -> Table:
-        """Return the table of two axes: in each cell the fewest digits, and a mark for no pass."""
-        tally = self.report.tally
-        table = self.table(f"{AXIS_LABELS.get(first, first)} \\ {AXIS_LABELS.get(second, second)}")
-        cells = tally.pair(first, second)
-        for value in tally.varied[second]:
+    def digits_bar(self, digits: float) -> Text:
+        bar = "█" * round(min(DIGITS_BAR_WIDTH, digits))
+        return self.text(f"{bar:{DIGITS_BAR_WIDTH}}{format_digits(digits):>5}")
+
+    def heatmap_table(self, down: str, across: str) -> Table:
+        """Return the table of two axes, with the digits of the worst gradient and a mark for each verdict."""
+        summary = self.report.summary
+        table = self.table(f"{axis_label(down)} \\ {axis_label(across)}")
+        for value in summary.varied[across]:
             table.add_column(format_axis_value(value), justify="right", no_wrap=True)
-        for value in tally.varied[first]:
-            row_cells = [cells.get((value, other)) for other in tally.varied[second]]
-            table.add_row(format_axis_value(value), *(self.mark(cell) for cell in row_cells))
+        cells = summary.pair(down, across)
+        for value in summary.varied[down]:
+            row = [self.digits_and_sign(cells.get((value, other))) for other in summary.varied[across]]
+            table.add_row(format_axis_value(value), *row)
         return table
 
-    def mark(self, cell: Aggregate | None) -> Text:
+    def digits_and_sign(self, cell: Aggregate | None) -> Text:
         if cell is None:
             return self.text("-")
-        return self.text(format_digits(cell.fewest) + SIGNS[cell.verdict], STYLES[cell.verdict])
+        return self.text(format_digits(cell.min_digits) + SIGNS[cell.verdict], STYLES[cell.verdict])
 
-    def verdicts(self, cell: Aggregate) -> Text:
-        counts = [(verdict, cell.verdicts[verdict]) for verdict in VERDICT_ORDER if cell.verdicts[verdict]]
-        if len(counts) == 1:
-            return self.verdict(counts[0][0])
-        told = ", ".join(f"{count:,} {WORDS[verdict]}" for verdict, count in counts)
-        return self.text(told, STYLES[cell.verdict])
+    def verdict_counts(self, cell: Aggregate) -> Text:
+        """Return the verdict of all checks, or how many have which one."""
+        if len(cell.verdicts) == 1:
+            return self.verdict(cell.verdict)
+        counts = [f"{cell.verdicts[v]:,} {WORDS[v]}" for v in VERDICT_ORDER if cell.verdicts[v]]
+        return self.text(", ".join(counts), STYLES[cell.verdict])
 
-    def zero(self, name: str) -> bool:
-        return math.isinf(self.report.tally.total.digits[name])
+    @property
+    def zeros(self) -> Sequence[str]:
+        return [name for name, worst in self.report.summary.total.gradients.items() if worst.error is None]
 
-    def best(self, axis: str, cells: Mapping[Any, Aggregate]) -> Any:
-        """Return the step, or scheme, with the most digits that passes everywhere."""
-        passing = {value: cell for value, cell in cells.items() if cell.verdict is Verdict.PASS}
-        if axis not in ("step", "scheme") or not passing:
-            return object()
-        return max(passing, key=lambda value: passing[value].fewest)
+    def best_value(self, axis: str, cells: Mapping[Any, Aggregate]) -> Any:
+        """Return the step or scheme with the most digits of those that always pass; None if there is none."""
+        passed = [value for value, cell in cells.items() if cell.verdict is Verdict.PASS]
+        return max(passed, key=lambda v: cells[v].min_digits, default=None) if axis in ("step", "scheme") else None
 
-    def summary(self) -> Table:
-        grid = two_columns(width=9)
-        report, tally = self.report, self.report.tally
-        for row in tally.failed_rows:
+    def summary_grid(self) -> Table:
+        """Return the failures, notes, observed orders and totals, with labels."""
+        grid = two_columns(width=LABEL_WIDTH)
+        report, summary = self.report, self.report.summary
+        for row in summary.failed_rows:
             grid.add_row(
-                self.text("FAIL" if row.verdict else "not run", "bold red"),
-                self.text(f"{row.message or f'{row.wrong:,} entries are wrong'}"),
+                self.text(WORDS[row.verdict], "bold red"), self.text(row.message or f"{row.wrong:,} entries are wrong")
             )
             if row.reproduce:
                 grid.add_row("", Command(row.reproduce))
-        several = len(tally.values["target"]) > 1
-        notes = sorted(tally.notes.items())
-        for note, targets in notes[:MOST_NOTES]:
-            grid.add_row("note", self.text(f"{', '.join(targets)}: {note}" if several else note))
-        if len(notes) > MOST_NOTES:
-            grid.add_row("", self.text(f"and {len(notes) - MOST_NOTES} more notes, in --format json"))
-        zeros = [name for name in tally.total.digits if self.zero(name)]
-        if zeros:
-            grid.add_row("zero", self.text(f"{', '.join(zeros)}: exactly 0 everywhere, as it must be"))
-        for scheme, orders in report.orders.items():
-            told = ", ".join(f"{name} {order:.2f}" for name, order in orders.items())
-            grid.add_row("order", self.text(f"{scheme}: the error falls as the step to the power {told}"))
+        for label, text in self.annotations():
+            grid.add_row(label, self.text(text))
         seconds = "" if report.seconds is None else f"   {report.seconds:.1f} s"
-        grid.add_row("checks", self.text(f"{tally.count:,}: {report.counts}{seconds}"))
+        grid.add_row("checks", self.text(f"{summary.count:,}: {report.counts}{seconds}"))
         if report.reproduce:
-            grid.add_row("again", Command(report.reproduce), style="dim")
+            grid.add_row("reproduce", Command(report.reproduce), style="dim")
         return grid
 
+    def annotations(self) -> Iterator[tuple[str, str]]:
+        """Yield the notes, the gradients that are exactly 0, and the observed orders, each with its label."""
+        summary = self.report.summary
+        several = len(summary.values["target"]) > 1
+        notes = sorted(summary.notes.items())
+        for note, targets in notes[:MAX_SHOWN_NOTES]:
+            yield "note", f"{', '.join(targets)}: {note}" if several else note
+        if len(notes) > MAX_SHOWN_NOTES:
+            yield "", f"and {len(notes) - MAX_SHOWN_NOTES} more notes, in --format json"
+        if self.zeros:
+            verb = "is" if len(self.zeros) == 1 else "are"
+            yield "exact zero", f"{', '.join(self.zeros)} {verb} exactly 0 in every check, as expected"
+        for scheme, orders in self.report.orders.items():
+            yield "observed order", f"{scheme}: {', '.join(f'{name} {order:.2f}' for name, order in orders.items())}"
 
-# The order in which verdicts are counted.
-VERDICT_ORDER = (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, None)
+
+def headings(summary: SweepSummary) -> tuple[str, str]:
+    """Return the target and scheme, and the settings, as far as all checks share them.
+
+    Settings that are rarely changed are shown only if they differ from their default.
+    """
+    shared = {axis: next(iter(cells)) for axis, cells in summary.values.items() if len(cells) == 1}
+    subject = ", ".join(str(shared.pop(axis)) for axis in ("target", "scheme") if axis in shared)
+    axes = [axis for axis in shared if axis in ALWAYS_SHOWN]
+    axes += [axis for axis in shared if axis not in ALWAYS_SHOWN and shared[axis] != getattr(SweepPoint(), axis)]
+    settings = (f"{axis_label(axis)} {format_axis_value(shared[axis])}" for axis in axes)
+    return subject or "several targets", "   ".join(settings)
 
 
-def headings(tally: SweepSummary) -> tuple[str, str]:
-    """Return what was checked and how, and on which problem, as far as these are the same for all."""
-    same = {axis: next(iter(cells)) for axis, cells in tally.values.items() if len(cells) == 1}
-    told = [axis for axis in same if axis in ("target", "N", "D", "H", "seed", "scheme", "bn_eps")]
-    told += [axis for axis in same if axis not in told and same[axis] != getattr(SweepPoint(), axis)]
-    words = [str(same[axis]) for axis in ("target", "scheme") if axis in told]
-    settings = [
-        f"{AXIS_LABELS.get(axis, axis)} {format_axis_value(same[axis])}"
-        for axis in told
-        if axis not in ("target", "scheme")
-    ]
-    return ", ".join(words) or "several targets", "   ".join(settings)
+def axis_label(axis: str) -> str:
+    """Return the label of an axis: its name, as short as it is on the command line."""
+    return AXIS_LABELS.get(axis, axis)
 
 
 def format_axis_value(value: Any) -> str:
-    """Write a value of an axis: a power of ten as one, 1e-04."""
+    """Format a value of an axis; a power of ten in scientific notation, such as 1e-04."""
     if not isinstance(value, float):
         return str(value)
     power = f"{value:.0e}"
@@ -228,5 +245,5 @@ def format_axis_value(value: Any) -> str:
 
 
 def format_digits(digits: float) -> str:
-    """Write correct digits; endless are those of a gradient that is exactly 0."""
-    return "zero" if math.isinf(digits) else f"{round(digits, 1) + 0.0:.1f}"  # and never -0.0
+    """Format correct digits; a gradient that is exactly 0 has infinitely many."""
+    return "zero" if math.isinf(digits) else f"{round(digits, 1) + 0.0:.1f}"  # + 0.0 turns -0.0 into 0.0

@@ -1,1 +1,1 @@
-"""Many checks: axes, rows, the row file, and what the rows add up to."""
+"""Many checks: the grid of settings, one row per check, the file of the rows, and their aggregation."""

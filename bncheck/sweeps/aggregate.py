@@ -1,4 +1,4 @@
-"""What a sweep comes to, counted as its rows come: small however many there are."""
+"""The aggregation of a sweep, row by row: its size depends on the number of axis values, not of rows."""
 
 import itertools
 import math
@@ -8,43 +8,43 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from bncheck.model.results import MAX_RESOLUTION, Verdict
-from bncheck.sweeps.sweep import AXES, GradientSummary, Row, SweepPoint, digits_of
+from bncheck.model.results import Verdict
+from bncheck.sweeps.grid import AXES, SweepPoint
+from bncheck.sweeps.rows import GradientSummary, Row, correct_digits
 
-# An axis of more values is not told value by value.
+# Values of an axis that are listed one by one; later values only count in the total.
 MAX_LISTED_VALUES = 64
-# How many failures are kept to be shown.
+# Failed rows that are kept for the report.
 MAX_FAILED_ROWS = 5
-# With more than two axes, only these are kept together.
+# The pairs of axes that are aggregated together if more than two axes vary.
 AXIS_PAIRS = {("scheme", "step"), ("target", "step")}
 
 
 @dataclass(slots=True)
 class WorstError:
-    """The worst that some rows keep of one gradient."""
+    """The maximum over some rows of the numbers of one gradient."""
 
-    error: float | None = None  # norm relative error; None: the gradient is exactly 0, as it must be, in every row
-    bar: float = 0.0  # what the error bars allow of it; NaN: some row does not say
-    of_tolerance: float = 0.0
-    resolution: float = 0.0
+    verdict: Verdict = Verdict.PASS
+    error: float | None = None  # norm relative error; None: the gradient is exactly 0 in every row, as expected
+    relative_error_bound: float = 0.0  # NaN: unknown in some row
 
-    def add(self, found: GradientSummary) -> None:
-        """Take a row's in."""
-        if found.norm_relative_error is not None:
-            self.error = _larger(self.error or 0.0, found.norm_relative_error)
-        self.bar = _larger(self.bar, found.relative_error_bound)
-        self.of_tolerance = _larger(self.of_tolerance, found.tolerance_ratio)
-        self.resolution = _larger(self.resolution, found.resolution)
+    def add(self, gradient: GradientSummary) -> None:
+        """Include the gradient of another row."""
+        if gradient.verdict is not self.verdict:
+            self.verdict = Verdict.worst((self.verdict, gradient.verdict))
+        if gradient.norm_relative_error is not None:
+            self.error = _max_or_nan(self.error or 0.0, gradient.norm_relative_error)
+        self.relative_error_bound = _max_or_nan(self.relative_error_bound, gradient.relative_error_bound)
 
 
-def _larger(one: float, other: float) -> float:
-    """Return the larger, and NaN if either is."""
-    return other if other > one or math.isnan(other) else one
+def _max_or_nan(a: float, b: float) -> float:
+    """Return the larger number, or NaN if either is NaN."""
+    return b if b > a or math.isnan(b) else a
 
 
 @dataclass(slots=True)
 class Durations:
-    """How long some checks took, in whole nanoseconds: their sum is the same in any order."""
+    """How long some checks took, in integer nanoseconds, whose sum does not depend on the order."""
 
     count: int = 0
     total: int = 0
@@ -52,84 +52,98 @@ class Durations:
     longest: int = 0
 
     def add(self, seconds: float) -> None:
-        """Take a check's in."""
-        taken = round(1e9 * seconds)
-        self.shortest = min(taken, self.shortest) if self.count else taken
-        self.longest = max(taken, self.longest)
+        """Include the time of another check."""
+        nanoseconds = round(1e9 * seconds)
+        self.shortest = min(nanoseconds, self.shortest) if self.count else nanoseconds
+        self.longest = max(nanoseconds, self.longest)
         self.count += 1
-        self.total += taken
+        self.total += nanoseconds
 
 
 @dataclass(slots=True)
 class Aggregate:
-    """Some rows together: the worst of each gradient, the verdicts, and the times."""
+    """Some rows of a sweep: the worst error of each gradient, the number of rows by verdict, and the times."""
 
     gradients: dict[str, WorstError] = field(default_factory=dict)
     verdicts: Counter[Verdict | None] = field(default_factory=Counter)
-    times: Durations = field(default_factory=Durations)  # of those that ran
+    times: Durations = field(default_factory=Durations)  # of the checks that could run
 
     def add(self, row: Row) -> None:
-        """Take a row in."""
+        """Include another row."""
         self.verdicts[row.verdict] += 1
-        for key, found in row.gradients.items():
-            self.gradients.setdefault(key, WorstError()).add(found)
+        for key, gradient in row.gradients.items():
+            self.gradients.setdefault(key, WorstError()).add(gradient)
         if row.verdict is not None:
             self.times.add(row.seconds)
 
     @property
     def digits(self) -> Mapping[str, float]:
-        """The fewest correct digits of each gradient."""
-        return {key: digits_of(worst.error) for key, worst in self.gradients.items()}
+        """Correct digits of each gradient in its worst row."""
+        return {key: correct_digits(worst.error) for key, worst in self.gradients.items()}
 
     @property
-    def fewest(self) -> float:
-        """The fewest digits of any gradient; 0 where nothing ran."""
+    def min_digits(self) -> float:
+        """Correct digits of the worst gradient; 0 if no check could run."""
         return min(self.digits.values(), default=0.0)
 
     @property
     def verdict(self) -> Verdict | None:
-        """The worst verdict; None where something failed to run and nothing is wrong."""
-        judged = [verdict for verdict in self.verdicts if verdict is not None]
-        worst = Verdict.worst(judged) if judged else None
-        return None if None in self.verdicts and worst is not Verdict.FAIL else worst
+        """The worst verdict; None if a check could not run and no check failed."""
+        if self.verdicts[None] and not self.verdicts[Verdict.FAIL]:
+            return None
+        return Verdict.worst(verdict for verdict in self.verdicts if verdict is not None)
 
     def verdict_of(self, gradient: str) -> Verdict:
-        """The worst verdict of one of the gradients.
+        """Return the worst verdict of a gradient.
 
-        A check that is inconclusive for another reason than a resolution is so for all of them.
+        If a check is inconclusive and no gradient is, the reason concerns all gradients: for example a cross-check
+        that disagrees.
         """
-        if self.verdicts[Verdict.FAIL] and not self.gradients[gradient].of_tolerance <= 1:
-            return Verdict.FAIL
-        blunt = [key for key, worst in self.gradients.items() if not worst.resolution <= MAX_RESOLUTION]
-        unsure = self.verdicts[Verdict.INCONCLUSIVE] and (gradient in blunt or not blunt)
-        return Verdict.INCONCLUSIVE if unsure else Verdict.PASS
+        by_gradient = {worst.verdict for worst in self.gradients.values()}
+        unexplained = self.verdicts[Verdict.INCONCLUSIVE] and Verdict.INCONCLUSIVE not in by_gradient
+        return Verdict.worst((self.gradients[gradient].verdict, Verdict.INCONCLUSIVE if unexplained else Verdict.PASS))
 
 
-def _in_order(axis: str) -> Callable[[tuple[Any, Any]], Any]:
-    """Return the key that numbers are sorted by, steps from the largest down, and words after them."""
+def _sort_key(axis: str) -> Callable[[Any], tuple[bool, float, str]]:
+    """Return the key that sorts the values of an axis: numbers, steps in descending order, then names."""
     sign = -1 if axis == "step" else 1
-    return lambda item: (1, 0, item[0]) if isinstance(item[0], str) else (0, sign * item[0], "")
+    return lambda value: (True, 0, value) if isinstance(value, str) else (False, sign * value, "")
 
 
 class SweepSummary:
-    """Counts rows, by axis and value, and by the values of two axes where no others vary."""
+    """Aggregates of all rows, of the rows with each value of an axis, and of those with each pair of values."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self.total = Aggregate()
-        self.values: dict[str, dict[Any, Aggregate]] = {axis: {} for axis in AXES}
-        self.truncated_axes: set[str] = set()  # axes of more values than are told
-        self.failed_rows: list[Row] = []
-        self.notes: dict[str, list[str]] = {}  # the targets that each note is about
+        self.values: dict[str, dict[Any, Aggregate]] = {axis: {} for axis in AXES}  # by axis and value
+        self.truncated_axes: set[str] = set()  # axes with more than MAX_LISTED_VALUES values
+        self.failed_rows: list[Row] = []  # at most MAX_FAILED_ROWS that failed or could not run, sorted by point
+        self.notes: dict[str, list[str]] = {}  # the targets that each note concerns
         self._pairs: dict[tuple[str, str], dict[tuple[Any, Any], Aggregate]] = {}
-        self._passed: set[int] = set()
-        self._problems: set[int] = set()
+        self._problem_keys: set[int] = set()
+        self._passed_problem_keys: set[int] = set()  # problems that pass with at least one scheme and step
         for row in rows:
             self.add(row)
 
     def add(self, row: Row) -> None:
-        """Take a row in."""
+        """Include another row."""
         self._start_pair_tables(row.point)
         self.total.add(row)
+        self._add_to_axes(row)
+        for (first, second), cells in self._pairs.items():
+            cells.setdefault((getattr(row.point, first), getattr(row.point, second)), Aggregate()).add(row)
+        for note in row.notes:
+            self._add_note(note, row.point.target)
+        if row.verdict in (Verdict.FAIL, None):
+            failed = sorted([*self.failed_rows, row], key=lambda failed_row: repr(failed_row.point))
+            self.failed_rows = failed[:MAX_FAILED_ROWS]
+        problem_key = row.point.problem_key
+        self._problem_keys.add(problem_key)
+        if row.verdict is Verdict.PASS:
+            self._passed_problem_keys.add(problem_key)
+
+    def _add_to_axes(self, row: Row) -> None:
+        """Include a row in the table of each axis; an axis with too many values loses its pair tables."""
         for axis, cells in self.values.items():
             value = getattr(row.point, axis)
             if value in cells or len(cells) < MAX_LISTED_VALUES:
@@ -137,62 +151,54 @@ class SweepSummary:
             elif axis not in self.truncated_axes:
                 self.truncated_axes.add(axis)
                 self._pairs = {pair: cells for pair, cells in self._pairs.items() if axis not in pair}
-        for (first, second), together in self._pairs.items():
-            together.setdefault((getattr(row.point, first), getattr(row.point, second)), Aggregate()).add(row)
-        for note in row.notes:
-            if note in self.notes or len(self.notes) < MAX_LISTED_VALUES:
-                targets = self.notes.setdefault(note, [])
-                targets += [row.point.target] if row.point.target not in targets else []
-        if row.verdict in (Verdict.FAIL, None):
-            self.failed_rows = sorted([*self.failed_rows, row], key=lambda bad: repr(bad.point))[:MAX_FAILED_ROWS]
-        problem = row.point.problem.key
-        self._problems.add(problem)
-        if row.verdict is Verdict.PASS:
-            self._passed.add(problem)
+
+    def _add_note(self, note: str, target: str) -> None:
+        """Record the target of a note, unless there are too many different notes."""
+        if note in self.notes or len(self.notes) < MAX_LISTED_VALUES:
+            targets = self.notes.setdefault(note, [])
+            targets += [target] if target not in targets else []
 
     def _start_pair_tables(self, point: SweepPoint) -> None:
-        """Begin to count two axes together when the second of them gets its second value: until then it had one."""
+        """Create the table of an axis pair once both axes vary; copy the earlier rows into it."""
         new = {axis for axis, cells in self.values.items() if len(cells) == 1 and getattr(point, axis) not in cells}
         if not new:
             return
         varied = [axis for axis, cells in self.values.items() if axis in new or len(cells) > 1]
-        wanted = [pair for pair in itertools.combinations(varied, 2) if len(varied) == 2 or pair in AXIS_PAIRS]
+        pairs = [pair for pair in itertools.combinations(varied, 2) if len(varied) == 2 or pair in AXIS_PAIRS]
         self._pairs = {
             pair: self._pairs.get(pair) or self._copy_into_pair(*pair, new)
-            for pair in wanted
+            for pair in pairs
             if not self.truncated_axes.intersection(pair)
         }
 
     def _copy_into_pair(self, first: str, second: str, new: set[str]) -> dict[tuple[Any, Any], Aggregate]:
-        """Return what two axes come to by now, one of which had one value."""
-        if first in new:
-            (only,) = self.values[first]
-            return {(only, other): deepcopy(cell) for other, cell in self.values[second].items()}
-        (only,) = self.values[second]
-        return {(other, only): deepcopy(cell) for other, cell in self.values[first].items()}
+        """Return the table of two axes of which one has had a single value so far: its rows are those of the other."""
+        varied = second if first in new else first
+        pairs = itertools.product(self.values[first], self.values[second])
+        return {(a, b): deepcopy(self.values[varied][a if varied == first else b]) for a, b in pairs}
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self.total.verdicts.total()
 
     @property
     def varied(self) -> Mapping[str, Mapping[Any, Aggregate]]:
-        """The axes of more than one value; these in order, whatever order their rows came in."""
-        return {axis: dict(sorted(c.items(), key=_in_order(axis))) for axis, c in self.values.items() if len(c) > 1}
+        """The axes with more than one value, and their aggregates by value; sorted, whatever the order of the rows."""
+        several = {axis: cells for axis, cells in self.values.items() if len(cells) > 1}
+        return {axis: {v: cells[v] for v in sorted(cells, key=_sort_key(axis))} for axis, cells in several.items()}
 
     def pair(self, first: str, second: str) -> Mapping[tuple[Any, Any], Aggregate]:
-        """Return the cells by the values of both axes; none where they are not kept together."""
-        if (second, first) in self._pairs:
-            return {(one, other): cell for (other, one), cell in self._pairs[second, first].items()}
-        return self._pairs.get((first, second), {})
+        """Return the aggregates by the values of two axes; empty if the pair has no table."""
+        transposed = self._pairs.get((second, first), {})
+        return self._pairs.get((first, second)) or {(a, b): cell for (b, a), cell in transposed.items()}
 
     def has_no_pass(self, row: Row) -> bool:
-        """Tell whether the problem of a row passed at no scheme and step."""
-        return row.point.problem.key not in self._passed
+        """Return whether the problem of a row passes with none of its schemes and steps."""
+        return row.point.problem_key not in self._passed_problem_keys
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed, and every problem passed at some scheme and step."""
-        clean = not self.total.verdicts[Verdict.FAIL] and not self.total.verdicts[None]
-        return clean and self._problems == self._passed
+        """Whether no check failed or could not run, and every problem passes with some scheme and step."""
+        failed = self.total.verdicts[Verdict.FAIL] + self.total.verdicts[None]
+        return not failed and self._problem_keys == self._passed_problem_keys

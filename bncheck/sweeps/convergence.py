@@ -1,4 +1,4 @@
-"""The observed order of a scheme: with which power of the step its error falls."""
+"""The observed order of a scheme: the power of the step with which its error decreases."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,65 +12,71 @@ from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.progress import silent
 from bncheck.numerical.measure import plan_measurement
-from bncheck.sweeps.sweep import Grid
+from bncheck.sweeps.grid import Grid
 from bncheck.targets import BUILT_IN
 
-# Truncation is seen at the largest steps.
-MOST_STEPS = 10
+# The largest steps are used: there truncation dominates.
+MAX_STEPS = 10
 
 
 def observed_orders(grid: Grid) -> dict[str, dict[str, float]]:
-    """Return with which power of the step the error of bncheck's own network falls, by scheme and gradient.
+    """Measure the order of each scheme on the first problem of a grid, with bncheck's own network.
 
-    One problem is guarded for the largest step, so that every step differentiates the same loss.
-    Read off where truncation is well above rounding, at the smallest such steps.
+    The outputs that the largest step excludes are excluded for all steps, so that every step differentiates the same
+    loss.
+
+    Returns
+    -------
+    dict
+        The orders by scheme and gradient; without the gradients for which truncation exceeds rounding at fewer than
+        two steps. Empty if the grid has fewer than two steps, or its first target is not bncheck's own.
     """
-    steps = sorted({s for s in grid.axes.get("step", ()) if not isinstance(s, str)}, reverse=True)[:MOST_STEPS]
+    steps = sorted({s for s in grid.axes.get("step", ()) if not isinstance(s, str)}, reverse=True)[:MAX_STEPS]
     point = next(grid.points())
     if len(steps) < 2 or point.target not in BUILT_IN:
         return {}
     try:
         problem = point.draw()
-    except InvalidInput:  # the rows of this point report why
+    except InvalidInput:  # the rows of this point report the reason
         return {}
-    orders = {}
-    for scheme in dict.fromkeys(grid.axes.get("scheme", ("central",))):
-        usable = [
-            s
-            for s in steps
-            if plan_measurement(problem, NETWORK, CheckOptions(scheme, step=s), ()).kinks.dead_units == 0
-        ]
-        if len(usable) < 2:
-            continue
-        inputs = [name for name in NETWORK.inputs if f"d{name}" in grid.method.only]
-        guarded = plan_measurement(problem, NETWORK, CheckOptions(scheme, step=usable[0]), ()).problem
-        _, cache = network.forward(guarded.X, guarded.W, guarded.b, guarded.gamma, guarded.beta, guarded.bn_eps)
-        truth = network.backward(guarded.dout, cache)
-        errors = [_errors(guarded, CheckOptions(scheme, step=s), inputs, truth) for s in usable]
-        found = {f"d{name}": _order(usable, [error[name] for error in errors]) for name in inputs}
-        orders[scheme] = {name: order for name, order in found.items() if order is not None}
-    return {scheme: found for scheme, found in orders.items() if found}
+    inputs = [name for name in NETWORK.inputs if f"d{name}" in grid.options.only]
+    schemes = dict.fromkeys(grid.axes.get("scheme", ("central",)))
+    orders = {scheme: _orders_of_scheme(scheme, problem, steps, inputs) for scheme in schemes}
+    return {scheme: by_gradient for scheme, by_gradient in orders.items() if by_gradient}
+
+
+def _orders_of_scheme(scheme: str, problem: Problem, steps: Sequence[float], inputs: Sequence[str]) -> dict[str, float]:
+    """Return the observed order by gradient, from the steps that leave no unit dead."""
+    plans = ((step, plan_measurement(problem, NETWORK, CheckOptions(scheme, step=step), ())) for step in steps)
+    usable = {step: plan.problem for step, plan in plans if plan.kinks.dead_units == 0}
+    if len(usable) < 2:
+        return {}
+    shared = next(iter(usable.values()))  # the problem of the largest step
+    _, cache = network.forward(shared.X, shared.W, shared.b, shared.gamma, shared.beta, shared.bn_eps)
+    exact = network.backward(shared.dout, cache)
+    errors = [_errors(shared, CheckOptions(scheme, step=step), inputs, exact) for step in usable]
+    orders = {f"d{name}": _order(list(usable), [error[name] for error in errors]) for name in inputs}
+    return {name: order for name, order in orders.items() if order is not None}
 
 
 def _errors(
-    problem: Problem, method: CheckOptions, inputs: Sequence[str], truth: Mapping[str, FloatArray]
+    problem: Problem, options: CheckOptions, inputs: Sequence[str], exact: Mapping[str, FloatArray]
 ) -> dict[str, tuple[float, float]]:
-    """Return the norm of each gradient's error, and what of it rounding may make."""
-    ground = plan_measurement(problem, NETWORK, method, inputs)
-    values = ground.local(silent)
-    bars = ground.bars
-    return {
-        name: (
-            float(np.linalg.norm(values[name] - truth[f"d{name}"])),
-            float(np.linalg.norm(np.broadcast_to(bars.rounding[name] + bars.conditioning[name], values[name].shape))),
-        )
-        for name in inputs
-    }
+    """Return the norm of the error of each gradient, and the norm of the bound on its rounding."""
+    plan = plan_measurement(problem, NETWORK, options, inputs)
+    values, bounds = plan.local(silent), plan.bars
+    errors = {}
+    for name in inputs:
+        error = values[name] - exact[f"d{name}"]
+        rounding = np.broadcast_to(bounds.rounding[name] + bounds.conditioning[name], error.shape)
+        errors[name] = float(np.linalg.norm(error)), float(np.linalg.norm(rounding))
+    return errors
 
 
 def _order(steps: Sequence[float], errors: Sequence[tuple[float, float]]) -> float | None:
-    above = [(s, e) for s, (e, rounding) in zip(steps, errors, strict=True) if e > rounding > 0]
-    if len(above) < 2:
+    """Return the slope between the two smallest steps at which the error exceeds the rounding bound."""
+    points = [(s, e) for s, (e, rounding) in zip(steps, errors, strict=True) if e > rounding > 0]
+    if len(points) < 2:
         return None
-    (larger, more), (smaller, less) = above[-2:]
-    return math.log(more / less) / math.log(larger / smaller)
+    (large_step, large_error), (small_step, small_error) = points[-2:]
+    return math.log(large_error / small_error) / math.log(large_step / small_step)

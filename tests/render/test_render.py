@@ -27,7 +27,8 @@ from bncheck.render.format import format_index_ranges
 from bncheck.render.report import Report
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
-from bncheck.sweeps.sweep import Row, SweepPoint
+from bncheck.sweeps.grid import SweepPoint
+from bncheck.sweeps.rows import Row
 from tests.python_targets import CorruptedGradients, Gradients
 
 without_variance_term = FaultyNetwork(mistake_named("BN204"))

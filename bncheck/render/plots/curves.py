@@ -16,7 +16,7 @@ from bncheck.render.plots.panels import MIN_LINEAR_GAP, Panel, label_columns, na
 from bncheck.render.plots.slope_lines import AutomaticSteps, SlopeLine, automatic_steps_of, slope_lines
 from bncheck.render.sweep_report import AXIS_LABELS, format_axis_value
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary, WorstError
-from bncheck.sweeps.sweep import MIN_RELATIVE_ERROR
+from bncheck.sweeps.rows import MIN_RELATIVE_ERROR
 
 # Colors that color-blind readers can distinguish (Okabe & Ito 2008); in gray, markers and dashes differ.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#000000", "#CC79A7", "#8C6D00", "#56B4E9")
@@ -131,7 +131,8 @@ def error_limits(panels: Sequence[Panel], names: Sequence[str]) -> tuple[float, 
 
 def error_bound_of(worst: WorstError) -> float:
     """Return the relative error bound; 0 if it is not known, or if the gradient is exactly 0."""
-    return 0.0 if math.isnan(worst.bar) or worst.error is None else worst.bar
+    bound = worst.relative_error_bound
+    return 0.0 if math.isnan(bound) or worst.error is None else bound
 
 
 def _height(worst: WorstError | None, ceiling: float) -> float:

@@ -53,7 +53,7 @@ def picture(report: Report, kind: str) -> bytes:
 
 def draw_figure(report: SweepReport) -> Figure:
     """Draw a sweep; the figure does not depend on the order of the rows."""
-    summary = report.tally
+    summary = report.summary
     heatmap = build_heatmap(summary)
     panels = panels_of(summary)
     styles = {name: LineStyle.of(number, len(names_of(summary))) for number, name in enumerate(names_of(summary))}

@@ -46,14 +46,14 @@ def draw_heatmap(heatmap: Heatmap) -> Figure:
 
 def _digits(cell: Aggregate | None) -> float:
     """Return the correct digits of the worst gradient, for the color; NaN, which has no color, if nothing ran."""
-    return min(cell.fewest, DIGITS_BAR_WIDTH) if cell is not None and cell.gradients else math.nan
+    return min(cell.min_digits, DIGITS_BAR_WIDTH) if cell is not None and cell.gradients else math.nan
 
 
 def _cell_label(cell: Aggregate | None) -> str:
     """Return the text of a cell, as in the table."""
     if cell is None:
         return "-"
-    return f"{format_digits(cell.fewest) if cell.gradients else ''}{SIGNS[cell.verdict]}"
+    return f"{format_digits(cell.min_digits) if cell.gradients else ''}{SIGNS[cell.verdict]}"
 
 
 def _digits_range(digits: Iterable[float]) -> tuple[float, float]:

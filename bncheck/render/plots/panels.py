@@ -10,7 +10,7 @@ from bncheck.render.encoding import escape_control_chars
 from bncheck.render.layout import WORDS
 from bncheck.render.sweep_report import AXIS_LABELS, SIGNS, format_axis_value
 from bncheck.sweeps.aggregate import MAX_LISTED_VALUES, Aggregate, SweepSummary
-from bncheck.sweeps.sweep import MIN_RELATIVE_ERROR
+from bncheck.sweeps.rows import MIN_RELATIVE_ERROR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

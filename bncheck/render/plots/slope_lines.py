@@ -14,7 +14,7 @@ from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.schemes import Scheme
 from bncheck.numerical.steps import automatic_steps
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary
-from bncheck.sweeps.sweep import SweepPoint
+from bncheck.sweeps.grid import SweepPoint
 
 # A slope is measured between two steps at least this factor apart. It matches theory if it differs by at most
 # MAX_SLOPE_ERROR or this fraction of the slope: rounding errors scatter by a factor of about two.

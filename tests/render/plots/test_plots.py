@@ -27,7 +27,8 @@ from bncheck.render.plots.panels import build_heatmap, names_of, notes_of, panel
 from bncheck.render.plots.slope_lines import SlopeLine, automatic_steps_of, slope_lines
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
-from bncheck.sweeps.sweep import GradientSummary, Row, SweepPoint
+from bncheck.sweeps.grid import SweepPoint
+from bncheck.sweeps.rows import GradientSummary, Row
 from bncheck.sweeps.sweep_file import rows_of
 from tests.samples import WRONG_LAYERS
 
@@ -56,7 +57,9 @@ def invoke(*arguments: str) -> Result:
 def made(
     error: float | None, bar: float = math.nan, resolution: float = 1e-9, of_tolerance: float = 0.1
 ) -> GradientSummary:
-    return GradientSummary(error, of_tolerance, resolution, bar)
+    verdict = Verdict.PASS if resolution <= 1e-3 else Verdict.INCONCLUSIVE
+    verdict = verdict if of_tolerance <= 1 else Verdict.FAIL
+    return GradientSummary(verdict, error, of_tolerance, resolution, bar)
 
 
 def row(
@@ -386,15 +389,15 @@ def test_what_did_not_run_is_named_where_it_stands(plots: Any) -> None:
     assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("could not run", 1.0)]
     figure = drawn(plots, [row({}, target="b.py", verdict=None)])
     assert [text.get_text() for text in figure.axes[0].texts] == ["could not run"]
-    assert "1 check: 0 pass, 0 fail, 0 inconclusive, 1 not run" in words(figure)
+    assert "1 check: 0 pass, 0 fail, 0 inconclusive, 1 could not run" in words(figure)
 
 
 def test_an_older_file_has_no_bars_in_its_picture(plots: Any) -> None:
     new = [r.rounded for r in bncheck.sweep(N=8, D=5, H=4, step=[1e-3, 1e-5])]
     old = []
-    for content in (r.to_dict() for r in new):
-        content["gradients"] = {key: numbers[:3] for key, numbers in content["gradients"].items()}
-        old.append(Row.from_dict(content))
+    for r in new:
+        gradients = {key: replace(g, relative_error_bound=math.nan) for key, g in r.gradients.items()}
+        old.append(replace(r, gradients=gradients))
     figure = drawn(plots, old)
     assert "error bound" not in [text.get_text() for text in figure.legends[0].get_texts()]
     assert not any((line.get_gid() or "").startswith(("bar", "cap")) for line in figure.axes[0].get_lines())
@@ -429,7 +432,7 @@ def test_a_map_of_two_axes_has_the_cells_of_the_table(plots: Any) -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["reference", "wrong.py"]
     assert axes.yaxis_inverted()  # the first is on top, as in the table
     assert bar.get_ylabel() == "correct digits of the worst gradient"
-    assert "! FAIL   x not run" in "\n".join(words(figure))
+    assert "! FAIL   x could not run" in "\n".join(words(figure))
 
 
 def test_numbers_are_white_on_the_dark_and_black_on_the_bright_and_shades_rise_in_grey(plots: Any) -> None:
@@ -666,7 +669,7 @@ def test_an_older_picture_is_kept_until_there_is_another() -> None:
 
 def test_an_interrupted_sweep_is_drawn_as_far_as_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    whole = bncheck.sweeps.sweep.run_grid
+    whole = bncheck.sweeps.runner.run_grid
 
     def interrupted(*arguments: Any, **options: Any) -> Iterator[Row]:
         yield from itertools.islice(whole(*arguments, **options), 4)
