@@ -2,7 +2,7 @@
 
 import enum
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -68,13 +68,14 @@ class NumericalGradient:
     value: FloatArray  # the estimate; NaN where it was not evaluated
     evaluated: BoolArray  # where it was evaluated
     requested: int  # entries to be evaluated; fewer are done only where Ctrl-C came between
-    error_bound: FloatArray  # bounds |value - exact derivative of the guarded problem|; inf: unresolved
+    error_bound: FloatArray  # upper bound on |value - exact|, with dout = 0 at excluded outputs; inf: unresolved
+    truncation: FloatArray  # truncation part of the error bound, broadcastable to it
+    rounding: FloatArray  # rounding part of the error bound, broadcastable to it
     # Rounding of an analytic value, in units of its roundoff over float64's; inf in entries that depend on a unit
     # whose sigma cannot be computed in that arithmetic.
     conditioning: FloatArray
-    term_size: FloatArray  # S: the terms that the entry is made of before they cancel
-    exact_zero: bool  # the true gradient is exactly 0 whatever the numbers are
-    dominant_cause: Callable[[], Cause]  # what dominates the tolerance where it is widest in terms of size
+    term_size: FloatArray  # S: size of the terms of an entry before they cancel
+    exact_zero: bool  # the gradient is 0 by construction
 
 
 class KinkExclusion(NamedTuple):

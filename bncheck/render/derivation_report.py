@@ -131,7 +131,7 @@ def _measured(equation: Equation, checked: DerivativeCheck) -> Iterator[tuple[st
         f"error bars up to {checked.error_bound.max():.0e}; "
         f"a term wrong by {checked.resolution:.0e} of itself would be seen",
     )
-    elsewhere = (checked.size == 0) if equation.output != "L" else np.zeros(1, bool)
+    elsewhere = (checked.term_size == 0) if equation.output != "L" else np.zeros(1, bool)
     if elsewhere.any():
         largest = np.abs(np.broadcast_to(checked.numerical, elsewhere.shape)[elsewhere]).max()
         measured = f"at most {largest:.0e}" if largest else "exactly 0"

@@ -10,8 +10,8 @@ from bncheck.model import network
 from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
-from bncheck.model.progress import silent
-from bncheck.numerical.measure import plan_measurement
+from bncheck.numerical.measure import evaluate_locally
+from bncheck.numerical.plan import plan_measurement
 from bncheck.sweeps.sweep import Grid
 from bncheck.targets import BUILT_IN
 
@@ -38,7 +38,7 @@ def observed_orders(grid: Grid) -> dict[str, dict[str, float]]:
         usable = [
             s
             for s in steps
-            if plan_measurement(problem, NETWORK, CheckOptions(scheme, step=s), ()).kinks.dead_units == 0
+            if plan_measurement(problem, NETWORK, CheckOptions(scheme, step=s), ()).kink_exclusion.dead_units == 0
         ]
         if len(usable) < 2:
             continue
@@ -57,8 +57,8 @@ def _errors(
 ) -> dict[str, tuple[float, float]]:
     """Return the norm of each gradient's error, and what of it rounding may make."""
     ground = plan_measurement(problem, NETWORK, method, inputs)
-    values = ground.local(silent)
-    bars = ground.bars
+    values = evaluate_locally(ground)
+    bars = ground.bounds
     return {
         name: (
             float(np.linalg.norm(values[name] - truth[f"d{name}"])),

@@ -129,7 +129,7 @@ def test_an_output_that_rounds_to_either_side_of_0_in_the_arithmetic_of_the_targ
     piece: Component,
 ) -> None:
     p = random_problem(8, 5, 3, seed=2)
-    y = BasePoint.of(p).y
+    y = BasePoint.from_problem(p).y
     beta = p.beta - y[4] + 1e-6 * np.abs(p.gamma)  # one output of each unit is a millionth of its scale
     problem = Problem(p.X, p.W, p.b, p.gamma, beta, p.dout, p.bn_eps)
     for roundoff_factor, excluded in ((1.0, 0), (2.0**29, 3)):
@@ -202,7 +202,7 @@ def test_no_single_entry_move_carries_an_unguarded_output_across_the_kink(
         if step == "auto" and x_std == 1.0:
             problem = hard_problem(seed, largest=9)
         steps = prepared(problem, scheme=scheme, step=step).steps
-        near = can_cross_kink(BasePoint.of(problem), formula, steps)
+        near = can_cross_kink(BasePoint.from_problem(problem), formula, steps)
         forward, values = NETWORK.forward(problem.bn_eps), NETWORK.arrays(problem)
         for name in NETWORK.inputs:
             arrays = {other: values[other] for other in NETWORK.inputs_when_perturbing(name)}
@@ -220,7 +220,7 @@ def test_an_output_that_only_gamma_can_carry_across_the_kink_is_guarded() -> Non
     """X and W are large, so that nothing else moves y as far."""
     p = random_problem(7, 5, 1, x_std=100.0)
     W, step = 100 * p.W, 0.1
-    xhat = BasePoint.of(Problem(p.X, W, p.b, p.gamma, p.beta, p.dout, p.bn_eps)).xhat[:, 0]
+    xhat = BasePoint.from_problem(Problem(p.X, W, p.b, p.gamma, p.beta, p.dout, p.bn_eps)).xhat[:, 0]
     row = int(np.argmax(np.abs(xhat)))
     assert abs(xhat[row]) > 1.6
     beta = 1.5 * step - p.gamma * xhat[row]  # y = 1.5 steps, which gamma moves by |xhat| steps

@@ -30,7 +30,7 @@ from bncheck.cli.parameters import SIZE, STEP, Values
 from bncheck.execution.pool import ProcessPool, block_sigint_in_children, create_process_pool
 from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
-from bncheck.numerical.measure import plan_measurement
+from bncheck.numerical.plan import plan_measurement
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary
 from bncheck.sweeps.convergence import _order, observed_orders

@@ -95,7 +95,7 @@ def automatic(tally: SweepSummary, scheme: Scheme) -> Automatic | None:
         return None
     try:
         with np.errstate(all="ignore"):  # a problem that no check could be made of either
-            found = automatic_steps(BasePoint.of(point.draw()), scheme)
+            found = automatic_steps(BasePoint.from_problem(point.draw()), scheme)
     except InvalidInput:
         return None
     steps = np.concatenate([step.ravel() for step in found.values()])
