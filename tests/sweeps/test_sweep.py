@@ -36,7 +36,7 @@ from bncheck.sweeps.aggregate import Aggregate, SweepSummary
 from bncheck.sweeps.convergence import _order, observed_orders
 from bncheck.sweeps.sweep import GradientSummary, Grid, Row, SweepPoint, run_grid
 from bncheck.sweeps.sweep_file import SweepFile, rows_of
-from tests.oracles import exact_gradients, loop_piece
+from tests.oracles import exact_gradients, loop_component
 from tests.samples import COMPOSITE, DX, LAYERS, changed
 
 SMALL = {"N": (8,), "D": (5,), "H": (4,)}
@@ -82,7 +82,7 @@ def test_real_numbers_go_by_decades(words: str, values: tuple[object, ...]) -> N
     [
         (["--N", "1..x"], "'x' is not a whole number, 1 or larger"),
         (["--N", "8..64/2"], "'8..64/2' is no range; whole numbers go as 0..9"),
-        (["--N", "0"], "N is 0"),
+        (["--N", "0"], "N must be an integer of at least 1, got 0"),
         (["--step", "0..1e-3"], "'0..1e-3' is no range; it takes two numbers above 0"),
         (["--step", "auto..1e-3"], "is no range"),
         (["--step", "1e-1..1e-3/0"], "asks for 0 values a decade"),
@@ -457,7 +457,7 @@ def test_observed_orders_belong_to_one_loss_whose_exclusions_are_those_of_the_la
             for move in (step, -step):
                 moved = {**values, name: values[name].copy()}
                 moved[name][index] += move
-                losses.append(float(np.sum(dout * np.array(loop_piece("network", moved, problem.bn_eps, math.sqrt)))))
+                losses.append(float(np.sum(dout * np.array(loop_component("network", moved, problem.bn_eps, math.sqrt)))))
             numerical[index] = (losses[0] - losses[1]) / (2 * step)
         return float(np.linalg.norm(numerical - exact[name]))
 
