@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bncheck.model.components import NETWORK, RELU, Component
 from bncheck.model.problem import FloatArray
 from bncheck.model.results import BoolArray
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
@@ -24,9 +25,15 @@ def can_cross_kink(base: BasePoint, scheme: Scheme, steps: Steps, roundoff_facto
     return near
 
 
-def relu_can_cross_kink(base: BasePoint, scheme: Scheme, steps: Steps, roundoff_factor: float) -> BoolArray:
-    """Do the same for the ReLU layer, where y itself is perturbed."""
-    reach = GUARD_SAFETY_FACTOR * scheme.max_multiple * steps["y"]
+def find_excluded(
+    base: BasePoint, component: Component, scheme: Scheme, steps: Steps, roundoff_factor: float
+) -> BoolArray:
+    """Return the outputs of a component to exclude, (N, H); none if the component has no ReLU."""
+    if component is NETWORK:
+        return can_cross_kink(base, scheme, steps, roundoff_factor)
+    if component is not RELU:
+        return np.zeros(base.y.shape, bool)
+    reach = GUARD_SAFETY_FACTOR * scheme.max_multiple * steps["y"]  # y itself is perturbed
     near: BoolArray = np.abs(base.y) <= reach + rounding_of_y(base, roundoff_factor)
     return near
 

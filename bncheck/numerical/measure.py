@@ -119,10 +119,9 @@ def measure(
 
 def evaluate_locally(plan: MeasurementPlan, progress: Progress = silent) -> dict[str, FloatArray]:
     """Run the local engine; return the numerical gradient of every entry, by parameter name."""
-    if plan.component in (AFFINE, RELU):
-        arrays = plan.component.arrays(plan.problem, bn_eps=plan.bn_eps)
-        return linear_gradients(plan.problem, plan.component, plan.scheme, plan.steps, plan.names, arrays)
     assert plan.base is not None
+    if plan.component in (AFFINE, RELU):
+        return linear_gradients(plan.base, plan.component, plan.scheme, plan.steps, plan.names)
     return local_gradients(plan.base, plan.scheme, plan.steps, plan.names, progress)
 
 

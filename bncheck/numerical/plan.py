@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from bncheck.model.components import AFFINE, NETWORK, RELU, BnEps, Component
+from bncheck.model.components import AFFINE, BATCHNORM, RELU, BnEps, Component
+from bncheck.model.layers import affine_forward
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
-from bncheck.model.results import BoolArray, KinkExclusion
+from bncheck.model.results import KinkExclusion
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
 from bncheck.numerical.error_bounds import ROUNDINGS_OF_OUTPUT, ErrorBounds, compute_bounds, output_bound
-from bncheck.numerical.kink_guard import can_cross_kink, relu_can_cross_kink
-from bncheck.numerical.linear import h_magnitude, linear_bounds, linear_steps
+from bncheck.numerical.kink_guard import find_excluded
+from bncheck.numerical.linear import linear_bounds, linear_steps
 from bncheck.numerical.schemes import Scheme, get_scheme
-from bncheck.numerical.steps import Steps, automatic_steps, fixed_steps
+from bncheck.numerical.steps import Steps, automatic_steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +29,10 @@ class MeasurementPlan:
     steps: Steps
     bounds: ErrorBounds
     kink_exclusion: KinkExclusion
-    base: BasePoint | None  # of the local engine; None for affine and ReLU, and after it has finished
+    base: BasePoint | None  # of the local engine; None after it has finished
     output: FloatArray  # (N, H), output of the component
     output_bound: FloatArray  # (N, H), upper bound on |output - output of another correct forward pass|
     bn_eps: BnEps  # used instead of the bn_eps of the problem
-    roundoff_factor: float  # roundoff unit of the code under test divided by float64's
 
 
 def plan_measurement(
@@ -50,60 +49,34 @@ def plan_measurement(
 
     ``bn_eps`` and ``roundoff_factor`` are those of ``measure``, ``underflow_unit`` is that of ``compute_bounds``.
     """
-    scheme = get_scheme(options.scheme)
+    scheme, is_linear = get_scheme(options.scheme), component in (AFFINE, RELU)
     eps: BnEps = problem.bn_eps if bn_eps is None else bn_eps
-    steps = None if isinstance(options.step, str) else fixed_steps(options.step, component.inputs)
-    plan = partial(
-        MeasurementPlan,
-        component=component,
-        names=tuple(names),
-        scheme=scheme,
-        bn_eps=eps,
-        roundoff_factor=roundoff_factor,
-    )
-    if component is AFFINE:
-        arrays, magnitude = component.arrays(problem), h_magnitude(problem)
-        steps = steps or linear_steps(problem, component, scheme, arrays)
-        no_output = np.zeros(magnitude.shape, bool)
-        return plan(
-            problem=problem,
-            steps=steps,
-            bounds=linear_bounds(problem, component, scheme, steps, names, arrays, underflow_unit),
-            kink_exclusion=_count_excluded(problem, excluded=no_output, active=~no_output),
-            base=None,
-            output=component.forward(eps)(arrays),
-            output_bound=(ROUNDINGS_OF_OUTPUT + problem.D) * UNIT_ROUNDOFF * magnitude,
-        )
     base = BasePoint.from_problem(problem, component, eps)
-    if component is RELU:
-        arrays = {"y": base.y}
-        steps = steps or linear_steps(problem, component, scheme, arrays)
-        excluded = relu_can_cross_kink(base, scheme, steps, roundoff_factor)
-        point = base.excluding(excluded)
-        return plan(
-            problem=point.problem,
-            steps=steps,
-            bounds=linear_bounds(point.problem, component, scheme, steps, names, arrays, underflow_unit),
-            kink_exclusion=_count_excluded(problem, excluded=excluded, active=base.y > 0),
-            base=None,
-            output=np.maximum(base.y, 0.0),
-            output_bound=UNIT_ROUNDOFF * np.abs(base.y),  # ReLU rounds nothing, but code may round its input
-        )
-    steps = steps or automatic_steps(base, scheme)
-    has_kink = component is NETWORK
-    excluded = can_cross_kink(base, scheme, steps, roundoff_factor) if has_kink else np.zeros(base.y.shape, bool)
+    if not isinstance(options.step, str):
+        steps: Steps = {name: np.full(1, options.step) for name in component.inputs}
+    else:
+        steps = linear_steps(base, component, scheme) if is_linear else automatic_steps(base, scheme)
+    excluded = find_excluded(base, component, scheme, steps, roundoff_factor)
     point = base.excluding(excluded)
-    return plan(
-        problem=point.problem,
-        steps=steps,
-        bounds=compute_bounds(point, scheme, steps, names, roundoff_factor, underflow_unit),
-        kink_exclusion=_count_excluded(problem, excluded=excluded, active=base.y > 0 if has_kink else ~excluded),
-        base=point,
-        output=np.maximum(base.y, 0.0) if has_kink else base.y,
-        output_bound=output_bound(base, roundoff_factor),
+    if is_linear:
+        bounds = linear_bounds(point, component, scheme, steps, names, underflow_unit)
+    else:
+        bounds = compute_bounds(point, scheme, steps, names, roundoff_factor, underflow_unit)
+    active = base.y > 0 if component.output == "a" else True
+    alive = ((point.problem.dout != 0) & active).any(axis=0)
+    exclusion = KinkExclusion(int(excluded.sum()), excluded.size, int((~alive).sum()))
+    output, bound = _output_and_bound(base, component, roundoff_factor)
+    return MeasurementPlan(
+        point.problem, component, tuple(names), scheme, steps, bounds, exclusion, point, output, bound, eps
     )
 
 
-def _count_excluded(problem: Problem, *, excluded: BoolArray, active: BoolArray) -> KinkExclusion:
-    alive = (active & ~excluded & (problem.dout != 0)).any(axis=0)
-    return KinkExclusion(int(excluded.sum()), excluded.size, int((~alive).sum()))
+def _output_and_bound(base: BasePoint, component: Component, roundoff_factor: float) -> tuple[FloatArray, FloatArray]:
+    """Return the output of a component, and the bound on its difference from another correct forward pass."""
+    p = base.problem
+    if component is AFFINE:
+        magnitude = base.abs_x @ base.abs_w + np.abs(p.b)
+        return affine_forward(p.X, p.W, p.b)[0], (ROUNDINGS_OF_OUTPUT + p.D) * UNIT_ROUNDOFF * magnitude
+    output = base.y if component is BATCHNORM else np.maximum(base.y, 0.0)
+    # ReLU rounds nothing, but the code under test may round its input.
+    return output, UNIT_ROUNDOFF * np.abs(base.y) if component is RELU else output_bound(base, roundoff_factor)

@@ -1,6 +1,6 @@
 """Finite-difference steps: one per column or feature, on the scale of sigma."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -18,11 +18,6 @@ SINGLE_ROW_FRACTION = 2.0**-9
 
 # Absolute steps by parameter name, each broadcastable to the parameter, in its units.
 Steps: TypeAlias = Mapping[str, FloatArray]
-
-
-def fixed_steps(step: float, names: Iterable[str]) -> Steps:
-    """Return the same absolute step for every named parameter."""
-    return {name: np.full(1, step) for name in names}
 
 
 def automatic_steps(base: BasePoint, scheme: Scheme) -> Steps:
