@@ -20,6 +20,7 @@ from bncheck.model.results import MAX_RESOLUTION, Verdict
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 from bncheck.numerical.black_box import black_box_jacobian
 from bncheck.numerical.division import safe_divide
+from bncheck.numerical.full import Perturbation
 from bncheck.numerical.schemes import SCHEMES
 
 # Step as a fraction of the scale of a node: the cube root of the roundoff unit balances truncation and rounding.
@@ -148,17 +149,20 @@ def derivative(values: Values, output: str, node: str) -> tuple[FloatArray, Floa
     weights = np.where(values["y"] > 0, values["dout"], 0.0) if is_loss else np.ones(base_output.shape)
     steps = np.broadcast_to(_steps(values, node), array.shape)
     upstream = _upstream(values, node)
-    value, truncation = black_box_jacobian(
-        lambda arrays: run({**upstream, node: arrays["x"].copy()})[output],  # the output may be the node itself
-        array,
-        weights,
-        SCHEMES["central"],
-        steps,
-        base_output=base_output,
-        axis=None if is_loss else (),
-    )
+
+    def forward(arrays: Mapping[str, Array]) -> Array:
+        recomputed: Array = run({**upstream, node: arrays[node].copy()})[output]  # the output may be the node itself
+        return recomputed
+
+    perturbation = Perturbation(
+        forward, {node: array}, [node], weights, SCHEMES["central"],
+        has_kink=False, base_output=base_output, axis=None if is_loss else (),
+    )  # fmt: skip
+    value, truncation = black_box_jacobian(perturbation, node, steps)
     rounding = _rounding_by_column(values, output, node, steps)
-    return value, truncation + (np.tensordot(np.abs(weights).sum(axis=0), rounding, 1) if is_loss else rounding)
+    if is_loss:
+        return value[0], truncation[0] + np.tensordot(np.abs(weights).sum(axis=0), rounding, 1)
+    return value, truncation + rounding
 
 
 def _upstream(values: Values, node: str) -> dict[str, Any]:

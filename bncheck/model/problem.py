@@ -193,12 +193,11 @@ def _require_integer(name: str, value: object, minimum: int) -> None:
 
 
 def _require_memory(N: int, D: int, H: int) -> None:
-    needed = estimate_peak_bytes(N, D, H)
-    present = _physical_memory()
+    needed, present = estimate_peak_bytes(N, D, H), _physical_memory()
     if needed > present:
         raise InvalidInput(
-            f"N = {N}, D = {D}, H = {H} needs about {_format_bytes(needed)} of memory, and this machine "
-            f"has {_format_bytes(present)}; use smaller sizes"
+            f"N = {N}, D = {D}, H = {H} needs about {needed / 1e9:,.1f} GB of memory, and this machine "
+            f"has {present / 1e9:,.1f} GB; use smaller sizes"
         )
 
 
@@ -213,15 +212,6 @@ def _physical_memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return ASSUMED_MEMORY_BYTES
-
-
-def _format_bytes(count: int) -> str:
-    """Format a number of bytes with its unit: 41.2 GB; beyond 1e5 terabytes as a power of ten."""
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            amount = count / size
-            return f"{amount:,.1f} {unit}" if amount < 1e5 else f"{amount:.1e} {unit}"
-    return f"{count:,} bytes"
 
 
 def _as_real(name: str, values: Any) -> FloatArray:

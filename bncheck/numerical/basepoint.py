@@ -28,7 +28,7 @@ class BasePoint:
     sigma: FloatArray  # (H,), sqrt(var + eps)
     radius: FloatArray  # (H,), lower bound on the radius of convergence along a unit-standard-deviation direction of h
     magnitude: FloatArray  # (H,), largest |X||W| + |b| of the unit: the size of the terms of h
-    x_centered: FloatArray  # (N, D), X minus its mean over the batch: the directions in which entries of W move h
+    x_centered: FloatArray  # (N, D), X minus its mean over the batch: the directions in which entries of W shift h
     feature_std: FloatArray  # (D,), standard deviation of X over the batch
     abs_x: FloatArray  # (N, D), |X|
     abs_w: FloatArray  # (D, H), |W|

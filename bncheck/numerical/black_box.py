@@ -1,6 +1,6 @@
 """Differentiation of a black box: a forward pass of which nothing is known, so that its errors are estimated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,6 @@ from bncheck.model.progress import Progress, silent
 from bncheck.numerical.error_bounds import ErrorBounds
 from bncheck.numerical.full import SINGLE_INDEX, IndexArray, Perturbation, SampledGradient, full_gradients
 from bncheck.numerical.plan import MeasurementPlan
-from bncheck.numerical.schemes import Scheme
 
 # Factor on the automatic steps: a black box may be nonlinear on a smaller scale than batch norm.
 STEP_REDUCTION = 1 / 8
@@ -98,48 +97,30 @@ def _estimate_truncation(at_step: FloatArray, at_double_step: FloatArray) -> Flo
     return difference
 
 
-def black_box_jacobian(
-    forward: Forward,
-    array: FloatArray,
-    weights: FloatArray,
-    scheme: Scheme,
-    steps: FloatArray,
-    *,
-    base_output: FloatArray,
-    axis: Sequence[int] | None,
-) -> tuple[FloatArray, FloatArray]:
-    """Differentiate the weighted outputs of a black box in every entry of one array.
+def black_box_jacobian(perturbation: Perturbation, name: str, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Differentiate every weighted output in every entry of one input.
 
     Parameters
     ----------
-    forward : callable
-        Maps ``{"x": array}`` to the output.
-    array : ndarray
+    perturbation : Perturbation
+        Forward pass, weights and scheme; with ``axis=()`` for one derivative per output, None for the loss.
+    name : str
         The input.
-    weights, base_output, axis
-        As for ``Perturbation``.
-    scheme : Scheme
     steps : ndarray
-        Absolute steps, broadcastable to the array, in its units.
+        Absolute steps, of the shape of the input, in its units.
 
     Returns
     -------
     value, truncation : ndarray
-        The derivative and its estimated truncation error, of the shape of the output (empty if ``axis`` is None),
-        followed by that of the array; infinite where the derivative is unresolved.
+        The derivative and its estimated truncation error, infinite where the derivative is unresolved. The shape is
+        that of a derivative in one entry, (1,) for the loss, followed by that of the input.
     """
-    perturbation = Perturbation(
-        forward, {"x": array}, ["x"], weights, scheme, has_kink=False, base_output=base_output,
-        axis=None if axis is None else tuple(axis),
-    )  # fmt: skip
-    steps = np.broadcast_to(steps, array.shape)
     values, truncation = [], []
-    for flat in range(array.size):
-        entry = np.unravel_index(np.array([flat]), array.shape)
-        location = {"x": (entry, SINGLE_INDEX)}
-        value, unresolved = perturbation.derivative(location, steps[entry])
-        double, double_unresolved = perturbation.derivative(location, DOUBLE_STEP * steps[entry])
+    for index in np.ndindex(steps.shape):
+        location = {name: (tuple(np.array([i]) for i in index), SINGLE_INDEX)}
+        value, unresolved = perturbation.derivative(location, steps[index][None])
+        double, double_unresolved = perturbation.derivative(location, DOUBLE_STEP * steps[index][None])
         values.append(value)
         truncation.append(np.where(unresolved | double_unresolved, np.inf, _estimate_truncation(value, double)))
-    shape = (*(() if axis is None else weights.shape), *array.shape)
+    shape = (*values[0].shape, *steps.shape)
     return np.stack(values, axis=-1).reshape(shape), np.stack(truncation, axis=-1).reshape(shape)

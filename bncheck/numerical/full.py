@@ -43,6 +43,10 @@ class SampledGradient(NamedTuple):
         """Return a gradient in which every entry was evaluated and resolved."""
         return cls(value, np.ones(value.shape, bool), np.zeros(value.shape, bool))
 
+    def store(self, entries: tuple[IndexArray, ...], value: FloatArray, unresolved: BoolArray) -> None:
+        """Set the evaluated entries."""
+        self.value[entries], self.unresolved[entries], self.evaluated[entries] = value, unresolved, True
+
 
 def full_gradients(
     plan: MeasurementPlan,
@@ -80,13 +84,11 @@ def full_gradients(
     finished, total = 0, sum(map(len, entries.values()))
     try:
         for name, indices in entries.items():
-            perturbation = _perturb(plan, forward, [name], arrays, base_output)
+            perturbation = _perturb(plan, [name], arrays, forward, base_output)
             step = np.broadcast_to(plan.steps[name], arrays[name].shape)
-            gradient = gradients[name]
             for index in indices:
                 entry = np.unravel_index(np.array([index]), step.shape)
-                value, unresolved = perturbation.derivative({name: (entry, SINGLE_INDEX)}, step[entry])
-                gradient.value[entry], gradient.unresolved[entry], gradient.evaluated[entry] = value, unresolved, True
+                gradients[name].store(entry, *perturbation.derivative({name: (entry, SINGLE_INDEX)}, step[entry]))
                 finished += 1
                 progress(finished, total)
     except KeyboardInterrupt:
@@ -113,12 +115,10 @@ def perturb_one_entry_per_column(
             entries = (rows[name][columns], columns) if arrays[name].ndim == 2 else (columns,)
             locations[name] = entries, columns
             step[columns] = np.broadcast_to(plan.steps[name], arrays[name].shape)[entries]
-        perturbation = _perturb(plan, forward, group, arrays, base_output, axis=0)
+        perturbation = _perturb(plan, group, arrays, forward, base_output, axis=0)
         value, unresolved = perturbation.derivative(locations, step)
         for name, (entries, columns) in locations.items():
-            gradient = gradients[name]
-            gradient.value[entries], gradient.unresolved[entries] = value[columns], unresolved[columns]
-            gradient.evaluated[entries] = True
+            gradients[name].store(entries, value[columns], unresolved[columns])
     return gradients
 
 
@@ -139,16 +139,18 @@ def _share_columns(names: Iterable[str], H: int) -> list[list[str]]:
 
 def _perturb(
     plan: MeasurementPlan,
-    forward: Forward,
     names: list[str],
     arrays: Mapping[str, FloatArray],
+    forward: Forward,
     base_output: FloatArray | None,
     axis: int | None = None,
 ) -> "Perturbation":
-    inputs = {name: arrays[name] for name in plan.component.inputs_when_perturbing(names[0])}
-    weights = plan.problem.dout
+    """Return the perturbation of some inputs of the component."""
+    inputs, dout = {name: arrays[name] for name in plan.component.inputs_when_perturbing(names[0])}, plan.problem.dout
     has_kink = plan.component.output == "a"
-    return Perturbation(forward, inputs, names, weights, plan.scheme, has_kink, base_output, axis=axis)
+    return Perturbation(
+        forward, inputs, names, dout, plan.scheme, has_kink=has_kink, base_output=base_output, axis=axis
+    )
 
 
 class Perturbation:
@@ -180,9 +182,9 @@ class Perturbation:
         names: Iterable[str],
         weights: FloatArray,
         scheme: Scheme,
+        *,
         has_kink: bool,
         base_output: Array | None,
-        *,
         axis: int | tuple[int, ...] | None = None,
     ) -> None:
         dtype = np.complex128 if scheme.quotient is Quotient.COMPLEX else np.float64

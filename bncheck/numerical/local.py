@@ -13,7 +13,7 @@ and ``cross_check`` compares them with full forward passes.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -38,21 +38,17 @@ def local_gradients(
 ) -> dict[str, FloatArray]:
     """Return the numerical gradient of every entry, by parameter name."""
     columns = _Columns.from_base(base)
+    engines: Mapping[str, Callable[[], FloatArray]] = {
+        "X": lambda: _through_affine(base, columns, scheme, steps["X"], progress),
+        "W": lambda: columns.slopes(scheme, _weight_sums(base), steps["W"]),
+        "b": lambda: np.zeros(base.problem.H),  # batch norm cancels a shift by b, so the response is constant
+        "gamma": lambda: _linear(scheme, (base.dy * base.xhat).sum(axis=0), steps["gamma"]),
+        "beta": lambda: _linear(scheme, base.dy.sum(axis=0), steps["beta"]),
+        "h": lambda: columns.slopes(scheme, _row_sums(base), steps["h"]),
+    }
     # A step beyond the radius of convergence may make V 0 or negative; its error bound is infinite.
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {name: _gradient(name, base, columns, scheme, steps[name], progress) for name in names}
-
-
-def _gradient(
-    name: str, base: BasePoint, columns: "_Columns", scheme: Scheme, step: FloatArray, progress: Progress
-) -> FloatArray:
-    if name == "X":
-        return _through_affine(base, columns, scheme, step, progress)
-    if name in ("gamma", "beta"):
-        return _linear(base, scheme, step, name)
-    no_motion = _DirectionSums(*np.zeros((3, base.problem.H)))  # batch norm cancels a shift by b
-    sums = _row_sums(base) if name == "h" else _weight_sums(base) if name == "W" else no_motion
-    return columns.slopes(scheme, sums, step)
+        return {name: engines[name]() for name in names}
 
 
 class _DirectionSums(NamedTuple):
@@ -96,8 +92,6 @@ class _Columns(NamedTuple):
 
     def slopes(self, scheme: Scheme, sums: _DirectionSums, step: FloatArray) -> FloatArray:
         """Return the derivative along each direction, (directions, H)."""
-        if sums.p.ndim == 1:
-            return scheme.estimate(lambda m: self.changes(scheme, sums, step, m) / (m * step))
         slopes = np.empty_like(sums.p)
         r, steps = np.broadcast_to(sums.r, (len(slopes), 1)), np.broadcast_to(step, slopes.shape)
         for block in _blocks(slopes):
@@ -226,8 +220,7 @@ def _evaluate_every_response(
     return dX
 
 
-def _linear(base: BasePoint, scheme: Scheme, step: FloatArray, name: str) -> FloatArray:
-    """Return dgamma or dbeta, (H,): the loss of a column is gamma sum dy xhat + beta sum dy."""
-    weight = (base.dy * base.xhat if name == "gamma" else base.dy).sum(axis=0)
+def _linear(scheme: Scheme, weight: FloatArray, step: FloatArray) -> FloatArray:
+    """Return dgamma or dbeta, (H,): the loss of a column is gamma sum dy xhat + beta sum dy, linear with a weight."""
     t = np.broadcast_to(step, weight.shape)
     return scheme.estimate(lambda m: scheme.quotient.times_step(lambda t: t * weight, m * t) / (m * t))

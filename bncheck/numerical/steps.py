@@ -11,9 +11,9 @@ from bncheck.numerical.schemes import Quotient, Scheme
 
 # Complex step as a fraction of sigma. It subtracts nothing, so its truncation can be far below the roundoff unit.
 COMPLEX_STEP = 2.0**-66
-# Largest fraction of sigma by which an automatic step moves h, for any cancellation ...
+# Largest fraction of sigma by which an automatic step shifts h, for any cancellation ...
 MAX_STEP_FRACTION = 2.0**-6
-# ... and the fraction of sigma by which it may always move a single row, for any batch size.
+# ... and the fraction of sigma by which it may always shift a single row, for any batch size.
 SINGLE_ROW_FRACTION = 2.0**-9
 
 # Absolute steps by parameter name, each broadcastable to the parameter, in its units.

@@ -74,7 +74,7 @@ def test_a_value_out_of_range_is_rejected_with_the_value(arguments: dict[str, An
 def test_a_problem_that_exceeds_the_memory_is_rejected_before_any_allocation() -> None:
     tracemalloc.start()
     try:
-        with pytest.raises(InvalidInput, match=r"needs about 1\d\d\.\d TB of memory, and this machine"):
+        with pytest.raises(InvalidInput, match=r"needs about 1\d\d,\d{3}\.\d GB of memory, and this machine"):
             random_problem(10**6, 10**6, 50)
         _, peak = tracemalloc.get_traced_memory()
     finally:
