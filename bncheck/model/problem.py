@@ -196,7 +196,7 @@ def _require_memory(N: int, D: int, H: int) -> None:
     needed, present = estimate_peak_bytes(N, D, H), _physical_memory()
     if needed > present:
         raise InvalidInput(
-            f"N = {N}, D = {D}, H = {H} needs about {needed / 1e9:,.1f} GB of memory, and this machine "
+            f"N = {N:,}, D = {D:,}, H = {H:,} needs about {needed / 1e9:,.1f} GB of memory, and this machine "
             f"has {present / 1e9:,.1f} GB; use smaller sizes"
         )
 

@@ -78,23 +78,12 @@ def measure(
         bn_eps=bn_eps, roundoff_factor=roundoff_factor, underflow_unit=underflow_unit,
     )  # fmt: skip
     rng = np.random.default_rng([problem.seed or 0, 1])  # independent of the stream that draws the problem
-    comparison, interrupted = None, False
-    if black_box_forward is None and options.engine == "local":
-        values = evaluate_locally(plan, progress)
-        plan = replace(plan, base=None)  # free the base point, which is as large as X
-        gradients = {name: SampledGradient.complete(value) for name, value in values.items()}
-        if options.cross_check_entries:
-            comparison = cross_check(plan, values, options.cross_check_entries, rng)
-    else:
-        arrays = component.arrays(problem)
-        entries = {name: draw_entries(rng, arrays[name].size, options.sample) for name in names}
-        if black_box_forward is None:
-            gradients, interrupted = full_gradients(plan, component.forward(plan.bn_eps), entries, progress)
-        else:
-            plan = reduce_steps(plan) if options.step == "auto" else plan
-            gradients, bounds, interrupted = black_box_gradients(plan, black_box_forward, entries, progress)
-            plan = replace(plan, bounds=bounds)
-    measured = _add_bounds(plan, gradients, options.sample, is_black_box=black_box_forward is not None)
+    is_black_box, comparison = black_box_forward is not None, None
+    plan, gradients, interrupted = _evaluate(plan, options, black_box_forward, rng, progress)
+    if options.engine == "local" and options.cross_check_entries and not is_black_box:
+        values = {name: gradient.value for name, gradient in gradients.items()}
+        comparison = cross_check(plan, values, options.cross_check_entries, rng)
+    measured = _add_bounds(plan, gradients, options.sample, is_black_box=is_black_box)
     checked = plan.problem
     if exponent:
         checked = replace(problem, dout=np.where(checked.dout == 0, 0.0, problem.dout))
@@ -112,9 +101,29 @@ def measure(
         kink_exclusion=plan.kink_exclusion,
         automatic_step=options.step == "auto",
         cross_check=comparison,
-        black_box=black_box_forward is not None,
+        black_box=is_black_box,
         interrupted=interrupted,
     )
+
+
+def _evaluate(
+    plan: MeasurementPlan,
+    options: CheckOptions,
+    black_box_forward: Forward | None,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> tuple[MeasurementPlan, dict[str, SampledGradient], bool]:
+    """Run one of the engines; return the plan with its final bounds, the gradients, and whether Ctrl-C interrupted."""
+    if black_box_forward is None and options.engine == "local":
+        gradients = {name: SampledGradient.complete(value) for name, value in evaluate_locally(plan, progress).items()}
+        return replace(plan, base=None), gradients, False  # free the base point, which is as large as X
+    arrays = plan.component.arrays(plan.problem)
+    entries = {name: draw_entries(rng, arrays[name].size, options.sample) for name in plan.names}
+    if black_box_forward is None:
+        return plan, *full_gradients(plan, plan.component.forward(plan.bn_eps), entries, progress)
+    plan = reduce_steps(plan) if options.step == "auto" else plan
+    gradients, bounds, interrupted = black_box_gradients(plan, black_box_forward, entries, progress)
+    return replace(plan, bounds=bounds), gradients, interrupted
 
 
 def evaluate_locally(plan: MeasurementPlan, progress: Progress = silent) -> dict[str, FloatArray]:

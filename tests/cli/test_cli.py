@@ -46,11 +46,11 @@ def test_the_main_job_exits_0_and_checks_14750_numbers() -> None:
     ("arguments", "said"),
     [
         (["run", "--N", "0"], "N must be an integer of at least 1, got 0"),
-        (["run", "--D", "-3"], "D is -3"),
+        (["run", "--D", "-3"], "D must be an integer of at least 1, got -3"),
         (["run", "--H", "6.5"], "'6.5' is not a whole number, 1 or larger"),
         (["run", "--N", "many"], "'many' is not a whole number"),
         (["run", "--N", "9" * 5000], f"'{'9' * 40}...' is not a whole number"),
-        (["run", "--N", "1000000", "--D", "1000000"], "TB of memory and this machine has"),
+        (["run", "--N", "1000000", "--D", "1000000"], "GB of memory, and this machine has"),
         (["run", "--seed", "-1"], "seed must be an integer of at least 0, got -1"),
         (["run", "--step", "0"], "step is 0.0; it must be a number above 0"),
         (["run", "--step", "nan"], "step is nan"),
