@@ -6,24 +6,15 @@ and ``backward(dout, cache)``.
 
 from typing import NamedTuple
 
-from bncheck.model.layers import (
-    AffineCache,
-    Array,
-    BatchNormCache,
-    affine_backward,
-    affine_forward,
-    batchnorm_backward,
-    batchnorm_forward,
-    relu_backward,
-    relu_forward,
-)
+from bncheck.model import layers
+from bncheck.model.layers import Array
 
 
 class Cache(NamedTuple):
     """Caches of the three layers, for ``backward``."""
 
-    affine: AffineCache
-    batchnorm: BatchNormCache
+    affine: layers.AffineCache
+    batchnorm: layers.BatchNormCache
     relu: Array  # (N, H), y > 0
 
 
@@ -45,9 +36,9 @@ def forward(X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: flo
     cache : Cache
         For ``backward``.
     """
-    h, affine = affine_forward(X, W, b)
-    y, batchnorm = batchnorm_forward(h, gamma, beta, bn_eps)
-    a, relu = relu_forward(y)
+    h, affine = layers.affine_forward(X, W, b)
+    y, batchnorm = layers.batchnorm_forward(h, gamma, beta, bn_eps)
+    a, relu = layers.relu_forward(y)
     return a, Cache(affine, batchnorm, relu)
 
 
@@ -66,7 +57,7 @@ def backward(dout: Array, cache: Cache) -> dict[str, Array]:
     dict of str to array
         dX (N, D), dW (D, H), db, dgamma, dbeta (H,), and dh (N, H), the gradient of the pre-activation.
     """
-    dy = relu_backward(dout, cache.relu)
-    dh, dgamma, dbeta = batchnorm_backward(dy, cache.batchnorm)
-    dX, dW, db = affine_backward(dh, cache.affine)
+    dy = layers.relu_backward(dout, cache.relu)
+    dh, dgamma, dbeta = layers.batchnorm_backward(dy, cache.batchnorm)
+    dX, dW, db = layers.affine_backward(dh, cache.affine)
     return {"dX": dX, "dW": dW, "db": db, "dgamma": dgamma, "dbeta": dbeta, "dh": dh}

@@ -16,25 +16,19 @@ GUARD_SAFETY_FACTOR = 1.01
 ROUNDINGS_OF_Y = 8.0
 
 
-def can_cross_kink(base: BasePoint, scheme: Scheme, steps: Steps, roundoff_factor: float = 1.0) -> BoolArray:
-    """Return, as (N, H), whether a perturbation of a single entry can change the sign of y.
+def can_cross_kink(
+    base: BasePoint, component: Component, scheme: Scheme, steps: Steps, roundoff_factor: float = 1.0
+) -> BoolArray:
+    """Return, as (N, H), whether a perturbation of a single entry can carry the output across ReLU's kink.
 
     ``roundoff_factor`` is the roundoff unit of the code under test divided by float64's.
     """
-    near: BoolArray = np.abs(base.y) < excluded_below(base, scheme, steps, roundoff_factor)
-    return near
-
-
-def find_excluded(
-    base: BasePoint, component: Component, scheme: Scheme, steps: Steps, roundoff_factor: float
-) -> BoolArray:
-    """Return the outputs of a component to exclude, (N, H); none if the component has no ReLU."""
+    near = np.zeros(base.y.shape, bool)
     if component is NETWORK:
-        return can_cross_kink(base, scheme, steps, roundoff_factor)
-    if component is not RELU:
-        return np.zeros(base.y.shape, bool)
-    reach = GUARD_SAFETY_FACTOR * scheme.max_multiple * steps["y"]  # y itself is perturbed
-    near: BoolArray = np.abs(base.y) <= reach + rounding_of_y(base, roundoff_factor)
+        near = np.abs(base.y) < excluded_below(base, scheme, steps, roundoff_factor)
+    elif component is RELU:  # y itself is perturbed
+        reach = GUARD_SAFETY_FACTOR * scheme.max_multiple * steps["y"]
+        near = np.abs(base.y) <= reach + rounding_of_y(base, roundoff_factor)
     return near
 
 

@@ -86,18 +86,14 @@ class _Columns(NamedTuple):
 
         return response
 
-    def changes(self, scheme: Scheme, sums: _DirectionSums, t: FloatArray, multiple: float) -> FloatArray:
-        """Return multiple * t times the quotient of the scheme at multiple * t, per direction and column."""
-        return scheme.quotient.times_step(self.response(sums), multiple * t)
-
     def slopes(self, scheme: Scheme, sums: _DirectionSums, step: FloatArray) -> FloatArray:
         """Return the derivative along each direction, (directions, H)."""
         slopes = np.empty_like(sums.p)
         r, steps = np.broadcast_to(sums.r, (len(slopes), 1)), np.broadcast_to(step, slopes.shape)
         for block in _blocks(slopes):
-            part, s = _DirectionSums(sums.p[block], sums.q[block], r[block]), steps[block]
+            response, s = self.response(_DirectionSums(sums.p[block], sums.q[block], r[block])), steps[block]
             slopes[block] = scheme.estimate(
-                lambda m, part=part, s=s: self.changes(scheme, part, s, m) / (m * s)  # type: ignore[misc]  # mypy cannot infer the bound defaults
+                lambda m, f=response, s=s: scheme.quotient.times_step(f, m * s) / (m * s)  # type: ignore[misc]  # mypy cannot infer the bound defaults
             )
         return slopes
 
@@ -208,12 +204,12 @@ def _evaluate_every_response(
     N, D = len(sums.p), len(shifts)
     dX = np.empty((N, D))
     for n in range(N):
-        row = _DirectionSums(sums.p[n], sums.q[n], sums.r)
+        response = columns.response(_DirectionSums(sums.p[n], sums.q[n], sums.r))
         for block in _blocks(shifts):
             t, s = shifts[block], step[block]
             dX[n, block] = scheme.estimate(
-                lambda m, row=row, t=t, s=s: (  # type: ignore[misc]  # mypy cannot infer the bound defaults
-                    columns.changes(scheme, row, t, m).sum(axis=1) / (m * s)
+                lambda m, f=response, t=t, s=s: (  # type: ignore[misc]  # mypy cannot infer the bound defaults
+                    scheme.quotient.times_step(f, m * t).sum(axis=1) / (m * s)
                 )
             )
         progress((n + 1) * D, N * D)

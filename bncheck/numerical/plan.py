@@ -12,7 +12,7 @@ from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.results import KinkExclusion
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
 from bncheck.numerical.error_bounds import ROUNDINGS_OF_OUTPUT, ErrorBounds, compute_bounds, output_bound
-from bncheck.numerical.kink_guard import find_excluded
+from bncheck.numerical.kink_guard import can_cross_kink
 from bncheck.numerical.linear import linear_bounds, linear_steps
 from bncheck.numerical.schemes import Scheme, get_scheme
 from bncheck.numerical.steps import Steps, automatic_steps
@@ -56,7 +56,7 @@ def plan_measurement(
         steps: Steps = {name: np.full(1, options.step) for name in component.inputs}
     else:
         steps = linear_steps(base, component, scheme) if is_linear else automatic_steps(base, scheme)
-    excluded = find_excluded(base, component, scheme, steps, roundoff_factor)
+    excluded = can_cross_kink(base, component, scheme, steps, roundoff_factor)
     point = base.excluding(excluded)
     if is_linear:
         bounds = linear_bounds(point, component, scheme, steps, names, underflow_unit)

@@ -34,7 +34,7 @@ def test_no_perturbation_of_a_single_entry_carries_an_included_output_across_the
         if step == "auto" and x_std == 1.0:
             problem = hard_problem(seed, 9)
         steps = plan_all(problem, scheme=scheme, step=step).steps
-        excluded = can_cross_kink(BasePoint.from_problem(problem), formula, steps)
+        excluded = can_cross_kink(BasePoint.from_problem(problem), NETWORK, formula, steps)
         forward, values = NETWORK.forward(problem.bn_eps), NETWORK.arrays(problem)
         for name in NETWORK.inputs:
             arrays = {other: values[other] for other in NETWORK.inputs_when_perturbing(name)}
