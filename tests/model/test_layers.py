@@ -1,5 +1,6 @@
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,15 +16,15 @@ def cs231n_rel_error(x: Array, y: Array) -> float:
     return float(np.max(np.abs(x - y) / np.maximum(1e-8, np.abs(x) + np.abs(y))))
 
 
-def cs231n_gradient(f: object, x: Array, dout: Array, step: float = 1e-5) -> Array:
+def cs231n_gradient(f: Callable[[Array], Array], x: Array, dout: Array, step: float = 1e-5) -> Array:
     """Compute the gradient with the loop of cs231n: central differences, weighted by dout."""
     gradient = np.zeros_like(x)
     for index in np.ndindex(x.shape):
         original = x[index]
         x[index] = original + step
-        above = f(x).copy()  # type: ignore[operator]  # any function of one array
+        above = f(x).copy()
         x[index] = original - step
-        below = f(x).copy()  # type: ignore[operator]  # any function of one array
+        below = f(x).copy()
         x[index] = original
         gradient[index] = np.sum((above - below) * dout) / (2 * step)
     return gradient

@@ -14,7 +14,7 @@ from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray
 from bncheck.model.results import Cause, Measurement, NumericalGradient
 from bncheck.numerical.error_bounds import dominant_cause
-from bncheck.numerical.measure import measure
+from bncheck.numerical.measure import measure, with_sigma_error
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.selftest.trials import hard_problem
 from tests.numerical.measuring import COMPONENTS, measure_all, plan_all
@@ -167,6 +167,14 @@ def test_the_dominant_cause_uses_only_evaluated_entries_with_terms() -> None:
     assert dominant_cause(without_first, 1.0) is Cause.ROUNDING
     assert dominant_cause(gradient, 1.0) is Cause.TRUNCATION
     assert dominant_cause(gradient, 2.0**29) is Cause.CONDITIONING
+
+
+@pytest.mark.parametrize(("sigma_error", "cause"), [(1.0, Cause.TRUNCATION), (1e16, Cause.CONDITIONING)])
+def test_an_error_of_sigma_is_the_dominant_cause_only_if_it_is_larger_than_the_others(
+    sigma_error: float, cause: Cause
+) -> None:
+    measurement = with_sigma_error(measure_all(random_problem(6, 5, 3), step=1e-2), np.full(3, sigma_error))
+    assert dominant_cause(measurement.gradients["X"], 1.0) is cause
 
 
 @pytest.mark.parametrize("scheme", ["central", "five-point", "richardson"])
