@@ -1,4 +1,4 @@
-"""Independent truths: plain loops and 50-digit arithmetic, never bncheck's own formulas."""
+"""Independent reference values: plain loops and 50-digit arithmetic, without bncheck's formulas."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +9,12 @@ import numpy as np
 from bncheck.model.problem import FloatArray
 
 DIGITS = 50
-# At 50 digits a central difference of this step is exact to 1e-28 of the terms or better.
+# In 50 digits, a central difference with this step has an error of at most 1e-28 of the terms.
 TINY = mpmath.mpf(10) ** -16
 
 
 def loop_affine(X: Any, W: Any, b: Any) -> Any:
-    """Return h entry by entry, in whatever arithmetic the numbers bring."""
+    """Return h entry by entry, in the arithmetic of the numbers."""
     N, D, H = len(X), len(W), len(b)
     return [[sum(X[n][d] * W[d][j] for d in range(D)) + b[j] for j in range(H)] for n in range(N)]
 
@@ -36,33 +36,35 @@ def loop_relu(y: Any) -> Any:
     return [[max(value, value * 0) for value in row] for row in y]
 
 
-def loop_piece(piece: str, arrays: Mapping[str, Any], bn_eps: Any, sqrt: Any) -> Any:
-    """Return the output of a piece; the network's from h on where h is given."""
-    if piece == "affine":
+def loop_component(component: str, arrays: Mapping[str, Any], bn_eps: Any, sqrt: Any) -> Any:
+    """Return the output of a component; if h is given, the network starts from h."""
+    if component == "affine":
         return loop_affine(arrays["X"], arrays["W"], arrays["b"])
-    if piece == "relu":
+    if component == "relu":
         return loop_relu(arrays["y"])
     h = arrays["h"] if "h" in arrays else loop_affine(arrays["X"], arrays["W"], arrays["b"])
     y = loop_batchnorm(h, arrays["gamma"], arrays["beta"], bn_eps, sqrt)
-    return y if piece == "batchnorm" else loop_relu(y)
+    return y if component == "batchnorm" else loop_relu(y)
 
 
-def _listed(array: FloatArray) -> Any:
-    """Return nested lists of mpmath numbers that hold the float64 values exactly."""
-    return [_listed(row) if row.ndim else mpmath.mpf(float(row)) for row in array]
+def _to_mpmath(array: FloatArray) -> Any:
+    """Convert to nested lists of mpmath numbers that represent the float64 values exactly."""
+    return [_to_mpmath(row) if row.ndim else mpmath.mpf(float(row)) for row in array]
 
 
-def exact_gradients(piece: str, values: Mapping[str, FloatArray], dout: FloatArray, bn_eps: float) -> dict[str, Any]:
+def exact_gradients(
+    component: str, values: Mapping[str, FloatArray], dout: FloatArray, bn_eps: float
+) -> dict[str, Any]:
     """Return every gradient by central differences in 50-digit arithmetic, entry by entry.
 
-    ``values`` holds the piece's inputs; the network's dh is taken at the stored h.
+    ``values`` are the inputs of the component; dh of the network is evaluated at the given h.
     """
     with mpmath.workdps(DIGITS):
-        arrays, weights = {name: _listed(value) for name, value in values.items()}, _listed(dout)
+        arrays, weights = {name: _to_mpmath(value) for name, value in values.items()}, _to_mpmath(dout)
 
-        def loss(moved: str) -> Any:
-            given = {k: v for k, v in arrays.items() if k != "h" or moved == "h" or piece == "batchnorm"}
-            out = loop_piece(piece, given, mpmath.mpf(bn_eps), mpmath.sqrt)
+        def loss(perturbed: str) -> Any:
+            inputs = {k: v for k, v in arrays.items() if k != "h" or perturbed == "h" or component == "batchnorm"}
+            out = loop_component(component, inputs, mpmath.mpf(bn_eps), mpmath.sqrt)
             return sum(d * v for ds, vs in zip(weights, out, strict=True) for d, v in zip(ds, vs, strict=True))
 
         gradients = {}

@@ -76,7 +76,7 @@ def test_an_inconclusive_check_is_no_success() -> None:
 
 def test_arguments_and_targets_that_cannot_be_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
-    with pytest.raises(InvalidInput, match="N is 0"):
+    with pytest.raises(InvalidInput, match="N must be an integer of at least 1, got 0"):
         bncheck.assert_gradients("reference", N=0)
     with pytest.raises(InvalidInput, match=r"'test_\*.py' is a pattern; name one file"):
         bncheck.assert_gradients("test_*.py")

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from bncheck.model.components import AFFINE, NETWORK, RELU
-from bncheck.model.precision import FLOAT32, FLOAT64, SIGNIFICANT_BITS, Precision, rounded
+from bncheck.model.precision import FLOAT32, FLOAT64, SIGNIFICANT_BITS, Precision, round_to_bits
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.results import PairOutput
 from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.error_bounds import term_sizes
-from bncheck.numerical.measure import rounding_of_output
+from bncheck.numerical.error_bounds import output_bound, term_sizes
 
 # From the least precise one on: what fits in 8 bits fits in 24.
 NARROW = tuple(Precision(name) for name in ("bfloat16", "float16", "float32"))
@@ -60,13 +59,13 @@ def precision_of(answer: PairOutput, problem: Problem, base: BasePoint) -> Preci
     with np.errstate(all="ignore"):  # a wrong value may be anything
         if answer.component in (AFFINE, RELU):
             given = [*answer.component.arrays(problem).values(), problem.dout]
-            if not any(FLOAT32.holds(array.ravel()) for array in given):
+            if not any(FLOAT32.can_represent(array.ravel()) for array in given):
                 precisions += map(_by_bits, _numbers({"": answer.output, **answer.gradients}).values())
         else:
             precisions.append(_of_output(answer, base))
             if problem.N > 1:
                 precisions += map(_by_bits, _beyond_cancellation(answer, base))
-    return Precision.least(precisions)
+    return Precision.least_precise(precisions)
 
 
 def _numbers(arrays: Mapping[str, np.ndarray]) -> dict[str, FloatArray]:
@@ -83,10 +82,10 @@ def _of_output(answer: PairOutput, base: BasePoint) -> Precision:
     output = answer.output.astype(np.float64)
     values, reference = _numbers({"": output})[""], _numbers({"": expected})[""]
     for precision in NARROW:
-        if values.size and precision.holds(values) and not precision.holds(reference):
-            trivial = precision.is_16_bit and bool((rounded(values, MIN_BITS - 1) == values).all())
+        if values.size and precision.can_represent(values) and not precision.can_represent(reference):
+            trivial = precision.is_16_bit and bool((round_to_bits(values, MIN_BITS - 1) == values).all())
             # Beyond float16's range its output is anything.
-            shown = not precision.bounds(base.problem) or _matches(output, expected, base, precision)
+            shown = not precision.bounds_errors_on(base.problem) or _matches(output, expected, base, precision)
             return precision if shown and not trivial else FLOAT64
     p = base.problem
     used = (p.gamma != 0) & ((output > 0) & (expected > 0) if answer.component is NETWORK else np.isfinite(output))
@@ -99,7 +98,7 @@ def _of_output(answer: PairOutput, base: BasePoint) -> Precision:
 def _matches(output: FloatArray, expected: FloatArray, base: BasePoint, precision: Precision) -> bool:
     """Tell whether an output is the expected one to within the rounding of an arithmetic, where it is finite."""
     factor = precision.roundoff_factor
-    off = np.abs(output - expected) > factor * rounding_of_output(base, factor)
+    off = np.abs(output - expected) > factor * output_bound(base, factor)
     return not off.any()
 
 
@@ -108,7 +107,7 @@ def _is_nearly_single(xhat: FloatArray, shift: FloatArray) -> bool:
     if xhat.size < MIN_VALUES:
         return False
     allowed = XHAT_ROUNDINGS * 2.0**-53 * (np.abs(xhat) + np.abs(shift))
-    return bool((np.abs(rounded(xhat, FLOAT32.bits) - xhat) <= allowed).all())
+    return bool((np.abs(round_to_bits(xhat, FLOAT32.bits) - xhat) <= allowed).all())
 
 
 def _beyond_cancellation(answer: PairOutput, base: BasePoint) -> Iterator[FloatArray]:
@@ -122,12 +121,12 @@ def _beyond_cancellation(answer: PairOutput, base: BasePoint) -> Iterator[FloatA
 
 def _by_bits(values: FloatArray) -> Precision:
     """Return the arithmetic whose significant bits the values of a gradient fit in and use."""
-    if values.size < MIN_VALUES or not FLOAT32.holds(values):
+    if values.size < MIN_VALUES or not FLOAT32.can_represent(values):
         return FLOAT64
-    if not bool((rounded(values, MIN_FLOAT32_BITS - 1) == values).all()):
+    if not bool((round_to_bits(values, MIN_FLOAT32_BITS - 1) == values).all()):
         return FLOAT32
     for precision in NARROW if values.size >= MIN_16_BIT_VALUES else ():
-        if precision.is_16_bit and precision.holds(values):
-            last = float((rounded(values, precision.bits - 1) != values).mean())
+        if precision.is_16_bit and precision.can_represent(values):
+            last = float((round_to_bits(values, precision.bits - 1) != values).mean())
             return precision if last >= MIN_LAST_BIT_SHARE else FLOAT64
     return FLOAT64

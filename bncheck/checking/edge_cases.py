@@ -86,7 +86,7 @@ def _near_the_kink(p: Problem) -> Problem:
     A mask that is not taken at 0 (y > 1e-6, say) then takes other outputs.
     """
     scheme = get_scheme("complex")
-    base = BasePoint.of(p)
+    base = BasePoint.from_problem(p)
     chosen = np.argsort(base.y, axis=0)[p.N // 2], np.arange(p.H)  # half of the unit's outputs stay active
     distance = KINK_DISTANCES * excluded_below(base, scheme, automatic_steps(base, scheme))[chosen]
     side = np.where(np.arange(p.H) % 2 == 0, 1.0, -1.0)

@@ -21,6 +21,7 @@ from bncheck.model.results import (
     PairOutput,
     Verdict,
 )
+from bncheck.numerical.error_bounds import dominant_cause
 
 # So is one of which more than this share of the outputs was guarded.
 MAX_EXCLUDED_FRACTION = 0.1
@@ -51,7 +52,7 @@ def compare_forward(answer: PairOutput, measured: Measurement, precision: Precis
         bound = measured.output_bound * precision.roundoff_factor
         # Where rounding alone makes sigma, a right output may be anything.
         unknown = np.isinf(bound)
-        wrong = ~(difference <= bound) & ~unknown & precision.bounds(measured.problem)
+        wrong = ~(difference <= bound) & ~unknown & precision.bounds_errors_on(measured.problem)
         if note:
             wrong = np.ones_like(wrong)
         relative = _over(difference, np.maximum(np.abs(found), np.abs(expected)))
@@ -89,7 +90,8 @@ def _judge(
     difference = np.abs(a - n)
     resolvable = np.isfinite(n) & np.isfinite(own)
     # Where rounding alone makes sigma a right gradient may be anything.
-    judged = np.isfinite(measured.conditioning) & precision.bounds(measurement.problem) | bool(problem_with_it)
+    bounded = precision.bounds_errors_on(measurement.problem)
+    judged = np.isfinite(measured.conditioning) & bounded | bool(problem_with_it)
     # Written so that a NaN is within nothing; and a non-finite value needs no error bar.
     off = (~(difference <= tolerance) & resolvable | ~np.isfinite(a) & np.isfinite(n)) & judged
     wrong = done & off
@@ -192,7 +194,7 @@ def _inconclusive_reasons(
         if precision != FLOAT64 and _largest(_over(own, measured.term_size)[live]) <= MAX_RESOLUTION:
             cause, change = f"rounding in {precision.name}", "the same code in float64, or an --x-mean nearer to 0"
         else:
-            widest = measured.dominant_cause()
+            widest = dominant_cause(measured, precision.roundoff_factor)
             cause, change = widest.value, _suggest_change(widest, whole.automatic_step)
         reasons.append(f"too blunt (resolution above {MAX_RESOLUTION:.0e}): {cause} dominates; take {change}")
     return reasons

@@ -14,7 +14,7 @@ from bncheck.model.precision import Precision
 from bncheck.model.problem import COMMON_EPS, FloatArray, Problem, random_problem
 from bncheck.model.results import PairOutput
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
-from bncheck.numerical.measure import rounding_of_output
+from bncheck.numerical.error_bounds import output_bound
 
 # An eps below this cannot be solved for, and a larger one is not an eps: a scale that is constant for another
 # reason would look like one.
@@ -71,19 +71,19 @@ class _Output:
 
     def recognized(self, eps: float) -> Recognized | None:
         """Return what the output is if it is batch norm's with an eps: with its sigma, if that rounds differently."""
-        base = self.base if eps == self.problem.bn_eps else BasePoint.of(self.problem, self.piece, eps)
+        base = self.base if eps == self.problem.bn_eps else BasePoint.from_problem(self.problem, self.piece, eps)
         kind, own = (Kind.REFERENCE, None) if eps == self.problem.bn_eps else (Kind.FIXED_EPS, eps)
         sigma, error = self._sigma(base)
         if sigma is not None:
             units: FloatArray = sigma * sigma - (base.sigma * base.sigma - eps)
-            if self._fits(BasePoint.of(self.problem, self.piece, units)):
+            if self._fits(BasePoint.from_problem(self.problem, self.piece, units)):
                 return Recognized(kind, own, units, self.is_single_pass(units, eps), error)
         return Recognized(kind, own, sigma_error=error) if self._fits(base) else None
 
     def _fits(self, base: BasePoint) -> bool:
         expected = np.maximum(base.y, 0.0) if self.piece is NETWORK else base.y
         factor = self.precision.roundoff_factor
-        bound = factor * rounding_of_output(base, factor)
+        bound = factor * output_bound(base, factor)
         return bool((np.abs(self.values - expected) <= bound).all())
 
     def _sigma(self, base: BasePoint) -> tuple[FloatArray | None, FloatArray | None]:
@@ -123,7 +123,7 @@ class _Output:
 
     def is_single_pass(self, units: FloatArray, eps: float) -> bool:
         """Tell whether eps by unit differ by more than the rounding of a variance that is taken around the mean."""
-        p, base = self.problem, BasePoint.of(self.problem, self.piece, eps)
+        p, base = self.problem, BasePoint.from_problem(self.problem, self.piece, eps)
         usual = self.precision.roundoff_factor * UNIT_ROUNDOFF * (8 + p.N + p.D) * (1 + base.kappa)
         return bool((np.abs(units - eps) > 2 * usual * base.sigma * base.sigma).any())
 
@@ -184,7 +184,7 @@ def _holds_elsewhere(eps: float, output: _Output, known: EpsKnowledge, run: Call
     values, unusable = as_float64("out", answer.output, decisive.dout.shape)
     if unusable or not np.isfinite(values).all():
         return False
-    base = BasePoint.of(decisive, output.piece)
+    base = BasePoint.from_problem(decisive, output.piece)
     return _Output(values, decisive, output.piece, output.precision, base).recognized(eps) is not None
 
 

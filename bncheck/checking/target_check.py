@@ -29,7 +29,8 @@ from bncheck.model.results import (
     Verdict,
 )
 from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.measure import MIN_CROSS_CHECK_ENTRIES, measure, with_sigma_error
+from bncheck.numerical.cross_check import MIN_CROSS_CHECK_ENTRIES
+from bncheck.numerical.measure import measure, with_sigma_error
 from bncheck.targets import BUILT_IN, Target
 from bncheck.targets.calling import Pair
 from bncheck.targets.usage import Usage
@@ -59,7 +60,7 @@ class ProblemResult(NamedTuple):
     @property
     def precision(self) -> Precision:
         """The least precise arithmetic of all pairs."""
-        return Precision.least([case.precision for case in self.cases])
+        return Precision.least_precise([case.precision for case in self.cases])
 
     @property
     def cross_check(self) -> CrossCheck | None:
@@ -261,7 +262,7 @@ class _OnProblem(NamedTuple):
         if code.info.name in BUILT_IN:
             measured = self._measure(problem)
             return [self._case(code.run(pair, measured.problem), measured, FLOAT64)]
-        base = BasePoint.of(problem, pair.piece)
+        base = BasePoint.from_problem(problem, pair.piece)
         trial = self._first_answer()
         precision = self._precision([trial], base)
         measured = self._measured(trial, precision, base)
@@ -277,14 +278,14 @@ class _OnProblem(NamedTuple):
         for usage in usages if not measured.interrupted else ():
             others += self._answers(usage, given)
         answers = [first, *self._different(first, others)]
-        precision = Precision.least([precision, self._precision(answers[1:], base)])
+        precision = Precision.least_precise([precision, self._precision(answers[1:], base)])
         return [self._case(answer, measured, precision) for answer in answers]
 
     def _precision(self, answers: Sequence[PairOutput], base: BasePoint) -> Precision:
         """Return the least precise arithmetic that these answers, or those on the problem itself, show."""
-        shown = Precision.least([precision_of(answer, self.problem, base) for answer in answers])
+        shown = Precision.least_precise([precision_of(answer, self.problem, base) for answer in answers])
         known = self.check.known.precision.setdefault(self.pair, shown)
-        return Precision.least([known, shown])
+        return Precision.least_precise([known, shown])
 
     def _answers(self, usage: Usage, problem: Problem) -> list[PairOutput]:
         """Run the pair in another way; a way that the code refuses is listed as not checked."""
@@ -404,7 +405,13 @@ class _OnProblem(NamedTuple):
         factor = precision.roundoff_factor
         try:
             measured = measure(
-                self.problem, pair.piece, own, moved, own=trial.forward, roundoff_factor=factor, progress=self.progress
+                self.problem,
+                pair.piece,
+                own,
+                moved,
+                black_box_forward=trial.forward,
+                roundoff_factor=factor,
+                progress=self.progress,
             )
         except TargetError as error:
             known.note("own-forward", name, f"it could not be differentiated: {error}".split("\n", maxsplit=1)[0])

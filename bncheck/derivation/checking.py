@@ -1,8 +1,8 @@
-"""The check of every equation, and of what flows back through the graph, by central differences.
+"""Check every equation of the derivation, and the gradient of every node of the graph, by central differences.
 
-One node is moved, entry by entry, and the nodes behind it are computed again; the mask stays that
-of the base point, so that nothing crosses ReLU's kink. The truncation error is measured at twice
-the step, the rounding bounded from the size of what is subtracted.
+One entry of a node is perturbed, and the nodes that depend on it are recomputed. The mask of ReLU is fixed, so that no
+output crosses the kink. The truncation error is estimated from twice the step; the rounding error is bounded from the
+size of the values that are subtracted.
 """
 
 from collections.abc import Mapping
@@ -18,180 +18,189 @@ from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.results import MAX_RESOLUTION, Verdict
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF
+from bncheck.numerical.black_box import black_box_jacobian
+from bncheck.numerical.division import safe_divide
+from bncheck.numerical.full import Perturbation
+from bncheck.numerical.schemes import SCHEMES
 
-# Moves the node by this share of its scale: the cube root of the unit roundoff balances truncation and rounding.
+# Step as a fraction of the scale of a node: the cube root of the roundoff unit balances truncation and rounding.
 RELATIVE_STEP = UNIT_ROUNDOFF ** (1 / 3)
-# Roundings of an output, besides those of its sums.
+# Roundings of an output, in addition to those of its sums.
 OUTPUT_ROUNDINGS = 8.0
-# Entries of a Jacobian that are computed and kept at most.
+# Largest number of entries of a Jacobian that is computed and stored (32 MB).
 MAX_JACOBIAN_ENTRIES = 4_000_000
 INPUTS = ("X", "W", "b", "gamma", "beta")
 
 
 @dataclass(frozen=True, slots=True)
 class DerivativeCheck:
-    """A derivative by its formula beside the one by differences; arrays have the derivative's shape."""
+    """An analytic and a numerical derivative; the arrays have the shape of the output and then that of the node."""
 
     name: str
     analytic: FloatArray
     numerical: FloatArray
-    error_bound: FloatArray  # of the numerical value
-    tolerance: FloatArray  # that, and the rounding of the formula
-    size: FloatArray  # of the terms of an entry before they cancel; 0 where the formula has none
+    error_bound: FloatArray  # upper bound on |numerical - exact|, its truncation part estimated
+    tolerance: FloatArray  # error bound plus the rounding of the formula
+    term_size: FloatArray  # size of the terms of an entry before they cancel; 0 if the formula has no terms
 
     @property
     def entries(self) -> int:
-        """How many entries were compared, zeros in other columns among them."""
+        """Number of compared entries, including those that are 0 because they belong to another column."""
         return self.analytic.size
 
     @property
+    def difference(self) -> FloatArray:
+        """|analytic - numerical|; 0 where the numerical value is unresolved, so that its tolerance is infinite."""
+        return np.where(np.isinf(self.tolerance), 0.0, np.abs(self.analytic - self.numerical))
+
+    @property
     def wrong(self) -> int:
-        """How many are further off than the tolerance, or not finite."""
-        return int((~(np.abs(self.analytic - self.numerical) <= self.tolerance)).sum())
+        """Number of entries that differ by more than the tolerance, or are not finite."""
+        return int((~(self.difference <= self.tolerance)).sum())
 
     @property
     def verdict(self) -> Verdict:
-        """PASS if every entry agrees, and a term wrong by a thousandth of itself would not have."""
+        """PASS if every entry matches and the resolution is at most ``MAX_RESOLUTION``."""
         if self.wrong:
             return Verdict.FAIL
         return Verdict.PASS if self.resolution <= MAX_RESOLUTION else Verdict.INCONCLUSIVE
 
     @property
     def resolution(self) -> float:
-        """The smallest wrong share of a term that would have been seen everywhere."""
-        live = self.size > 0
-        return float((self.tolerance[live] / self.size[live]).max(initial=0.0))
+        """Smallest relative error in a term that the check detects in every entry."""
+        live = self.term_size > 0
+        return float((self.tolerance[live] / self.term_size[live]).max(initial=0.0))
 
     @property
     def max_difference(self) -> float:
         """The largest |analytic - numerical|."""
-        return float(np.abs(self.analytic - self.numerical).max())
+        return float(self.difference.max())
 
     @property
     def tolerance_ratio(self) -> float:
-        """The largest |analytic - numerical| in terms of the tolerance."""
-        off = np.abs(self.analytic - self.numerical)
-        return float(np.divide(off, self.tolerance, out=np.where(off > 0, np.inf, 0.0), where=self.tolerance > 0).max())
+        """The largest |analytic - numerical| divided by its tolerance."""
+        return float(safe_divide(self.difference, self.tolerance).max())
 
 
 def point_of(problem: Problem) -> Values:
-    """Return the values at every node of the graph, dout among them.
+    """Return the values at all nodes of the graph, and dout.
 
     Raises
     ------
     InvalidInput
         The Jacobians would be too large.
     """
-    if (problem.N * problem.H) ** 2 > MAX_JACOBIAN_ENTRIES:
-        size = problem.N * problem.H
+    size = problem.N * problem.H
+    if size**2 > MAX_JACOBIAN_ENTRIES:
         raise InvalidInput(
             f"N = {problem.N} and H = {problem.H} make Jacobians of {size:,} by {size:,} entries; "
-            f"take N times H up to {int(MAX_JACOBIAN_ENTRIES**0.5):,}"
+            f"use N times H up to {int(MAX_JACOBIAN_ENTRIES**0.5):,}"
         )
-    given = {name: getattr(problem, name) for name in INPUTS}
-    return run({**given, "eps": problem.bn_eps, "dout": problem.dout})
+    inputs = {name: getattr(problem, name) for name in INPUTS}
+    return run({**inputs, "eps": problem.bn_eps, "dout": problem.dout})
 
 
 def check_equation(equation: Equation, values: Values) -> DerivativeCheck:
-    """Hold an equation against differences, every entry, those in other columns among them."""
+    """Compare every entry of an equation with a central difference."""
     analytic = np.asarray(equation.analytic(values), float)
-    numerical, bar = derivative(values, equation.output, equation.input)
     if equation.output == "L":
-        size = sizes(values)[equation.input]
+        term_size = term_sizes(values)[equation.input]
     else:
-        size = sum((np.abs(part.value(values)) for part in equation.parts), np.zeros(analytic.shape))
-    return DerivativeCheck(equation.name, analytic, numerical, bar, bar + _rounding(values) * size, size)
+        term_size = sum((np.abs(part.value(values)) for part in equation.parts), np.zeros(analytic.shape))
+    return _compare(equation.name, values, equation.output, equation.input, analytic, term_size)
 
 
 def check_graph(values: Values) -> list[DerivativeCheck]:
-    """Check what flows back into every node and input of the graph, the node nearest to the loss first."""
-    back, size = backpropagate(values["dout"], values), sizes(values)
-    checked = []
-    for name in [node.name for node in reversed(NODES) if node.name != "a"] + list(INPUTS):
-        numerical, bar = derivative(values, "L", name)
-        tolerance = bar + _rounding(values) * size[name]
-        checked.append(DerivativeCheck(name, np.asarray(back[name], float), numerical, bar, tolerance, size[name]))
-    return checked
+    """Check the gradient of every node and input of the graph, in backward order."""
+    gradients, sizes = backpropagate(values["dout"], values), term_sizes(values)
+    names = [node.name for node in reversed(NODES) if node.name != "a"] + list(INPUTS)
+    return [_compare(name, values, "L", name, np.asarray(gradients[name], float), sizes[name]) for name in names]
 
 
-def sizes(values: Values) -> Mapping[str, FloatArray]:
-    """Return for each node the size of the terms that flow back into it, before they cancel."""
+def _compare(
+    name: str, values: Values, output: str, node: str, analytic: FloatArray, term_size: FloatArray
+) -> DerivativeCheck:
+    numerical, error_bound = derivative(values, output, node)
+    tolerance = error_bound + _formula_rounding(values) * term_size
+    return DerivativeCheck(name, analytic, numerical, error_bound, tolerance, term_size)
+
+
+def term_sizes(values: Values) -> Mapping[str, FloatArray]:
+    """Return, for every node, the size of the terms of its gradient before they cancel."""
     positive = {name: value if name in ("y", "dout") else np.abs(value) for name, value in values.items()}
-    back: dict[str, Array] = {"a": np.abs(values["dout"])}
+    sizes: dict[str, Array] = {"a": np.abs(values["dout"])}
     for node in reversed(NODES):
-        for name, use in node.uses.items():
-            back[name] = back.get(name, 0.0) + np.abs(use.vjp(positive, back[node.name]))
-    return back
+        for name, edge in node.uses.items():
+            sizes[name] = sizes.get(name, 0.0) + np.abs(edge.vjp(positive, sizes[node.name]))
+    return sizes
 
 
-def derivative(values: Values, output: str, moved: str) -> tuple[FloatArray, FloatArray]:
-    """Return the derivative of an output for a node by central differences, and its error bar.
+def derivative(values: Values, output: str, node: str) -> tuple[FloatArray, FloatArray]:
+    """Differentiate a node, or the loss "L", with respect to another node by central differences.
 
-    Both are of the output's shape and then the node's; the loss has no shape.
+    Returns
+    -------
+    value, error_bound : ndarray
+        Of the shape of the output (empty for the loss), followed by that of the node.
     """
-    node, read = np.asarray(values[moved], float), "y" if output == "L" else output
-    weight = np.where(values["y"] > 0, values["dout"], 0.0)  # dL/dy, with the mask as it is
-    steps, scale = np.broadcast_to(_step(values, moved), node.shape), _scale(values, read)
-    found, bars = [], []
-    for index in np.ndindex(node.shape):
-        step = float(steps[index])
-        once, twice = (_slope(values, moved, index, step * multiple, read) for multiple in (1, 2))
-        touched = np.broadcast_to(scale * _reached(values, moved, index), once.shape)
-        noise = (OUTPUT_ROUNDINGS + len(values["h"])) * UNIT_ROUNDOFF * touched / step
-        if output == "L":
-            once, twice, noise = (weight * once).sum(), (weight * twice).sum(), (np.abs(weight) * noise).sum()
-        found.append(once)
-        bars.append(2 * np.abs(once - twice) + noise)
-    shape = () if output == "L" else np.shape(values[output])
-    whole = (np.stack(entries, axis=-1).reshape(*shape, *node.shape) for entries in (found, bars))
-    return next(whole), next(whole)
+    is_loss = output == "L"
+    output = "y" if is_loss else output  # with dL/dy as the weights, the mask of ReLU stays fixed
+    array, base_output = np.asarray(values[node], float), np.asarray(values[output], float)
+    weights = np.where(values["y"] > 0, values["dout"], 0.0) if is_loss else np.ones(base_output.shape)
+    steps = np.broadcast_to(_steps(values, node), array.shape)
+    upstream = _upstream(values, node)
+
+    def forward(arrays: Mapping[str, Array]) -> Array:
+        recomputed: Array = run({**upstream, node: arrays[node].copy()})[output]  # the output may be the node itself
+        return recomputed
+
+    perturbation = Perturbation(
+        forward, {node: array}, [node], weights, SCHEMES["central"],
+        has_kink=False, base_output=base_output, axis=None if is_loss else (),
+    )  # fmt: skip
+    value, truncation = black_box_jacobian(perturbation, node, steps)
+    rounding = _rounding_by_column(values, output, node, steps)
+    if is_loss:
+        return value[0], truncation[0] + np.tensordot(np.abs(weights).sum(axis=0), rounding, 1)
+    return value, truncation + rounding
 
 
-def _slope(values: Values, moved: str, index: tuple[int, ...], step: float, read: str) -> Array:
-    """Return the central difference of an output, where one entry of a node is moved."""
-    above, below = (_output(values, moved, index, offset, read) for offset in (step, -step))
-    slope: Array = (above - below) / (2 * step)
-    return slope
+def _upstream(values: Values, node: str) -> dict[str, Any]:
+    """Return the values that stay fixed when a node is perturbed: the inputs and the nodes before it."""
+    names = [other.name for other in NODES]
+    before = names[: names.index(node)] if node in names else []
+    return {name: values[name] for name in (*INPUTS, "eps", *before)}
 
 
-def _output(values: Values, moved: str, index: tuple[int, ...], offset: float, read: str) -> Array:
-    """Return a node where one entry of a node is moved and the nodes behind it are computed again."""
-    names = [node.name for node in NODES]
-    kept = names[: names.index(moved)] if moved in names else []
-    node = np.array(values[moved], float)
-    node[index] += offset
-    given: dict[str, Any] = {name: values[name] for name in (*INPUTS, "eps", *kept)}
-    made = run({**given, moved: node})
-    found: Array = made[read]
-    return found
+def _rounding_by_column(values: Values, output: str, node: str, steps: FloatArray) -> FloatArray:
+    """Bound the rounding of the differences, per output column and entry of the node, (H, *node.shape).
 
-
-def _reached(values: Values, moved: str, index: tuple[int, ...]) -> Array:
-    """Return 1 for the columns that a move reaches, and 0 for those that are computed as before."""
-    columns = np.ones(len(values["b"]))
-    if moved != "X":
-        columns[:] = 0
-        columns[index[-1]] = 1
-    return columns
+    It is 0 in the columns that do not depend on the entry, because they are recomputed from the same numbers.
+    """
+    (N, H), ones = values["h"].shape, [1] * (steps.ndim - 1)
+    scale = (OUTPUT_ROUNDINGS + N) * UNIT_ROUNDOFF * _output_scale(values, output)
+    depends = 1.0 if node == "X" else np.eye(H).reshape(H, *ones, H)
+    rounding: FloatArray = scale.reshape(H, *ones, 1) * depends / steps
+    return rounding
 
 
 def _kappa(values: Values) -> FloatArray:
-    """Return the cancellation in h - mu, per column."""
+    """Return the condition number of h - mu, (H,)."""
     magnitude = (np.abs(values["X"]) @ np.abs(values["W"])).max(axis=0) + np.abs(values["b"])
-    found: FloatArray = magnitude * values["inverse"]
-    return found
+    kappa: FloatArray = magnitude * values["inverse"]
+    return kappa
 
 
-def _scale(values: Values, name: str) -> FloatArray:
-    """Return the size of what a node is computed from, per column: its rounding is a share of that."""
+def _output_scale(values: Values, name: str) -> FloatArray:
+    """Return the size of the values that a node is computed from, to which its rounding is proportional, (H,)."""
     root, peak = values["root"], 1 + np.abs(values["xhat"]).max(axis=0)
     y = np.abs(values["gamma"]) * peak + np.abs(values["beta"])
-    size: FloatArray = {"c": root, "var": root**2, "xhat": peak}.get(name, y) * (1 + _kappa(values))
-    return size
+    scale: FloatArray = {"c": root, "var": root**2, "xhat": peak}.get(name, y) * (1 + _kappa(values))
+    return scale
 
 
-def _step(values: Values, name: str) -> FloatArray:
-    """Return steps that move a node by a share of its scale, so that what is behind bends little."""
+def _steps(values: Values, name: str) -> FloatArray:
+    """Return steps that are a small fraction of the scale on which the later nodes vary."""
     root, peak, tiny = values["root"], 1 + np.abs(values["xhat"]).max(axis=0), np.finfo(float).tiny
     scale = {
         "h": root, "mu": root, "c": root, "b": root, "square": root**2, "var": root**2, "root": root,
@@ -205,8 +214,7 @@ def _step(values: Values, name: str) -> FloatArray:
     return steps
 
 
-def _rounding(values: Values) -> float:
-    """Return the share of its terms that a formula may be rounded by."""
-    return float(
-        (OUTPUT_ROUNDINGS + 2 * len(values["h"]) + len(values["b"])) * UNIT_ROUNDOFF * (1 + _kappa(values).max())
-    )
+def _formula_rounding(values: Values) -> float:
+    """Return the rounding of a formula as a fraction of its terms."""
+    N, H = values["h"].shape
+    return float((OUTPUT_ROUNDINGS + 2 * N + H) * UNIT_ROUNDOFF * (1 + _kappa(values).max()))

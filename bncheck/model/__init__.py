@@ -1,1 +1,1 @@
-"""The network and its layers, a problem's arrays, the options of a check, and the records of its result."""
+"""The network and its layers, the arrays of a problem, the options of a check and the records of its result."""

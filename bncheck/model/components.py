@@ -1,6 +1,6 @@
-"""The pieces that a gradient can be taken of: the whole network, and each of its layers.
+"""The components that bncheck differentiates: the network and each of its layers.
 
-Every piece has an output of shape (N,H) that meets the same dout: the loss is sum(dout * output).
+The output of every component has shape (N, H), and its loss is sum(dout * output) with the same dout.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,39 +11,36 @@ from bncheck.model import layers
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray, Problem
 
-# The constant inside batch norm's square root: one number, or one per unit, (H,).
+# Constant added to the variance: a number, or an array of shape (H,) with a value for each unit.
 BnEps: TypeAlias = float | FloatArray
-# The output (N,H) for the arrays that are moved and those that are not, by name.
+# Maps the input arrays, by name, to the output (N, H).
 Forward: TypeAlias = Callable[[Mapping[str, Array]], Array]
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A function of arrays that is checked by itself."""
+    """The network or one layer that is checked on its own."""
 
     name: str
-    inputs: tuple[str, ...]  # what its gradients are taken for, in the order of its arguments
-    output: str  # what the formulas call it
-    run: Callable[[Mapping[str, Array], BnEps], Array]  # of the inputs and bn_eps
+    inputs: tuple[str, ...]  # the arrays that have a gradient, in the order of the arguments
+    output: str  # the symbol of the output in the formulas: "a", "y", "h"
+    run: Callable[[Mapping[str, Array], BnEps], Array]  # maps the inputs and bn_eps to the output (N, H)
 
-    def inputs_when_perturbing(self, moved: str) -> tuple[str, ...]:
-        """Return the arrays that the forward pass is given where one of its inputs is moved."""
+    def inputs_when_perturbing(self, perturbed: str) -> tuple[str, ...]:
+        """Return the names of the arrays that the forward pass is given while one of its inputs is perturbed."""
         if "X" not in self.inputs or "h" not in self.inputs:
             return self.inputs
-        inner = ("X", "W", "b") if moved == "h" else ("h",)  # h is what these make, or is made of
-        return tuple(name for name in self.inputs if name not in inner)
+        redundant = ("X", "W", "b") if perturbed == "h" else ("h",)  # h replaces X, W and b, or is computed from them
+        return tuple(name for name in self.inputs if name not in redundant)
 
     def forward(self, bn_eps: BnEps) -> Forward:
-        """Return the reference forward pass as a function of its arrays."""
+        """Return the reference forward pass as a function of its input arrays."""
         return lambda arrays: self.run(arrays, bn_eps)
 
     def arrays(
         self, problem: Problem, names: Iterable[str] | None = None, bn_eps: BnEps | None = None
     ) -> dict[str, FloatArray]:
-        """Return the values of its inputs at a problem, or of those that are named.
-
-        ``bn_eps`` replaces the problem's.
-        """
+        """Return the named inputs at a problem, by default all of them; ``bn_eps`` replaces that of the problem."""
         p, wanted = problem, self.inputs if names is None else tuple(names)
         known = {"X": p.X, "W": p.W, "b": p.b, "gamma": p.gamma, "beta": p.beta}
         if "h" in wanted or "y" in wanted:
@@ -55,7 +52,7 @@ class Component:
 
 
 def _run_network(arrays: Mapping[str, Array], bn_eps: BnEps) -> Array:
-    """Run the network; from h on where h is given, for the gradient dh."""
+    """Run the network; if h is given, for the gradient dh, skip the affine layer."""
     h = arrays["h"] if "h" in arrays else _run_affine(arrays, bn_eps)
     return layers.relu_forward(_run_batchnorm({**arrays, "h": h}, bn_eps))[0]
 

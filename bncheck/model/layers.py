@@ -1,10 +1,9 @@
-"""The three layers, each forward beside its backward.
+"""The three layers, each forward pass next to its backward pass.
 
-A cache is whatever the forward pass keeps for its backward pass. Arrays are written as in the
-formulas above the code; a gradient carries the name of what it is taken for, with a ``d`` before
-it. Forward passes accept complex arrays (the complex step goes through them), so nothing here
-may take an absolute value: the variance squares by multiplication, since ``np.var`` takes
-``|.|^2`` of a complex array and silently drops the variance path.
+A cache is what the forward pass stores for its backward pass. The comments above the code give the formulas in the
+symbols of the code; a gradient is named after its variable, with a ``d`` in front. The complex step calls the forward
+passes with complex arrays. They therefore take no absolute value: ``np.var`` computes ``|.|^2`` of a complex array and
+silently loses the derivative of the variance, so the variance is computed by multiplication.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -12,33 +11,33 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-# Of float64 or, under the complex step, complex128; whatever a code under test is made for.
+# float64, or complex128 under the complex step; code under test may use any dtype.
 Array: TypeAlias = npt.NDArray[Any]
 
 
 class AffineCache(NamedTuple):
-    """What ``affine_backward`` needs: the inputs of the forward pass."""
+    """Inputs of ``affine_forward`` that ``affine_backward`` needs."""
 
-    X: Array
-    W: Array
+    X: Array  # (N, D)
+    W: Array  # (D, H)
 
 
 class BatchNormCache(NamedTuple):
-    """What ``batchnorm_backward`` needs: xhat (N,H), gamma (H,), sigma (H,) = sqrt(var + eps)."""
+    """Values of ``batchnorm_forward`` that ``batchnorm_backward`` needs."""
 
-    xhat: Array
-    gamma: Array
-    sigma: Array
+    xhat: Array  # (N, H)
+    gamma: Array  # (H,)
+    sigma: Array  # (H,), sqrt(var + eps)
 
 
 def affine_forward(X: Array, W: Array, b: Array) -> tuple[Array, AffineCache]:
-    """Return h (N,H) = XW + b, and the cache."""
+    """Return h = XW + b, shape (N, H), and the cache."""
     # h = XW + b    (N,D)@(D,H) + (H,) -> (N,H)
     return X @ W + b, AffineCache(X, W)
 
 
 def affine_backward(dh: Array, cache: AffineCache) -> tuple[Array, Array, Array]:
-    """Return dX (N,D), dW (D,H) and db (H,) for the upstream gradient dh (N,H)."""
+    """Return dX (N, D), dW (D, H) and db (H,) for the upstream gradient dh (N, H)."""
     X, W = cache
     # dX = dh W^T         (N,H)@(H,D) -> (N,D)
     # dW = X^T dh         (D,N)@(N,H) -> (D,H)
@@ -47,24 +46,24 @@ def affine_backward(dh: Array, cache: AffineCache) -> tuple[Array, Array, Array]
 
 
 def batchnorm_forward(h: Array, gamma: Array, beta: Array, bn_eps: float | Array) -> tuple[Array, BatchNormCache]:
-    """Return y (N,H) = gamma * xhat + beta with biased statistics of the batch, and the cache.
+    """Return y = gamma * xhat + beta, shape (N, H), with the biased variance of the batch, and the cache.
 
-    ``bn_eps`` is a number, or one per unit, (H,).
+    ``bn_eps`` is a number, or an array of shape (H,) with a value for each unit.
     """
     # mu = mean_k h_k        var = mean_k (h_k - mu)^2        both (H,)
     # xhat = (h - mu) / sqrt(var + eps)                         (N,H)
     N = len(h)
-    centred = h - h.sum(axis=0) / N
-    var = (centred * centred).sum(axis=0) / N
+    h_centered = h - h.sum(axis=0) / N
+    var = (h_centered * h_centered).sum(axis=0) / N
     sigma = np.sqrt(var + bn_eps)
-    xhat = centred / sigma
+    xhat = h_centered / sigma
     return gamma * xhat + beta, BatchNormCache(xhat, gamma, sigma)
 
 
 def batchnorm_backward(dy: Array, cache: BatchNormCache) -> tuple[Array, Array, Array]:
-    """Return dh (N,H), dgamma (H,) and dbeta (H,) for the upstream gradient dy (N,H).
+    """Return dh (N, H), dgamma (H,) and dbeta (H,) for the upstream gradient dy (N, H).
 
-    The formula is Ioffe & Szegedy (2015), section 3, with the sums over the batch collected.
+    The formula is that of Ioffe & Szegedy (2015), section 3, with the sums over the batch collected.
     """
     xhat, gamma, sigma = cache
     N = len(dy)
@@ -77,11 +76,11 @@ def batchnorm_backward(dy: Array, cache: BatchNormCache) -> tuple[Array, Array, 
 
 
 def relu_forward(y: Array) -> tuple[Array, Array]:
-    """Return a (N,H) = max(y, 0), and the cache; of a complex y the real part decides."""
+    """Return a = max(y, 0), shape (N, H), and the mask y > 0 as the cache; of a complex y the real part decides."""
     active = y.real > 0
     return np.where(active, y, 0), active
 
 
 def relu_backward(da: Array, cache: Array) -> Array:
-    """Return dy (N,H) = da where y > 0, and 0 elsewhere."""
+    """Return dy (N, H), which is da where y > 0 and 0 elsewhere."""
     return np.where(cache, da, 0)

@@ -1,30 +1,21 @@
-"""The network: affine, then batch norm, then ReLU; its forward and its analytic backward pass.
+"""The network affine, batch norm, ReLU: its forward pass and its analytic backward pass.
 
-This module is itself a target: it carries the interface that every whole-network implementation
-is asked for, ``forward(X, W, b, gamma, beta, bn_eps)`` and ``backward(dout, cache)``.
+This module is a target: it has the interface of a network implementation, ``forward(X, W, b, gamma, beta, bn_eps)``
+and ``backward(dout, cache)``.
 """
 
 from typing import NamedTuple
 
-from bncheck.model.layers import (
-    AffineCache,
-    Array,
-    BatchNormCache,
-    affine_backward,
-    affine_forward,
-    batchnorm_backward,
-    batchnorm_forward,
-    relu_backward,
-    relu_forward,
-)
+from bncheck.model import layers
+from bncheck.model.layers import Array
 
 
 class Cache(NamedTuple):
-    """What ``backward`` needs: the caches of the three layers."""
+    """Caches of the three layers, for ``backward``."""
 
-    affine: AffineCache
-    batchnorm: BatchNormCache
-    relu: Array
+    affine: layers.AffineCache
+    batchnorm: layers.BatchNormCache
+    relu: Array  # (N, H), y > 0
 
 
 def forward(X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: float) -> tuple[Array, Cache]:
@@ -34,9 +25,9 @@ def forward(X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: flo
     ----------
     X : array, shape (N, D)
     W : array, shape (D, H)
-    b, gamma, beta : arrays, shape (H,)
+    b, gamma, beta : array, shape (H,)
     bn_eps : float
-        The constant inside batch norm's square root.
+        Constant added to the variance.
 
     Returns
     -------
@@ -45,14 +36,14 @@ def forward(X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: flo
     cache : Cache
         For ``backward``.
     """
-    h, affine = affine_forward(X, W, b)
-    y, batchnorm = batchnorm_forward(h, gamma, beta, bn_eps)
-    a, relu = relu_forward(y)
+    h, affine = layers.affine_forward(X, W, b)
+    y, batchnorm = layers.batchnorm_forward(h, gamma, beta, bn_eps)
+    a, relu = layers.relu_forward(y)
     return a, Cache(affine, batchnorm, relu)
 
 
 def backward(dout: Array, cache: Cache) -> dict[str, Array]:
-    """Return the gradients of the loss sum(dout * a), by the name of what they are taken for.
+    """Return the gradients of the loss sum(dout * a).
 
     Parameters
     ----------
@@ -63,10 +54,10 @@ def backward(dout: Array, cache: Cache) -> dict[str, Array]:
 
     Returns
     -------
-    dict
-        dX (N,D), dW (D,H), db, dgamma, dbeta (H,), and the inner dh (N,H).
+    dict of str to array
+        dX (N, D), dW (D, H), db, dgamma, dbeta (H,), and dh (N, H), the gradient of the pre-activation.
     """
-    dy = relu_backward(dout, cache.relu)
-    dh, dgamma, dbeta = batchnorm_backward(dy, cache.batchnorm)
-    dX, dW, db = affine_backward(dh, cache.affine)
+    dy = layers.relu_backward(dout, cache.relu)
+    dh, dgamma, dbeta = layers.batchnorm_backward(dy, cache.batchnorm)
+    dX, dW, db = layers.affine_backward(dh, cache.affine)
     return {"dX": dX, "dW": dW, "db": db, "dgamma": dgamma, "dbeta": dbeta, "dh": dh}

@@ -1,9 +1,9 @@
-"""How far a long piece of work has come, as a callback passed down to whoever does it."""
+"""The callback by which a long computation reports its progress."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-# Called with the number of entries that are done and how many there are to do.
+# Called with the number of finished entries and the total.
 Progress: TypeAlias = Callable[[int, int], None]
 
 

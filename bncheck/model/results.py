@@ -5,7 +5,7 @@ Records with arrays compare by identity.
 
 import enum
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -66,12 +66,13 @@ class NumericalGradient:
     evaluated: BoolArray  # True where value was evaluated
     requested: int  # entries to evaluate; an interruption leaves fewer evaluated
     error_bound: FloatArray  # upper bound on |value - exact| without the excluded outputs; inf: unresolved
+    truncation: FloatArray  # truncation part of the error bound, broadcastable to it
+    rounding: FloatArray  # rounding part of the error bound, broadcastable to it
     # Rounding error of an analytic value, in float64 roundoff; scale it by Precision.roundoff_factor. inf in entries
     # that depend on a unit whose sigma cannot be computed in that arithmetic.
     conditioning: FloatArray
     term_size: FloatArray  # magnitude of the terms that an entry is the sum of, before they cancel
     exact_zero: bool  # the exact gradient is 0 for any data
-    dominant_cause: Callable[[], Cause]  # what dominates the tolerance where tolerance / term_size is largest
 
 
 class KinkExclusion(NamedTuple):

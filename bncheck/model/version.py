@@ -1,4 +1,4 @@
-"""The version of bncheck, and the folder that it is installed in."""
+"""The version of bncheck and the directory that it is installed in."""
 
 from pathlib import Path
 

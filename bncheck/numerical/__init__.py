@@ -1,1 +1,1 @@
-"""Numerical gradients and their error bounds: schemes, steps, the kink guard, and the two engines."""
+"""Numerical gradients and their error bounds: schemes, steps, the kink guard and the two engines."""

@@ -1,109 +1,110 @@
-"""The point at which the gradients are taken: every forward quantity that the bars need."""
+"""The base point: the forward quantities of a problem that steps and error bounds are computed from."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from bncheck.model import layers
 from bncheck.model.components import NETWORK, BnEps, Component
 from bncheck.model.problem import FloatArray, Problem
+from bncheck.model.results import BoolArray
 
-# Unit roundoff of float64.
+# Roundoff unit of float64.
 UNIT_ROUNDOFF = 2.0**-53
-# The least positive number of float64; a result near it is rounded by half of it, however small the result is.
-LEAST = 2.0**-1074
+# Smallest positive number of float64; a result near it is rounded by up to half of it, regardless of its own size.
+MIN_SUBNORMAL = 2.0**-1074
 
 
 @dataclass(frozen=True, eq=False)
 class BasePoint:
-    """The forward pass at a problem, column by column."""
+    """The forward pass at a problem; the bounds use absolute values, which are computed a single time."""
 
-    problem: Problem  # dout is 0 at guarded outputs
-    h_centered: FloatArray  # (N,H) h - mu, of the pre-activation h
-    xhat: FloatArray  # (N,H) normalised pre-activation
-    y: FloatArray  # (N,H) batch-norm output
-    dy: FloatArray  # (N,H) dout where the output is active, 0 elsewhere: y's weight in the loss
-    sigma: FloatArray  # (H,) sqrt(var + eps)
-    radius: FloatArray  # (H,) lower bound on the radius of convergence along a move of h with unit standard deviation
-    magnitude: FloatArray  # (H,) the largest of |X||W| + |b| in the column: what h is a sum of
-    x_centered: FloatArray  # (N,D) X - its mean over the batch: the directions in which entries of W move h
-    feature_std: FloatArray  # (D,) the standard deviation of X over the batch
-    abs_x: FloatArray  # (N,D) |X|, and so on: the bounds are made of absolute values
-    abs_w: FloatArray
-    abs_xhat: FloatArray
+    problem: Problem  # dout is 0 at excluded outputs
+    h_centered: FloatArray  # (N, H), h - mu of the pre-activation h
+    xhat: FloatArray  # (N, H), normalized pre-activation
+    y: FloatArray  # (N, H), output of batch norm
+    dy: FloatArray  # (N, H), dout where the output is active and 0 elsewhere: the weight of y in the loss
+    sigma: FloatArray  # (H,), sqrt(var + eps)
+    radius: FloatArray  # (H,), lower bound on the radius of convergence along a unit-standard-deviation direction of h
+    magnitude: FloatArray  # (H,), largest |X||W| + |b| of the unit: the size of the terms of h
+    x_centered: FloatArray  # (N, D), X minus its mean over the batch: the directions in which entries of W shift h
+    feature_std: FloatArray  # (D,), standard deviation of X over the batch
+    abs_x: FloatArray  # (N, D), |X|
+    abs_w: FloatArray  # (D, H), |W|
+    abs_xhat: FloatArray  # (N, H), |xhat|
 
     @classmethod
-    def of(cls, problem: Problem, piece: Component = NETWORK, bn_eps: BnEps | None = None) -> "BasePoint":
-        """Run the forward pass of a problem, with ``bn_eps`` instead of its own; without ReLU every output counts."""
+    def from_problem(cls, problem: Problem, component: Component = NETWORK, bn_eps: BnEps | None = None) -> "BasePoint":
+        """Run the forward pass of a problem; ``bn_eps`` replaces that of the problem.
+
+        Only the network masks dout where y is not positive; for a component without ReLU every output is active.
+        """
         eps = problem.bn_eps if bn_eps is None else bn_eps
-        output, _ = layers.affine_forward(problem.X, problem.W, problem.b)
-        h = output.real
+        h = layers.affine_forward(problem.X, problem.W, problem.b)[0]
         y, cache = layers.batchnorm_forward(h, problem.gamma, problem.beta, eps)
         abs_x, abs_w = np.abs(problem.X), np.abs(problem.W)
-        centred = problem.X - problem.X.mean(axis=0)
-        sigma = cache.sigma.real
+        x_centered = problem.X - problem.X.mean(axis=0)
         return cls(
             problem=problem,
             h_centered=h - h.sum(axis=0) / len(h),
-            xhat=cache.xhat.real,
-            y=y.real,
-            dy=np.where(y > 0, problem.dout, 0.0) if piece is NETWORK else problem.dout,
-            sigma=sigma,
-            radius=_radius(sigma, eps),
+            xhat=cache.xhat,
+            y=y,
+            dy=np.where(y > 0, problem.dout, 0.0) if component is NETWORK else problem.dout,
+            sigma=cache.sigma,
+            radius=_radius(cache.sigma, eps),
             magnitude=(abs_x @ abs_w).max(axis=0) + np.abs(problem.b),
-            x_centered=centred,
-            feature_std=np.sqrt(np.einsum("nd,nd->d", centred, centred) / problem.N),
+            x_centered=x_centered,
+            feature_std=np.sqrt(np.einsum("nd,nd->d", x_centered, x_centered) / problem.N),
             abs_x=abs_x,
             abs_w=abs_w,
-            abs_xhat=np.abs(cache.xhat.real),
+            abs_xhat=np.abs(cache.xhat),
         )
 
-    def excluding(self, near: npt.NDArray[np.bool_]) -> "BasePoint":
-        """Return the same point with dout = 0 at the outputs where ``near`` is true."""
-        if not near.any():
+    def excluding(self, excluded: BoolArray) -> "BasePoint":
+        """Return the same point with dout = 0 at the excluded outputs."""
+        if not excluded.any():
             return self
-        problem = replace(self.problem, dout=np.where(near, 0.0, self.problem.dout))
-        return replace(self, problem=problem, dy=np.where(near, 0.0, self.dy))
+        problem = replace(self.problem, dout=np.where(excluded, 0.0, self.problem.dout))
+        return replace(self, problem=problem, dy=np.where(excluded, 0.0, self.dy))
 
     @property
     def kappa(self) -> FloatArray:
-        """The cancellation in h - mu, (H,): the size of the terms of h over sigma."""
+        """Condition number of h - mu, (H,): the size of the terms of h divided by sigma."""
         return self.magnitude / self.sigma
 
     @property
     def kappa_for_bounds(self) -> FloatArray:
-        """kappa, but 0 if N = 1, where the mean is h itself and bncheck's h - mu exactly 0."""
+        """kappa, but 0 if N = 1, where the mean equals h and bncheck's h - mu is exactly 0."""
         return np.zeros_like(self.sigma) if self.problem.N == 1 else self.kappa
 
     @cached_property
-    def abs_m(self) -> FloatArray:
-        """|m|, (N,H)."""
+    def abs_dy(self) -> FloatArray:
+        """|dy|, (N, H)."""
         return np.abs(self.dy)
 
     @cached_property
-    def sums(self) -> tuple[FloatArray, FloatArray]:
-        """The sums of |m| and of |m xhat| over the batch, (H,) each."""
-        return self.abs_m.sum(axis=0), np.einsum("nh,nh->h", self.abs_m, self.abs_xhat)
+    def abs_sums(self) -> tuple[FloatArray, FloatArray]:
+        """Sums of |dy| and of |dy xhat| over the batch, (H,) each."""
+        return self.abs_dy.sum(axis=0), np.einsum("nh,nh->h", self.abs_dy, self.abs_xhat)
 
     @cached_property
     def weight_projection(self) -> FloatArray:
-        """The sums of m (v - vbar) for the directions v of W, (D,H)."""
-        along: FloatArray = self.x_centered.T @ self.dy
-        return along
+        """Sums of dy (v - vbar) for the directions v of the entries of W, (D, H)."""
+        projection: FloatArray = self.x_centered.T @ self.dy
+        return projection
 
     @property
     def single_row_std(self) -> float:
-        """sqrt(r/N) when one row of h moves by 1: sqrt(N - 1) / N."""
+        """Standard deviation of a column in which one row is 1 and the others are 0: sqrt(N - 1) / N."""
         return float(np.sqrt(self.problem.N - 1) / self.problem.N)
 
 
 def _radius(sigma: FloatArray, eps: BnEps) -> FloatArray:
-    """Bound from below the modulus of the t at which V(t) = var(h + t v) + eps is 0, for v of unit standard deviation.
+    """Bound from below the modulus of the t at which var(h + t v) + eps is 0, for v of unit standard deviation.
 
-    With eps >= 0 both roots have the modulus sigma. A negative eps, which describes a variance that was rounded
-    down, may make them real: the smaller one is at least sqrt(var) - sqrt(-eps).
+    With eps >= 0 both roots have the modulus sigma. A negative eps, which describes a variance that was rounded down,
+    may make them real: the smaller one is at least sqrt(var) - sqrt(-eps).
     """
     negative = np.maximum(-np.asarray(eps, dtype=np.float64), 0.0)
     if not negative.any():

@@ -1,4 +1,4 @@
-"""Division in which 0 / 0 is 0: two equal numbers differ by nothing."""
+"""Division in which 0 / 0 is 0, because two equal numbers differ by 0."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from bncheck.model.problem import FloatArray
 
 
 def safe_divide(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> FloatArray:
-    """Return numerator / denominator, where 0 / 0 is 0 and any other number over 0 is infinite.
+    """Divide, with 0 / 0 = 0; any other number divided by 0 is infinite.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def safe_divide(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> FloatAr
     Returns
     -------
     ndarray
-        The quotient; NaN where either is NaN.
+        The quotient; NaN where either operand is NaN.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = np.divide(numerator, denominator)

@@ -1,4 +1,4 @@
-"""The full engine: one whole forward pass per perturbed entry, for any black-box forward."""
+"""The full engine: one forward pass per perturbed entry, for any forward pass."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
@@ -6,122 +6,173 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.model.components import BnEps, Component, Forward
+from bncheck.model.components import Forward
 from bncheck.model.layers import Array
-from bncheck.model.problem import FloatArray, Problem
+from bncheck.model.problem import FloatArray
 from bncheck.model.progress import Progress
+from bncheck.model.results import BoolArray
+from bncheck.numerical.plan import MeasurementPlan
 from bncheck.numerical.schemes import Quotient, Scheme
-from bncheck.numerical.steps import Steps
 
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
 IndexArray: TypeAlias = npt.NDArray[np.intp]
-# By name: where in an array, and to which columns of the output that belongs.
-Moves: TypeAlias = Mapping[str, tuple[tuple[IndexArray, ...], IndexArray]]
+# Entries that are perturbed in the same pass: by array name, their index arrays, and where their results are stored.
+Locations: TypeAlias = Mapping[str, tuple[tuple[IndexArray, ...], IndexArray]]
 
-# A step that the addition x + s changes by more than this share is lost.
+# Largest relative change of a step by the rounding of x + s; an entry with a larger change is unresolved.
 MAX_STEP_ROUNDING = 1 / 8
-# The one place of a single entry.
+# Where the result of a single entry is stored.
 SINGLE_INDEX = np.zeros(1, np.intp)
-# Arrays share the columns of a pass where each still has so many.
-LEAST_SHARED = 8
+# Several arrays are perturbed in the same pass if at least this number of columns remains for each.
+MIN_COLUMNS_PER_ARRAY = 8
 
 
 class SampledGradient(NamedTuple):
-    """What the full engine found of one gradient; arrays of the parameter's shape."""
+    """The evaluated entries of one numerical gradient; arrays have the shape of the parameter."""
 
     value: FloatArray  # NaN where it was not evaluated
-    evaluated: BoolArray  # where it was
-    unresolved: BoolArray  # the step was lost in the addition, or an output that counts crossed
+    evaluated: BoolArray
+    unresolved: BoolArray  # the step was lost in the addition x + s, or an output that counts crossed the kink
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> "SampledGradient":
+        """Return a gradient without evaluated entries."""
+        return cls(np.full(shape, np.nan), np.zeros(shape, bool), np.zeros(shape, bool))
+
+    @classmethod
+    def complete(cls, value: FloatArray) -> "SampledGradient":
+        """Return a gradient in which every entry was evaluated and resolved."""
+        return cls(value, np.ones(value.shape, bool), np.zeros(value.shape, bool))
+
+    def store(self, entries: tuple[IndexArray, ...], value: FloatArray, unresolved: BoolArray) -> None:
+        """Set the evaluated entries."""
+        self.value[entries], self.unresolved[entries], self.evaluated[entries] = value, unresolved, True
 
 
 def full_gradients(
+    plan: MeasurementPlan,
     forward: Forward,
-    piece: Component,
-    problem: Problem,
-    scheme: Scheme,
-    steps: Steps,
     entries: Mapping[str, IndexArray],
     progress: Progress,
     *,
     base_output: FloatArray | None = None,
-    bn_eps: BnEps | None = None,
 ) -> tuple[dict[str, SampledGradient], bool]:
-    """Evaluate the listed entries (flat indices by parameter name) by whole forward passes.
+    """Differentiate a forward pass in the given entries, with full forward passes.
 
-    ``base_output`` is the output where nothing is moved, if it is known. ``bn_eps`` replaces the problem's in the
-    inputs of the piece. Returns what was found, by parameter name, and whether Ctrl-C ended it early.
+    Parameters
+    ----------
+    plan : MeasurementPlan
+        Problem, scheme and steps.
+    forward : callable
+        Maps the input arrays, by name, to the output (N, H).
+    entries : mapping of str to ndarray of int
+        Flat indices by parameter name.
+    progress : callable
+        Called with the number of finished entries and the total.
+    base_output : ndarray, optional
+        The output without a perturbation, if it is already known.
+
+    Returns
+    -------
+    gradients : dict of str to SampledGradient
+    interrupted : bool
+        Whether Ctrl-C ended the computation early.
     """
-    arrays = piece.arrays(
-        problem, {*entries, *(other for name in entries for other in piece.inputs_when_perturbing(name))}, bn_eps
-    )
-    evaluated = {name: _nothing_yet(arrays[name]) for name in entries}
-    done, total = 0, sum(map(len, entries.values()))
+    component = plan.component
+    names = {*entries, *(other for name in entries for other in component.inputs_when_perturbing(name))}
+    arrays = component.arrays(plan.problem, names, plan.bn_eps)
+    gradients = {name: SampledGradient.empty(arrays[name].shape) for name in entries}
+    finished, total = 0, sum(map(len, entries.values()))
     try:
         for name, indices in entries.items():
-            beside = {other: arrays[other] for other in piece.inputs_when_perturbing(name)}
-            probe = _Perturbation(forward, beside, [name], problem.dout, scheme, piece.output == "a", base_output)
-            step = np.broadcast_to(steps[name], arrays[name].shape)
-            found = evaluated[name]
+            perturbation = _perturb(plan, [name], arrays, forward, base_output)
+            step = np.broadcast_to(plan.steps[name], arrays[name].shape)
             for index in indices:
-                where = np.unravel_index(np.array([index]), step.shape)
-                value, unresolved = probe.derivative({name: (where, SINGLE_INDEX)}, step[where])
-                found.value[where], found.unresolved[where] = value, unresolved
-                found.evaluated[where] = True
-                done += 1
-                progress(done, total)
+                entry = np.unravel_index(np.array([index]), step.shape)
+                gradients[name].store(entry, *perturbation.derivative({name: (entry, SINGLE_INDEX)}, step[entry]))
+                finished += 1
+                progress(finished, total)
     except KeyboardInterrupt:
-        return evaluated, True
-    return evaluated, False
+        return gradients, True
+    return gradients, False
 
 
 def perturb_one_entry_per_column(
-    forward: Forward,
-    piece: Component,
-    problem: Problem,
-    scheme: Scheme,
-    steps: Steps,
-    rows: Mapping[str, IndexArray],
-    *,
-    base_output: FloatArray | None = None,
-    bn_eps: BnEps | None = None,
+    plan: MeasurementPlan, forward: Forward, rows: Mapping[str, IndexArray], *, base_output: FloatArray | None = None
 ) -> dict[str, SampledGradient]:
-    """Evaluate an entry in every column of the named arrays, at the given rows, many in the same forward passes.
+    """Differentiate in one entry of every column of the named arrays, at the given rows, many in the same passes.
 
-    For arrays other than X: column j of the output depends on column j of them alone, so one pair
-    of passes carries a perturbed entry for each column (Curtis, Powell & Reid 1974). Where there
-    are columns enough the arrays of a network share them, each having every fourth, say.
+    X is excluded. Column j of the output depends only on column j of the other arrays, so that one pair of passes
+    differentiates in an entry of each column (Curtis, Powell & Reid 1974). If there are enough columns, the arrays
+    of a network share them: each is perturbed in, for example, every fourth column.
     """
-    arrays = piece.arrays(problem, bn_eps=bn_eps)
-    evaluated = {name: _nothing_yet(arrays[name]) for name in rows}
-    together = [name for name in rows if name != "h"]  # h is given instead of X, W and b
-    shared = len(together) * LEAST_SHARED <= problem.H
-    groups = [together] if shared and together else [[name] for name in together]
-    for group in [*groups, *([["h"]] if "h" in rows else [])]:
-        beside = {other: arrays[other] for other in piece.inputs_when_perturbing(group[0])}
-        probe = _Perturbation(forward, beside, group, problem.dout, scheme, piece.output == "a", base_output, axis=0)
-        columns = {name: np.arange(number, problem.H, len(group)) for number, name in enumerate(group)}
-        moves = {
-            name: ((rows[name][of_it], of_it) if arrays[name].ndim == 2 else (of_it,), of_it)
-            for name, of_it in columns.items()
-        }
-        step = np.ones(problem.H)
-        for name, (where, of_it) in moves.items():
-            step[of_it] = np.broadcast_to(steps[name], arrays[name].shape)[where]
-        value, unresolved = probe.derivative(moves, step)
-        for name, (where, of_it) in moves.items():
-            found = evaluated[name]
-            found.value[where], found.unresolved[where], found.evaluated[where] = value[of_it], unresolved[of_it], True
-    return evaluated
+    H, arrays = plan.problem.H, plan.component.arrays(plan.problem, bn_eps=plan.bn_eps)
+    gradients = {name: SampledGradient.empty(arrays[name].shape) for name in rows}
+    for group in _share_columns(rows, H):
+        locations = {}
+        step = np.ones(H)
+        for number, name in enumerate(group):
+            columns = np.arange(number, H, len(group))
+            entries = (rows[name][columns], columns) if arrays[name].ndim == 2 else (columns,)
+            locations[name] = entries, columns
+            step[columns] = np.broadcast_to(plan.steps[name], arrays[name].shape)[entries]
+        perturbation = _perturb(plan, group, arrays, forward, base_output, axis=0)
+        value, unresolved = perturbation.derivative(locations, step)
+        for name, (entries, columns) in locations.items():
+            gradients[name].store(entries, value[columns], unresolved[columns])
+    return gradients
 
 
-def _nothing_yet(array: FloatArray) -> SampledGradient:
-    return SampledGradient(np.full(array.shape, np.nan), np.zeros(array.shape, bool), np.zeros(array.shape, bool))
+def draw_entries(rng: np.random.Generator, size: int, count: int | None) -> IndexArray:
+    """Return sorted flat indices: all of them, or ``count`` drawn without replacement."""
+    if count is None or count >= size:
+        return np.arange(size, dtype=np.intp)
+    return np.sort(rng.choice(size, count, replace=False)).astype(np.intp)
 
 
-class _Perturbation:
-    """Moves an entry of an array, or one in each column, and contracts what the output does with dout.
+def _share_columns(names: Iterable[str], H: int) -> list[list[str]]:
+    """Group the arrays that are perturbed in the same passes; h is alone, because it replaces X, W and b."""
+    parameters = [name for name in names if name != "h"]
+    shared = len(parameters) * MIN_COLUMNS_PER_ARRAY <= H
+    groups = [parameters] if shared and parameters else [[name] for name in parameters]
+    return [*groups, *([["h"]] if "h" in names else [])]
 
-    A move says by the array's name where its entries are, and to which columns they belong.
+
+def _perturb(
+    plan: MeasurementPlan,
+    names: list[str],
+    arrays: Mapping[str, FloatArray],
+    forward: Forward,
+    base_output: FloatArray | None,
+    axis: int | None = None,
+) -> "Perturbation":
+    """Return the perturbation of some inputs of the component."""
+    inputs, dout = {name: arrays[name] for name in plan.component.inputs_when_perturbing(names[0])}, plan.problem.dout
+    has_kink = plan.component.output == "a"
+    return Perturbation(
+        forward, inputs, names, dout, plan.scheme, has_kink=has_kink, base_output=base_output, axis=axis
+    )
+
+
+class Perturbation:
+    """Differentiate a forward pass by perturbing one entry of an input, or one entry of each column.
+
+    Parameters
+    ----------
+    forward : callable
+        Maps the input arrays, by name, to the output.
+    arrays : mapping of str to ndarray
+        All inputs.
+    names : iterable of str
+        Inputs that are perturbed; they are copied.
+    weights : ndarray
+        Of the shape of the output; the loss is sum(weights * output) along ``axis``.
+    scheme : Scheme
+    has_kink : bool
+        Whether the derivative is unresolved if an output with a nonzero weight changes its sign.
+    base_output : ndarray, optional
+        The output without a perturbation; computed if it is not given.
+    axis : int, tuple of int or None, default None
+        The outputs are summed along this axis: None for all outputs, 0 for each column, () for no sum.
     """
 
     def __init__(
@@ -129,64 +180,65 @@ class _Perturbation:
         forward: Forward,
         arrays: Mapping[str, FloatArray],
         names: Iterable[str],
-        dout: FloatArray,
+        weights: FloatArray,
         scheme: Scheme,
-        kinked: bool,
-        base_output: Array | None,
         *,
-        axis: int | None = None,  # that the outputs which an entry moves are summed over
+        has_kink: bool,
+        base_output: Array | None,
+        axis: int | tuple[int, ...] | None = None,
     ) -> None:
         dtype = np.complex128 if scheme.quotient is Quotient.COMPLEX else np.float64
         self._arrays: dict[str, Array] = {**arrays, **{name: arrays[name].astype(dtype) for name in names}}
-        self._forward, self._dout, self._scheme, self._axis = forward, dout, scheme, axis
-        self._at_rest = forward(self._arrays) if base_output is None else base_output
-        self._counts = (dout != 0) & kinked  # without ReLU an output may change its sign
-        self._active = self._at_rest.real > 0
-        self._unreliable: BoolArray = np.zeros(1, bool)
+        self._forward, self._weights, self._scheme, self._axis = forward, weights, scheme, axis
+        self._base_output = forward(self._arrays) if base_output is None else base_output
+        self._counts = (weights != 0) & has_kink
+        self._active = self._base_output.real > 0
+        self._unresolved: BoolArray = np.zeros(1, bool)
 
-    def derivative(self, moves: Moves, step: FloatArray) -> tuple[FloatArray, BoolArray]:
-        """Return the scheme's estimate at the entries, and where it cannot be relied on."""
-        self._unreliable = np.zeros(step.shape, bool)
-        # A step may land where the variance is 0, or be lost in the addition; the bound is infinite there.
+    def derivative(self, locations: Locations, step: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Return the estimate of the scheme at the locations, and whether it is unresolved."""
+        self._unresolved = np.zeros(step.shape, bool)
+        # A step may make the variance 0, or be lost in the addition; the error bound is then infinite.
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = self._scheme.estimate(lambda m: self._slope(moves, m * step))
-        return value, self._unreliable
+            value = self._scheme.estimate(lambda multiple: self._slope(locations, multiple * step))
+        return value, self._unresolved
 
-    def _slope(self, moves: Moves, step: FloatArray) -> FloatArray:
+    def _slope(self, locations: Locations, step: FloatArray) -> FloatArray:
+        """Return the quotient at a step."""
         quotient = self._scheme.quotient
         if quotient is Quotient.COMPLEX:
-            a, _ = self._output(moves, 1j * step)
-            return self._contract(a.imag) / step
-        above, x_above = self._output(moves, step)
+            output, _ = self._perturbed_output(locations, 1j * step)
+            return self._loss(output.imag) / step
+        above, x_above = self._perturbed_output(locations, step)
         if quotient is Quotient.FORWARD:
-            (below, x_below), nominal = (self._at_rest, self._perturbed_values(moves, step)), step
+            (below, x_below), nominal = (self._base_output, self._perturbed_values(locations, step)), step
         else:
-            (below, x_below), nominal = self._output(moves, -step), 2 * step
-        # The step actually taken: x + s is rounded.
-        taken = x_above - x_below
-        self._unreliable |= ~(np.abs(taken - nominal) <= MAX_STEP_ROUNDING * nominal)
-        return self._contract((above - below).real) / taken
+            (below, x_below), nominal = self._perturbed_output(locations, -step), 2 * step
+        # x + s is rounded, so the quotient is divided by the difference of the perturbed values.
+        actual = x_above - x_below
+        self._unresolved = self._unresolved | ~(np.abs(actual - nominal) <= MAX_STEP_ROUNDING * nominal)
+        return self._loss((above - below).real) / actual
 
-    def _output(self, moves: Moves, offset: Array) -> tuple[Array, FloatArray]:
-        """Return the output with the entries moved, and what they were moved to."""
-        originals = {name: self._arrays[name][where] for name, (where, _) in moves.items()}
+    def _perturbed_output(self, locations: Locations, offset: Array) -> tuple[Array, FloatArray]:
+        """Return the output of the perturbed pass, and the perturbed values."""
+        originals = {name: self._arrays[name][entries] for name, (entries, _) in locations.items()}
         try:
-            for name, (where, columns) in moves.items():
-                self._arrays[name][where] = originals[name] + offset[columns]
-            a, x = self._forward(self._arrays), self._perturbed_values(moves, offset)
+            for name, (entries, positions) in locations.items():
+                self._arrays[name][entries] = originals[name] + offset[positions]
+            output, x = self._forward(self._arrays), self._perturbed_values(locations, offset)
         finally:
-            for name, (where, _) in moves.items():
-                self._arrays[name][where] = originals[name]
-        self._unreliable |= (((a.real > 0) != self._active) & self._counts).any(axis=self._axis)
-        return a, x
+            for name, (entries, _) in locations.items():
+                self._arrays[name][entries] = originals[name]
+        self._unresolved = self._unresolved | (((output.real > 0) != self._active) & self._counts).any(axis=self._axis)
+        return output, x
 
-    def _perturbed_values(self, moves: Moves, like: Array) -> FloatArray:
+    def _perturbed_values(self, locations: Locations, like: Array) -> FloatArray:
         x = np.zeros(like.shape)
-        for name, (where, columns) in moves.items():
-            x[columns] = self._arrays[name][where].real
+        for name, (entries, positions) in locations.items():
+            x[positions] = self._arrays[name][entries].real
         return x
 
-    def _contract(self, change: FloatArray) -> FloatArray:
-        # Outputs are subtracted before they meet dout: the rounding scales with what changed.
-        contracted: FloatArray = (self._dout * change).sum(axis=self._axis)
-        return contracted
+    def _loss(self, change: FloatArray) -> FloatArray:
+        # Outputs are subtracted before they are weighted, so that the rounding scales with their change.
+        loss: FloatArray = (self._weights * change).sum(axis=self._axis)
+        return loss

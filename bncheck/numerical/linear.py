@@ -1,120 +1,99 @@
-"""The affine piece and ReLU: no curvature, so a difference at any step is exact but for rounding.
+"""The local engine of the affine layer and of ReLU, which are linear, so that only rounding limits a difference.
 
-Each entry is still moved, and the outputs that it moves are still subtracted: for X[n,d] the row
-h_n + t W_d, for W[d,j] the column h_j + t X_d, for y[n,j] itself alone.
+Every entry is perturbed, and the outputs that depend on it are subtracted: for X[n,d] the row h_n + t W_d, for W[d,j]
+the column h_j + t X_d, for y[n,j] this output alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from bncheck.model.components import AFFINE, RELU, Component
-from bncheck.model.layers import relu_forward
-from bncheck.model.problem import FloatArray, Problem
-from bncheck.numerical.basepoint import LEAST, UNIT_ROUNDOFF
+from bncheck.model.layers import affine_forward, relu_forward
+from bncheck.model.problem import FloatArray
+from bncheck.numerical.basepoint import MIN_SUBNORMAL, UNIT_ROUNDOFF, BasePoint
 from bncheck.numerical.error_bounds import CONDITIONING_FACTOR, ROUNDING_FACTOR, UNDERFLOWS, ErrorBounds
 from bncheck.numerical.schemes import Quotient, Response, Scheme
 from bncheck.numerical.steps import Steps
 
 
-def linear_steps(problem: Problem, piece: Component, scheme: Scheme, arrays: Mapping[str, FloatArray]) -> Steps:
-    """Return steps that move h by its own size, and no y across 0; large, for rounding.
-
-    ``arrays`` are the inputs of the piece.
-    """
-    if piece is RELU:
-        y = np.abs(arrays["y"])
+def linear_steps(base: BasePoint, component: Component, scheme: Scheme) -> Steps:
+    """Choose large steps, because only rounding matters: they shift h by its own size, and no y across 0."""
+    if component is RELU:
+        y = np.abs(base.y)
         return {"y": np.where(y > 0, y / 4, 1.0)}
     if scheme.quotient is Quotient.COMPLEX:
         return {name: np.ones(1) for name in AFFINE.inputs}
-    scale = magnitude(problem).max() or 1.0
-    per_feature = {"X": np.abs(problem.W).max(axis=1), "W": np.abs(problem.X).max(axis=0)[:, None]}
+    scale = base.magnitude.max() or 1.0
+    per_feature = {"X": base.abs_w.max(axis=1), "W": base.abs_x.max(axis=0)[:, None]}
     steps = {name: np.where(v > 0, scale / np.where(v > 0, v, 1), 1) for name, v in per_feature.items()}
     return {**steps, "b": np.full(1, scale)}
 
 
-def linear_bars(
-    problem: Problem,
-    piece: Component,
-    scheme: Scheme,
-    steps: Steps,
-    names: Sequence[str],
-    arrays: Mapping[str, FloatArray],
-    least: float,
+def linear_bounds(
+    base: BasePoint, component: Component, scheme: Scheme, steps: Steps, names: Sequence[str], underflow_unit: float
 ) -> ErrorBounds:
-    """Return the bars of the named gradients: rounding and conditioning, no truncation.
+    """Bound rounding and conditioning of the named gradients; the truncation is 0.
 
-    ``least`` is that of ``compute_bounds``.
+    ``underflow_unit`` is that of ``compute_bounds``.
     """
-    m, W, X = np.abs(problem.dout), np.abs(problem.W), np.abs(problem.X)
-    N, H = m.shape
-    if piece is RELU:
-        y = arrays["y"]
-        size = {"y": np.where(y > 0, m, 0.0)}
-        reached = {"y": size["y"] * (np.abs(y) + scheme.max_multiple * steps["y"])}
-        terms = {"y": 1}
+    dout, (N, H) = np.abs(base.problem.dout), base.problem.dout.shape
+    if component is RELU:
+        term_size = {"y": np.where(base.y > 0, dout, 0.0)}
+        losses = {"y": term_size["y"] * (np.abs(base.y) + scheme.max_multiple * steps["y"])}
+        sum_lengths = {"y": 1}
     else:
-        size = {"X": m @ W.T, "W": X.T @ m, "b": m.sum(axis=0)}
-        scale, rows, columns = (magnitude(problem).max(), np.linalg.norm(m, axis=1), np.linalg.norm(m, axis=0))
-        max_shift = {"X": W.max(axis=1), "W": X.max(axis=0)[:, None], "b": np.ones(1)}
-        norms = {"X": rows[:, None], "W": columns, "b": columns}
-        reached = {name: norms[name] * (scale + scheme.max_multiple * steps[name] * max_shift[name]) for name in size}
-        terms = {"X": H, "W": N, "b": N}
+        term_size = {"X": dout @ base.abs_w.T, "W": base.abs_x.T @ dout, "b": dout.sum(axis=0)}
+        max_shift = {"X": base.abs_w.max(axis=1), "W": base.abs_x.max(axis=0)[:, None], "b": np.ones(1)}
+        column_norms = np.linalg.norm(dout, axis=0)
+        norms = {"X": np.linalg.norm(dout, axis=1)[:, None], "W": column_norms, "b": column_norms}
+        shifts = {name: scheme.max_multiple * steps[name] * max_shift[name] for name in norms}
+        losses = {name: norms[name] * (base.magnitude.max() + shift) for name, shift in shifts.items()}
+        sum_lengths = {"X": H, "W": N, "b": N}
     factor = ROUNDING_FACTOR * scheme.rounding * UNIT_ROUNDOFF
     conditioning = {
-        name: (CONDITIONING_FACTOR + terms[name]) * UNIT_ROUNDOFF * size[name] + UNDERFLOWS * least * terms[name]
+        name: (CONDITIONING_FACTOR + sum_lengths[name]) * UNIT_ROUNDOFF * term_size[name]
+        + UNDERFLOWS * underflow_unit * sum_lengths[name]
         for name in names
     }
     return ErrorBounds(
         {name: np.zeros(1) for name in names},
-        {name: (factor * reached[name] + LEAST * terms[name]) / steps[name] for name in names},
+        {name: (factor * losses[name] + MIN_SUBNORMAL * sum_lengths[name]) / steps[name] for name in names},
         conditioning,
         conditioning,
-        {name: size[name] for name in names},
+        {name: term_size[name] for name in names},
     )
 
 
 def linear_gradients(
-    problem: Problem,
-    piece: Component,
-    scheme: Scheme,
-    steps: Steps,
-    names: Sequence[str],
-    arrays: Mapping[str, FloatArray],
+    base: BasePoint, component: Component, scheme: Scheme, steps: Steps, names: Sequence[str]
 ) -> dict[str, FloatArray]:
-    """Return the numerical gradient of every entry, by parameter name, without error bars."""
-    X, W, dout = problem.X, problem.W, problem.dout
-    output = piece.forward(0.0)(arrays)
+    """Return the numerical gradient of every entry, by parameter name."""
+    X, W, b, dout = base.problem.X, base.problem.W, base.problem.b, base.problem.dout
 
-    def slope(response: Response, step: FloatArray, axis: int | None) -> FloatArray:
-        """Subtract the outputs that the response moves, and sum what dout makes of it."""
+    def derivative(response: Response, step: FloatArray, axis: int | tuple[()]) -> FloatArray:
+        """Subtract the outputs of a response, weight them by dout, and sum along an axis."""
 
-        def at(multiple: float) -> FloatArray:
+        def slope(multiple: float) -> FloatArray:
             change = dout * scheme.quotient.times_step(response, multiple * step)
-            return (change if axis is None else change.sum(axis=axis)) / (multiple * step)
+            slopes: FloatArray = change.sum(axis=axis) / (multiple * step)
+            return slopes
 
-        return scheme.estimate(at)
+        return scheme.estimate(slope)
 
-    if piece is RELU:
-        return {"y": slope(lambda t: relu_forward(arrays["y"] + t)[0], steps["y"], None)}
+    if component is RELU:
+        return {"y": derivative(lambda t: relu_forward(base.y + t)[0], steps["y"], ())}
+    output, _ = affine_forward(X, W, b)
+    step = {
+        name: np.broadcast_to(steps[name], shape) for name, shape in (("X", len(W)), ("W", W.shape), ("b", b.shape))
+    }
 
     def along(direction: FloatArray, step: FloatArray, axis: int) -> FloatArray:
-        return slope(lambda t: output + t * direction, step, axis)
+        return derivative(lambda t: output + t * direction, step, axis)
 
-    values: dict[str, FloatArray] = {}
-    features = range(problem.D)
-    if "X" in names:
-        s = np.broadcast_to(steps["X"], (problem.D,))
-        values["X"] = np.stack([along(W[d], s[d], 1) for d in features], axis=1)
-    if "W" in names:
-        s = np.broadcast_to(steps["W"], W.shape)
-        values["W"] = np.stack([along(X[:, d, None], s[d], 0) for d in features])
-    if "b" in names:
-        values["b"] = along(np.ones(1), np.broadcast_to(steps["b"], problem.b.shape), 0)
-    return values
-
-
-def magnitude(problem: Problem) -> FloatArray:
-    """Return |X||W| + |b|, (N,H): what h is a sum of."""
-    total: FloatArray = np.abs(problem.X) @ np.abs(problem.W) + np.abs(problem.b)
-    return total
+    engines = {
+        "X": lambda: np.stack([along(w, s, 1) for w, s in zip(W, step["X"], strict=True)], axis=1),
+        "W": lambda: np.stack([along(x[:, None], s, 0) for x, s in zip(X.T, step["W"], strict=True)]),
+        "b": lambda: along(np.ones(1), step["b"], 0),
+    }
+    return {name: engines[name]() for name in names}

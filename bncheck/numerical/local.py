@@ -1,19 +1,19 @@
-"""The local engine: a single-entry move as the closed-form response of the columns it moves.
+"""The local engine: each perturbation as the closed-form response of the columns that it shifts.
 
-A move of column j of h along v by t changes its guarded loss to
+A shift of column j of h along v by t changes its loss to
 
     L_j(t) = gamma (A + t p) / sqrt((S + 2 t q + t^2 r)/N + eps) + beta B
 
-    A = sum m c             S = sum c^2
-    p = sum m (v - vbar)    q = sum c (v - vbar)    r = sum (v - vbar)^2
+    A = sum dy c             S = sum c^2
+    p = sum dy (v - vbar)    q = sum c (v - vbar)    r = sum (v - vbar)^2
 
-with c = h - mu and m = dout where y > 0, fixed because guarded outputs have dout = 0. beta B does
-not depend on t and is left out. These are values of the forward pass, rearranged: no formula of
-the backward pass is used, and ``differentiate`` audits them against whole forward passes.
+with c = h - mu and dy = dout where y > 0, which is fixed because excluded outputs have dout = 0. beta B does not
+depend on t and is left out. These are rearranged values of the forward pass: no formula of the backward pass is used,
+and ``cross_check`` compares them with full forward passes.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -25,38 +25,34 @@ from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
 from bncheck.numerical.schemes import Quotient, Response, Scheme
 from bncheck.numerical.steps import Steps
 
-# Rows or entries of X evaluated at a time, times H: a few arrays of this many numbers stay in cache ...
+# Values of an array that is evaluated at a time: a few such arrays fit into the cache.
 CACHE_BLOCK_VALUES = 16_384
-# ... and rows multiplied at a time: a matrix product takes many, or it mostly rearranges its other factor.
+# Rows of a matrix product at a time: with fewer rows it spends most of its time on rearranging the other factor.
 MATMUL_BLOCK_ROWS = 512
-# Beyond that many samples per row and column every response is evaluated.
-MOST_NODES = 8
+# Most samples per row and column for which interpolation is used; if it needs more, every response is evaluated.
+MAX_NODES = 8
 
 
 def local_gradients(
     base: BasePoint, scheme: Scheme, steps: Steps, names: Iterable[str], progress: Progress
 ) -> dict[str, FloatArray]:
-    """Return the numerical gradient of every entry, by parameter name, without error bars."""
-    columns = _Columns.of(base)
-    # A step beyond the radius of convergence may land where V is 0 or less; its bar is infinite.
+    """Return the numerical gradient of every entry, by parameter name."""
+    columns = _Columns.from_base(base)
+    engines: Mapping[str, Callable[[], FloatArray]] = {
+        "X": lambda: _through_affine(base, columns, scheme, steps["X"], progress),
+        "W": lambda: columns.slopes(scheme, _weight_sums(base), steps["W"]),
+        "b": lambda: np.zeros(base.problem.H),  # batch norm cancels a shift by b, so the response is constant
+        "gamma": lambda: _linear(scheme, (base.dy * base.xhat).sum(axis=0), steps["gamma"]),
+        "beta": lambda: _linear(scheme, base.dy.sum(axis=0), steps["beta"]),
+        "h": lambda: columns.slopes(scheme, _row_sums(base), steps["h"]),
+    }
+    # A step beyond the radius of convergence may make V 0 or negative; its error bound is infinite.
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {name: _gradient(name, base, columns, scheme, steps[name], progress) for name in names}
-
-
-def _gradient(
-    name: str, base: BasePoint, columns: "_Columns", scheme: Scheme, step: FloatArray, progress: Progress
-) -> FloatArray:
-    if name == "X":
-        return _through_affine(base, columns, scheme, step, progress)
-    if name in ("gamma", "beta"):
-        return _linear(base, scheme, step, name)
-    still = _DirectionSums(*np.zeros((3, base.problem.H)))
-    moves = _row_moves(base) if name == "h" else _weight_moves(base) if name == "W" else still
-    return columns.slopes(scheme, moves, step)
+        return {name: engines[name]() for name in names}
 
 
 class _DirectionSums(NamedTuple):
-    """The sums p, q / N and r / N of the directions v, each broadcasting to (moves, H)."""
+    """The sums p, q / N and r / N of the directions v, each broadcastable to (directions, H)."""
 
     p: FloatArray
     q: FloatArray
@@ -64,23 +60,23 @@ class _DirectionSums(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The sums gamma A, var + eps and gamma of the columns, each (H,)."""
+    """The values gamma, gamma A and var + eps of the columns, each (H,)."""
 
     gamma: FloatArray
     A: FloatArray
     V: FloatArray
 
     @classmethod
-    def of(cls, base: BasePoint) -> "_Columns":
+    def from_base(cls, base: BasePoint) -> "_Columns":
         gamma = base.problem.gamma
         return cls(gamma, gamma * (base.dy * base.h_centered).sum(axis=0), base.sigma * base.sigma)
 
-    def response(self, moves: _DirectionSums) -> Response:
-        """Return the loss of each column as a function of how far it is moved, per move and column."""
-        p, q = self.gamma * moves.p, 2 * moves.q
+    def response(self, sums: _DirectionSums) -> Response:
+        """Return the loss of each column as a function of its shift, per direction and column."""
+        p, q = self.gamma * sums.p, 2 * sums.q
 
         def response(t: Array) -> Array:
-            V = q + t * moves.r
+            V = q + t * sums.r
             V *= t
             V += self.V
             loss: Array = t * p
@@ -90,39 +86,32 @@ class _Columns(NamedTuple):
 
         return response
 
-    def changes(self, scheme: Scheme, moves: _DirectionSums, t: FloatArray, multiple: float) -> FloatArray:
-        """Return multiple * t times the scheme's quotient there, per move and column."""
-        return scheme.quotient.times_step(self.response(moves), multiple * t)
-
-    def slopes(self, scheme: Scheme, moves: _DirectionSums, step: FloatArray) -> FloatArray:
-        """Return the derivative along each move, (moves, H)."""
-        if moves.p.ndim == 1:
-            return scheme.estimate(lambda m: self.changes(scheme, moves, step, m) / (m * step))
-        found = np.empty_like(moves.p)
-        each = np.broadcast_to(moves.r, (len(found), 1)), np.broadcast_to(step, found.shape)
-        for block in _blocks(found):
-            r, s = (array[block] for array in each)
-            some = _DirectionSums(moves.p[block], moves.q[block], r)
-            found[block] = scheme.estimate(
-                lambda m, some=some, s=s: self.changes(scheme, some, s, m) / (m * s)  # type: ignore[misc]  # mypy cannot infer the bound defaults
+    def slopes(self, scheme: Scheme, sums: _DirectionSums, step: FloatArray) -> FloatArray:
+        """Return the derivative along each direction, (directions, H)."""
+        slopes = np.empty_like(sums.p)
+        r, steps = np.broadcast_to(sums.r, (len(slopes), 1)), np.broadcast_to(step, slopes.shape)
+        for block in _blocks(slopes):
+            response, s = self.response(_DirectionSums(sums.p[block], sums.q[block], r[block])), steps[block]
+            slopes[block] = scheme.estimate(
+                lambda m, f=response, s=s: scheme.quotient.times_step(f, m * s) / (m * s)  # type: ignore[misc]  # mypy cannot infer the bound defaults
             )
-        return found
+        return slopes
 
 
 def _blocks(array: FloatArray) -> Iterator[slice]:
-    """Yield the rows of an array in blocks that stay in cache."""
+    """Yield slices of the rows of an array, in blocks that fit into the cache."""
     rows = max(1, CACHE_BLOCK_VALUES // array.shape[1])
     return (slice(start, min(start + rows, len(array))) for start in range(0, len(array), rows))
 
 
-def _row_moves(base: BasePoint) -> _DirectionSums:
-    """Return the moves of single entries of h: v is 1 in one row, (N,H)."""
+def _row_sums(base: BasePoint) -> _DirectionSums:
+    """Return the sums for single entries of h, where v is 1 in one row, (N, H)."""
     N = base.problem.N
     return _DirectionSums(base.dy - base.dy.mean(axis=0), base.h_centered / N, np.full(1, (N - 1) / N**2))
 
 
-def _weight_moves(base: BasePoint) -> _DirectionSums:
-    """Return the moves of single entries of W: v is a column of X, (D,H)."""
+def _weight_sums(base: BasePoint) -> _DirectionSums:
+    """Return the sums for single entries of W, where v is a column of X, (D, H)."""
     return _DirectionSums(
         base.weight_projection,
         base.x_centered.T @ base.h_centered / base.problem.N,
@@ -133,105 +122,101 @@ def _weight_moves(base: BasePoint) -> _DirectionSums:
 def _through_affine(
     base: BasePoint, columns: _Columns, scheme: Scheme, step: FloatArray, progress: Progress
 ) -> FloatArray:
-    """Return dX, (N,D): moving X[n,d] by s_d moves h[n,j] by t = s_d W_dj in every column j.
+    """Return dX, (N, D): perturbing X[n,d] by s_d shifts h[n,j] by t = s_d W_dj in every column j.
 
-    The responses of a row's H columns are summed for each d. A column's is wanted at the D points
-    |t| <= T_j, where it is smooth: what of it is odd in t, and for the forward scheme what is even,
-    is sampled at a few nodes x_k T_j and interpolated. The sums over j are then products of the
-    samples (N,H) with the interpolation's weights at t/T (D,H). Where that takes too many
-    samples, every response is evaluated.
+    The responses of the H columns of a row are summed for each d. The response of a column is needed at the D points
+    |t| <= T_j, where it is smooth: its odd part in t, and for the forward scheme its even part, is sampled at a few
+    nodes x_k T_j and interpolated. The sums over j are then products of the samples (N, H) with the interpolation
+    weights at t/T (D, H). If that needs too many samples, every response is evaluated.
     """
     N, D = base.problem.N, base.problem.D
     step = np.broadcast_to(step, (D,))
-    moves = _row_moves(base)
-    moved = step * np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
-    max_shift = np.abs(moved).max(axis=1)
+    sums = _row_sums(base)
+    shifts = step * np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
+    max_shift = np.abs(shifts).max(axis=1)
     count = nodes_needed(scheme.max_multiple * float((max_shift / base.radius).max()) * base.single_row_std)
-    if count > MOST_NODES:
-        return _evaluate_every_response(columns, moves, scheme, step, moved.T, progress)
+    if count > MAX_NODES:
+        return _evaluate_every_response(columns, sums, scheme, step, shifts.T, progress)
     nodes = _nodes(count)
-    share = moved / np.where(max_shift > 0, max_shift, 1.0)[:, None]
+    relative = shifts / np.where(max_shift > 0, max_shift, 1.0)[:, None]
     odd_and_even = scheme.quotient is Quotient.FORWARD
-    weights = np.empty(((1 + odd_and_even) * count, *share.shape))
-    for block in _blocks(share):
-        weights[:, block] = _weights(nodes, share[block], odd_and_even)
+    weights = np.empty(((1 + odd_and_even) * count, *relative.shape))
+    for block in _blocks(relative):
+        weights[:, block] = _weights(nodes, relative[block], odd_and_even)
     weights = weights.reshape(-1, D)
 
     def samples(rows: slice) -> FloatArray:
-        response = columns.response(_DirectionSums(moves.p[rows], moves.q[rows], moves.r))
+        response = columns.response(_DirectionSums(sums.p[rows], sums.q[rows], sums.r))
 
-        def at(multiple: float) -> FloatArray:
+        def slope(multiple: float) -> FloatArray:
             parts = zip(
                 *(scheme.quotient.odd_even_parts(response, multiple * x * max_shift) for x in nodes), strict=True
             )
             return np.concatenate([sample for part in parts for sample in part], axis=1) / multiple
 
-        return scheme.estimate(at)
+        return scheme.estimate(slope)
 
     dX = np.empty((N, D))
     for start in range(0, N, MATMUL_BLOCK_ROWS):
-        rows = dX[start : start + MATMUL_BLOCK_ROWS]
-        found = [
-            samples(slice(start + b.start, start + b.stop)) for b in _blocks(moves.p[start : start + MATMUL_BLOCK_ROWS])
-        ]
-        np.matmul(np.concatenate(found), weights, out=rows)
-        progress((start + len(rows)) * D, N * D)
+        rows = slice(start, start + MATMUL_BLOCK_ROWS)
+        blocks = [samples(slice(start + b.start, start + b.stop)) for b in _blocks(sums.p[rows])]
+        np.matmul(np.concatenate(blocks), weights, out=dX[rows])
+        progress(min(start + MATMUL_BLOCK_ROWS, N) * D, N * D)
     return dX / step
 
 
 def nodes_needed(tau: float) -> int:
-    """Return how many samples give a response to within its rounding; ``MOST_NODES`` + 1 for too many.
+    """Return the number of samples that interpolate a response to within its rounding; ``MAX_NODES`` + 1 if too many.
 
-    ``tau`` is the furthest move over the radius of convergence. What is odd in t is t F(z) with
-    z = (t/T)^2 and Taylor coefficients of at most St tau^2i (see ``Scheme.truncation``), what is
-    even is smaller. Interpolation at K Chebyshev nodes of [0, 1] leaves of z^i, i >= K, at most
-    2/4^K times the binomial of i over K: together 2 (tau/2)^2K / (1 - tau^2)^(K+1) of the terms.
+    ``tau`` is the largest shift divided by the radius of convergence. The odd part in t is t F(z) with z = (t/T)^2 and
+    Taylor coefficients of at most St tau^2i (see ``Scheme.truncation``); the even part is smaller. Interpolation at K
+    Chebyshev nodes of [0, 1] leaves at most 2/4^K times the binomial of i over K of each z^i, i >= K: in total
+    2 (tau/2)^2K / (1 - tau^2)^(K+1) of the terms.
     """
     if not tau < 1:
-        return MOST_NODES + 1
-    left = (2 * (tau / 2) ** (2 * k) / (1 - tau * tau) ** (k + 1) for k in range(1, MOST_NODES + 1))
-    return next((k for k, share in enumerate(left, 1) if share <= UNIT_ROUNDOFF), MOST_NODES + 1)
+        return MAX_NODES + 1
+    errors = (2 * (tau / 2) ** (2 * k) / (1 - tau * tau) ** (k + 1) for k in range(1, MAX_NODES + 1))
+    return next((k for k, error in enumerate(errors, 1) if error <= UNIT_ROUNDOFF), MAX_NODES + 1)
 
 
 def _nodes(count: int) -> FloatArray:
-    """Return the square roots of the Chebyshev nodes of [0, 1], which are cosines again."""
+    """Return the square roots of the Chebyshev nodes of [0, 1], which are cosines as well."""
     x: FloatArray = np.cos((2 * np.arange(count) + 1) * np.pi / (4 * count))
     return x
 
 
-def _weights(nodes: FloatArray, share: FloatArray, odd_and_even: bool) -> list[FloatArray]:
-    """Return what each sample counts at the shares t / T: Lagrange's weights in z = share^2."""
-    z, at = share * share, nodes * nodes
+def _weights(nodes: FloatArray, relative: FloatArray, odd_and_even: bool) -> list[FloatArray]:
+    """Return the weight of each sample at the relative shifts t / T: Lagrange's weights in z = (t / T)^2."""
+    z, squares = relative * relative, nodes * nodes
     weights = [
-        math.prod(((z - o) / (own - o) for o in at if o != own), start=share / x)
-        for x, own in zip(nodes, at, strict=True)
+        math.prod(((z - other) / (square - other) for other in squares if other != square), start=relative / x)
+        for x, square in zip(nodes, squares, strict=True)
     ]
     if odd_and_even:
-        weights += [weight * share / x for weight, x in zip(weights, nodes, strict=True)]
+        weights += [weight * relative / x for weight, x in zip(weights, nodes, strict=True)]
     return weights
 
 
 def _evaluate_every_response(
-    columns: _Columns, moves: _DirectionSums, scheme: Scheme, step: FloatArray, moved: FloatArray, progress: Progress
+    columns: _Columns, sums: _DirectionSums, scheme: Scheme, step: FloatArray, shifts: FloatArray, progress: Progress
 ) -> FloatArray:
-    """Return dX by evaluating every column's response to the move of every entry."""
-    N, D = len(moves.p), len(moved)
+    """Return dX by evaluating the response of every column to the perturbation of every entry."""
+    N, D = len(sums.p), len(shifts)
     dX = np.empty((N, D))
     for n in range(N):
-        row = _DirectionSums(moves.p[n], moves.q[n], moves.r)
-        for block in _blocks(moved):
-            t, s = moved[block], step[block]
+        response = columns.response(_DirectionSums(sums.p[n], sums.q[n], sums.r))
+        for block in _blocks(shifts):
+            t, s = shifts[block], step[block]
             dX[n, block] = scheme.estimate(
-                lambda m, row=row, t=t, s=s: (  # type: ignore[misc]  # mypy cannot infer the bound defaults
-                    columns.changes(scheme, row, t, m).sum(axis=1) / (m * s)
+                lambda m, f=response, t=t, s=s: (  # type: ignore[misc]  # mypy cannot infer the bound defaults
+                    scheme.quotient.times_step(f, m * t).sum(axis=1) / (m * s)
                 )
             )
         progress((n + 1) * D, N * D)
     return dX
 
 
-def _linear(base: BasePoint, scheme: Scheme, step: FloatArray, name: str) -> FloatArray:
-    """Return dgamma or dbeta, (H,): a column's loss is gamma sum m xhat + beta sum m."""
-    weight = (base.dy * base.xhat if name == "gamma" else base.dy).sum(axis=0)
+def _linear(scheme: Scheme, weight: FloatArray, step: FloatArray) -> FloatArray:
+    """Return dgamma or dbeta, (H,): the loss of a column is gamma sum dy xhat + beta sum dy, linear with a weight."""
     t = np.broadcast_to(step, weight.shape)
     return scheme.estimate(lambda m: scheme.quotient.times_step(lambda t: t * weight, m * t) / (m * t))

@@ -142,7 +142,7 @@ def _details(d: Derivation, equation: Equation, check: DerivativeCheck) -> Itera
         f"error bounds up to {check.error_bound.max():.0e}; "
         f"a relative error of {check.resolution:.0e} in any term would be detected",
     )
-    zeros = (check.size == 0) if equation.output != "L" else np.zeros(1, bool)
+    zeros = (check.term_size == 0) if equation.output != "L" else np.zeros(1, bool)
     if zeros.any():
         largest = np.abs(np.broadcast_to(check.numerical, zeros.shape)[zeros]).max()
         measured = f"at most {largest:.0e}" if largest else "exactly 0"

@@ -10,8 +10,8 @@ from bncheck.model import network
 from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
-from bncheck.model.progress import silent
-from bncheck.numerical.measure import plan_measurement
+from bncheck.numerical.measure import evaluate_locally
+from bncheck.numerical.plan import plan_measurement
 from bncheck.sweeps.grid import Grid
 from bncheck.targets import BUILT_IN
 
@@ -48,7 +48,7 @@ def observed_orders(grid: Grid) -> dict[str, dict[str, float]]:
 def _orders_of_scheme(scheme: str, problem: Problem, steps: Sequence[float], inputs: Sequence[str]) -> dict[str, float]:
     """Return the observed order by gradient, from the steps that leave no unit dead."""
     plans = ((step, plan_measurement(problem, NETWORK, CheckOptions(scheme, step=step), ())) for step in steps)
-    usable = {step: plan.problem for step, plan in plans if plan.kinks.dead_units == 0}
+    usable = {step: plan.problem for step, plan in plans if plan.kink_exclusion.dead_units == 0}
     if len(usable) < 2:
         return {}
     shared = next(iter(usable.values()))  # the problem of the largest step
@@ -64,7 +64,7 @@ def _errors(
 ) -> dict[str, tuple[float, float]]:
     """Return the norm of the error of each gradient, and the norm of the bound on its rounding."""
     plan = plan_measurement(problem, NETWORK, options, inputs)
-    values, bounds = plan.local(silent), plan.bars
+    values, bounds = evaluate_locally(plan), plan.bounds
     errors = {}
     for name in inputs:
         error = values[name] - exact[f"d{name}"]

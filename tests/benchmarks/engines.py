@@ -1,16 +1,17 @@
-"""How much faster the local engine is than whole forward passes, side by side in one run.
+"""Compare the speed of the local engine with that of full forward passes.
 
     python tests/benchmarks/engines.py [--N 64 --D 100 --H 50] [--repeat 5] [--save FILE.json]
 
-Both engines evaluate every entry of X, W, b, gamma, beta and h at the same steps; "numerical" is
-the engine alone, "check" a whole ``bncheck.checking.check`` (with the local engine's audit). Runs alternate,
-and the ratio is the median of the ratios of neighbours.
+Both engines evaluate every entry of X, W, b, gamma, beta and h at the same steps; "numerical" is the engine alone,
+"check" a complete ``bncheck.check``, with the cross-check of the local engine. The runs alternate, and the ratio is the
+median of the ratios of neighboring runs.
 """
 
 import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
 from bncheck.model.progress import silent
 from bncheck.numerical.full import full_gradients
-from bncheck.numerical.measure import plan_measurement
+from bncheck.numerical.measure import evaluate_locally
+from bncheck.numerical.plan import plan_measurement
 from bncheck.numerical.schemes import SCHEMES
 
 
@@ -44,42 +46,37 @@ def main(N: int, D: int, H: int, repeat: int, save: Path | None) -> None:
     """Time both engines on one problem and print the ratios."""
     problem = random_problem(N, D, H)
     rows: list[dict[str, Any]] = []
-    for name, scheme in SCHEMES.items():
-        ground = plan_measurement(problem, NETWORK, CheckOptions(scheme=name), NETWORK.inputs)
+    for name in SCHEMES:
+        plan = plan_measurement(problem, NETWORK, CheckOptions(scheme=name), NETWORK.inputs)
         sizes = {p: array.size for p, array in NETWORK.arrays(problem).items()}
         entries = {p: np.arange(size) for p, size in sizes.items()}
-        measured: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        engines: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "numerical": (
-                lambda g=ground: g.local(silent),  # type: ignore[misc]  # bound in the loop
-                lambda g=ground, s=scheme, e=entries: full_gradients(  # type: ignore[misc]  # likewise
-                    NETWORK.forward(problem.bn_eps), NETWORK, g.problem, s, g.steps, e, silent
-                ),
+                partial(evaluate_locally, plan),
+                partial(full_gradients, plan, NETWORK.forward(problem.bn_eps), entries, silent),
             ),
-            "check": (
-                lambda name=name: check(problem, scheme=name),  # type: ignore[misc]  # likewise
-                lambda name=name: check(problem, scheme=name, engine="full"),  # type: ignore[misc]  # likewise
-            ),
+            "check": (partial(check, problem, scheme=name), partial(check, problem, scheme=name, engine="full")),
         }
-        for what, (local, full) in measured.items():
-            local()  # warm
+        for part, (local, full) in engines.items():
+            local()  # the first run is slower
             times = [(seconds(local), seconds(full)) for _ in range(repeat)]
             rows.append(
                 {
                     "scheme": name,
-                    "what": what,
+                    "part": part,
                     "entries": sum(sizes.values()),
                     "local_seconds": statistics.median(t[0] for t in times),
                     "full_seconds": statistics.median(t[1] for t in times),
                     "ratio": statistics.median(t[1] / t[0] for t in times),
                 }
             )
-    table = Table(title=f"local against full, N {N}, D {D}, H {H}, medians of {repeat}")
-    for heading in ("scheme", "what", "entries", "local", "full", "full / local"):
-        table.add_column(heading, justify="left" if heading in ("scheme", "what") else "right")
+    table = Table(title=f"local and full engine, N {N}, D {D}, H {H}, medians of {repeat}")
+    for heading in ("scheme", "part", "entries", "local", "full", "full / local"):
+        table.add_column(heading, justify="left" if heading in ("scheme", "part") else "right")
     for row in rows:
         table.add_row(
             row["scheme"],
-            row["what"],
+            row["part"],
             f"{row['entries']:,}",
             f"{1e3 * row['local_seconds']:.1f} ms",
             f"{1e3 * row['full_seconds']:.0f} ms",

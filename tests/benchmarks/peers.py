@@ -1,13 +1,13 @@
-"""How the checker compares with others that do the same work, with one pass of the network, and in growth.
+"""Compare bncheck with other gradient checkers and with one pass of the network, and measure how it scales.
 
     python tests/benchmarks/peers.py [--part peers,passes,growth,memory,start] [--repeat 5] [--save FILE.json]
 
-Everything is measured side by side in this run, the runs alternate, and a ratio is the median of the
-ratios of neighbours. Peers check every entry of X, W, b, gamma and beta once, against a scalar loss:
-the loop that courses hand out (two forward passes for each entry), torch's gradcheck in its slow
-mode, and scipy's approx_derivative with two methods. Ours is the numerical part alone (steps, guard,
-every entry, error bars) or a whole ``bncheck.checking.check`` with its audit and the gradient dh besides.
-Takes about three minutes; without scipy or torch their rows are left out.
+All measurements are made in the same run; the runs alternate, and a ratio is the median of the ratios of neighboring
+runs. The other checkers check every entry of X, W, b, gamma and beta with a scalar loss: the loop of cs231n (two
+forward passes for each entry), torch's gradcheck in its slow mode, and scipy's approx_derivative with two methods.
+bncheck is measured as its numerical part (steps, kink guard, every entry, error bounds) and as a complete
+``bncheck.check``, which adds the cross-check and the gradient dh. The benchmark takes about three minutes; rows that
+need scipy or torch are omitted if the package is not installed.
 """
 
 import json
@@ -33,10 +33,10 @@ from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
 from bncheck.numerical.measure import measure
 
-CARD = (64, 100, 50)
+SHAPE = (64, 100, 50)
 NAMES = ("X", "W", "b", "gamma", "beta")
-UNAUDITED = CheckOptions(cross_check_entries=0)
-START = "import numpy, click, rich.console, rich.table"
+NO_CROSS_CHECK = CheckOptions(cross_check_entries=0)
+IMPORTS = "import numpy, click, rich.console, rich.table"
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -45,10 +45,10 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def against(ours: Callable[[], object], other: Callable[[], object], repeat: int) -> tuple[float, float, float]:
-    """Return the median times of both, and the median ratio other / ours of neighbours."""
-    ours()
-    pairs = [(statistics.median(seconds(ours) for _ in range(5)), seconds(other)) for _ in range(repeat)]
+def compare(work: Callable[[], object], other: Callable[[], object], repeat: int) -> tuple[float, float, float]:
+    """Return the median times of both, and the median of the ratios other / work of neighboring runs."""
+    work()
+    pairs = [(statistics.median(seconds(work) for _ in range(5)), seconds(other)) for _ in range(repeat)]
     return (
         statistics.median(p[0] for p in pairs),
         statistics.median(p[1] for p in pairs),
@@ -64,8 +64,8 @@ def loss(arrays: dict[str, Any], p: Problem) -> Any:
     return (p.dout * np.where(y.real > 0, y, 0)).sum()
 
 
-def course_layers(arrays: dict[str, Any], bn_param: dict[str, Any]) -> Any:
-    """Run the three layers as course files write them, caches and running statistics and all."""
+def cs231n_layers(arrays: dict[str, Any], bn_param: dict[str, Any]) -> Any:
+    """Run the three layers as cs231n writes them, with caches and running statistics."""
     x, w = arrays["X"], arrays["W"]
     h = x.reshape(x.shape[0], -1).dot(w) + arrays["b"]
     fc_cache = (x, w, arrays["b"])
@@ -80,27 +80,27 @@ def course_layers(arrays: dict[str, Any], bn_param: dict[str, Any]) -> Any:
     return out, (fc_cache, bn_cache, y)
 
 
-def course_loop(p: Problem) -> None:
-    """Do what the numerical gradients of courses do: an entry at a time, whole outputs subtracted."""
+def cs231n_loop(p: Problem) -> None:
+    """Compute the numerical gradients as cs231n does: one entry at a time, with full forward passes."""
     arrays = {name: getattr(p, name).copy() for name in NAMES}
     bn_param = {"mode": "train", "eps": p.bn_eps}
     for x in arrays.values():
         gradient = np.zeros_like(x)
         it = np.nditer(x, flags=["multi_index"], op_flags=[["readwrite"]])
         while not it.finished:
-            at = it.multi_index
-            before = x[at]
-            x[at] = before + 1e-5
-            above = course_layers(arrays, bn_param)[0].copy()
-            x[at] = before - 1e-5
-            below = course_layers(arrays, bn_param)[0].copy()
-            x[at] = before
-            gradient[at] = np.sum((above - below) * p.dout) / (2 * 1e-5)
+            index = it.multi_index
+            original = x[index]
+            x[index] = original + 1e-5
+            above = cs231n_layers(arrays, bn_param)[0].copy()
+            x[index] = original - 1e-5
+            below = cs231n_layers(arrays, bn_param)[0].copy()
+            x[index] = original
+            gradient[index] = np.sum((above - below) * p.dout) / (2 * 1e-5)
             it.iternext()
 
 
-def scipy_s(p: Problem, method: str) -> Callable[[], object]:
-    from scipy.optimize._numdiff import approx_derivative  # noqa: PLC0415 - optional
+def scipy_checker(p: Problem, method: str) -> Callable[[], object]:
+    from scipy.optimize._numdiff import approx_derivative  # noqa: PLC0415 - scipy is an optional dependency
 
     arrays = [getattr(p, name) for name in NAMES]
     ends = np.cumsum([0, *(array.size for array in arrays)])
@@ -113,8 +113,8 @@ def scipy_s(p: Problem, method: str) -> Callable[[], object]:
     return lambda: approx_derivative(flat, start, method=method)
 
 
-def torch_s(p: Problem) -> Callable[[], object]:
-    import torch  # noqa: PLC0415 - optional
+def torch_checker(p: Problem) -> Callable[[], object]:
+    import torch  # noqa: PLC0415 - torch is an optional dependency
 
     arrays = [torch.tensor(getattr(p, name), requires_grad=True) for name in NAMES]
     dout = torch.tensor(p.dout)
@@ -127,26 +127,26 @@ def torch_s(p: Problem) -> Callable[[], object]:
 
 
 def peers(repeat: int) -> Iterator[dict[str, Any]]:
-    p = random_problem(*CARD)
+    p = random_problem(*SHAPE)
     others: dict[str, Callable[[], Callable[[], object]]] = {
-        "course loop": lambda: lambda: course_loop(p),
-        "torch gradcheck, slow mode": lambda: torch_s(p),
-        "scipy 3-point": lambda: scipy_s(p, "3-point"),
-        "scipy complex": lambda: scipy_s(p, "cs"),
+        "cs231n loop": lambda: lambda: cs231n_loop(p),
+        "torch gradcheck, slow mode": lambda: torch_checker(p),
+        "scipy 3-point": lambda: scipy_checker(p, "3-point"),
+        "scipy complex": lambda: scipy_checker(p, "cs"),
     }
-    ours: dict[str, Callable[[], object]] = {
-        "numerical part": lambda: measure(p, NETWORK, UNAUDITED, NAMES),
-        "whole check": lambda: check(p),
+    parts: dict[str, Callable[[], object]] = {
+        "numerical part": lambda: measure(p, NETWORK, NO_CROSS_CHECK, NAMES),
+        "complete check": lambda: check(p),
     }
-    for name, made in others.items():
+    for name, create in others.items():
         try:
-            other = made()
+            other = create()
         except ImportError:
             continue
-        for what, work in ours.items():
-            mine, theirs, ratio = against(work, other, repeat)
-            row = {"part": "peers", "size": CARD, "what": f"{name} / {what}"}
-            yield {**row, "ours": mine, "other": theirs, "ratio": ratio}
+        for part, work in parts.items():
+            work_seconds, other_seconds, ratio = compare(work, other, repeat)
+            row = {"part": "peers", "size": SHAPE, "what": f"{name} / {part}"}
+            yield {**row, "bncheck": work_seconds, "other": other_seconds, "ratio": ratio}
 
 
 def one_pass(p: Problem) -> None:
@@ -157,22 +157,22 @@ def one_pass(p: Problem) -> None:
 def passes(repeat: int) -> Iterator[dict[str, Any]]:
     for n in (512, 1024):
         p = random_problem(n, n, n)
-        audited = {"without audit": UNAUDITED, "with audit": CheckOptions()}
-        for what, method in audited.items():
-            work = partial(measure, p, NETWORK, method, NAMES)
-            other, mine, ratio = against(partial(one_pass, p), work, repeat)
-            yield {"part": "passes", "size": (n, n, n), "what": f"numerical part, {what} / pass", "ours": mine,
-                   "other": other, "ratio": ratio}  # fmt: skip
+        variants = {"without cross-check": NO_CROSS_CHECK, "with cross-check": CheckOptions()}
+        for variant, options in variants.items():
+            work = partial(measure, p, NETWORK, options, NAMES)
+            pass_seconds, work_seconds, ratio = compare(partial(one_pass, p), work, repeat)
+            yield {"part": "passes", "size": (n, n, n), "what": f"numerical part, {variant} / pass",
+                   "bncheck": work_seconds, "other": pass_seconds, "ratio": ratio}  # fmt: skip
 
 
 def growth(repeat: int) -> Iterator[dict[str, Any]]:
     for n in (32, 64, 128, 256, 512, 1024):
         p = random_problem(n, n, n)
-        work = partial(measure, p, NETWORK, UNAUDITED, NAMES)
+        work = partial(measure, p, NETWORK, NO_CROSS_CHECK, NAMES)
         work()
-        took = statistics.median(seconds(work) for _ in range(repeat))
-        yield {"part": "growth", "size": (n, n, n), "what": "ns per N D H", "ours": took, "other": None,
-               "ratio": 1e9 * took / n**3}  # fmt: skip
+        median = statistics.median(seconds(work) for _ in range(repeat))
+        yield {"part": "growth", "size": (n, n, n), "what": "ns per N D H", "bncheck": median, "other": None,
+               "ratio": 1e9 * median / n**3}  # fmt: skip
 
 
 def memory(_: int) -> Iterator[dict[str, Any]]:
@@ -183,7 +183,7 @@ def memory(_: int) -> Iterator[dict[str, Any]]:
     )
     peak = 1024 * int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
     arrays = 8 * (N * D + D * H + 2 * N * H)
-    yield {"part": "memory", "size": (N, D, H), "what": "peak of the process / X, W, h and dout", "ours": None,
+    yield {"part": "memory", "size": (N, D, H), "what": "peak of the process / X, W, h and dout", "bncheck": None,
            "other": None, "ratio": peak / arrays}  # fmt: skip
 
 
@@ -194,9 +194,9 @@ def start(repeat: int) -> Iterator[dict[str, Any]]:
     def process(words: list[str]) -> Callable[[], object]:
         return lambda: subprocess.run(words, capture_output=True, check=True, env=environment)
 
-    other, mine, ratio = against(process([sys.executable, "-c", START]), process(command), 3 * repeat)
-    yield {"part": "start", "size": CARD, "what": "bncheck run / its imports alone", "ours": mine, "other": other,
-           "ratio": ratio}  # fmt: skip
+    import_seconds, run_seconds, ratio = compare(process([sys.executable, "-c", IMPORTS]), process(command), 3 * repeat)
+    yield {"part": "start", "size": SHAPE, "what": "bncheck run / its imports alone", "bncheck": run_seconds,
+           "other": import_seconds, "ratio": ratio}  # fmt: skip
 
 
 PARTS = {"peers": peers, "passes": passes, "growth": growth, "memory": memory, "start": start}
@@ -210,10 +210,10 @@ def main(part: str, repeat: int, save: Path | None) -> None:
     """Measure and print the table."""
     rows = [row for name in part.split(",") for row in PARTS[name](repeat)]
     table = Table()
-    for heading in ("(N, D, H)", "what", "ours", "other", "ratio"):
+    for heading in ("(N, D, H)", "what", "bncheck", "other", "ratio"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
     for row in rows:
-        times = ["" if row[who] is None else f"{1e3 * row[who]:,.1f} ms" for who in ("ours", "other")]
+        times = ["" if row[column] is None else f"{1e3 * row[column]:,.1f} ms" for column in ("bncheck", "other")]
         table.add_row(str(row["size"]), row["what"], *times, f"{row['ratio']:,.{1 if row['ratio'] < 100 else 0}f}")
     Console(width=120).print(table)
     if save is not None:

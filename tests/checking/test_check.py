@@ -247,7 +247,7 @@ def test_an_interruption_hides_no_failure() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"scheme": "midpoint"}, "no scheme 'midpoint'; there are forward"),
+        ({"scheme": "midpoint"}, "unknown scheme 'midpoint'"),
         ({"engine": "gpu"}, "no engine 'gpu'; there are local and full"),
         ({"step": 0.0}, r"step is 0\.0; it must be a number above 0"),
         ({"step": float("nan")}, "step is nan"),

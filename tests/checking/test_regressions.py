@@ -257,7 +257,7 @@ def test_the_bars_of_a_forward_pass_that_is_not_ours_hold_the_truth(
     for seed in range(3):
         problem = random_problem(*shape, seed=seed, **settings)  # type: ignore[arg-type]  # by name
         names = NETWORK.inputs[:-1]
-        found = measure(problem, NETWORK, CheckOptions(scheme=scheme), names, own=beside_the_root)
+        found = measure(problem, NETWORK, CheckOptions(scheme=scheme), names, black_box_forward=beside_the_root)
         # The truth, in extended precision, by a complex step of that forward pass.
         wide = {name: getattr(found.problem, name).astype(np.clongdouble) for name in names}
         for name, gradient in found.gradients.items():
@@ -279,7 +279,9 @@ def test_no_gradient_of_another_forward_pass_is_called_an_exact_zero() -> None:
         return np.where(y > 0, y, 0)
 
     for N in (1, 8):
-        found = measure(random_problem(N, 5, 4), NETWORK, CheckOptions(), NETWORK.inputs[:-1], own=affine_then_relu)
+        found = measure(
+            random_problem(N, 5, 4), NETWORK, CheckOptions(), NETWORK.inputs[:-1], black_box_forward=affine_then_relu
+        )
         assert not any(gradient.exact_zero for gradient in found.gradients.values())
 
 

@@ -10,11 +10,11 @@ from bncheck.model.problem import FloatArray
 from bncheck.numerical.schemes import SCHEMES, Quotient, get_scheme
 
 EPSILON = 2.0**-52
-# f'(1.5) of Martins, Sturdza & Alonso (2003).
-POINT, TRUTH = 1.5, 4.053427893898620657714187925608
+# The derivative at 1.5 of the function in Martins, Sturdza & Alonso (2003).
+POINT, EXACT = 1.5, 4.053427893898620657714187925608
 
 
-def published(x: FloatArray) -> FloatArray:
+def published_function(x: FloatArray) -> FloatArray:
     value: FloatArray = np.exp(x) / np.sqrt(np.sin(x) ** 3 + np.cos(x) ** 3)
     return value
 
@@ -24,31 +24,33 @@ def derivative(scheme: str, step: float) -> float:
 
     def slope(multiple: float) -> float:
         t = np.array(multiple * step)
-        return float(formula.quotient.times_step(lambda t: published(POINT + t), t) / t)
+        return float(formula.quotient.times_step(lambda t: published_function(POINT + t), t) / t)
 
     return formula.estimate(slope)
 
 
-def test_the_complex_step_gives_the_published_value_to_the_last_digits() -> None:
+def test_the_complex_step_returns_the_published_value_to_the_last_digits() -> None:
     assert derivative("complex", 1e-20) == pytest.approx(4.053427893898621, abs=2e-15)
 
 
 @pytest.mark.parametrize(
-    ("scheme", "step", "reachable"),
+    ("scheme", "step", "accuracy"),
     [
         ("forward", EPSILON ** (1 / 2), 1e-7),
         ("central", EPSILON ** (1 / 3), 3.7e-10),
         ("five-point", EPSILON ** (1 / 5), 3e-12),
     ],
 )
-def test_a_scheme_reaches_the_accuracy_of_theory_at_its_best_step(scheme: str, step: float, reachable: float) -> None:
-    assert abs(derivative(scheme, step) / TRUTH - 1) < reachable
+def test_a_scheme_reaches_its_theoretical_accuracy_at_the_optimal_step(
+    scheme: str, step: float, accuracy: float
+) -> None:
+    assert abs(derivative(scheme, step) / EXACT - 1) < accuracy
 
 
 @pytest.mark.parametrize(
     ("name", "order"), [("forward", 1), ("central", 2), ("five-point", 4), ("richardson", 6), ("complex", 2)]
 )
-def test_the_error_falls_with_the_step_to_the_scheme_s_order(name: str, order: int) -> None:
+def test_the_error_is_proportional_to_the_step_to_the_order_of_the_scheme(name: str, order: int) -> None:
     scheme = SCHEMES[name]
     assert scheme.order == order
 
@@ -74,7 +76,7 @@ def test_the_coefficients_sum_to_one(name: str) -> None:
     assert sum(SCHEMES[name].coefficients) == pytest.approx(1.0, abs=1e-14)
 
 
-def test_the_tableaux_are_the_textbook_ones() -> None:
+def test_the_coefficients_are_those_of_the_textbooks() -> None:
     assert SCHEMES["five-point"].coefficients == pytest.approx((4 / 3, -1 / 3))
     assert SCHEMES["richardson"].coefficients == pytest.approx((1 / 45, -20 / 45, 64 / 45))
     roundings = {name: scheme.rounding for name, scheme in SCHEMES.items()}
@@ -82,13 +84,13 @@ def test_the_tableaux_are_the_textbook_ones() -> None:
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-@pytest.mark.parametrize("share", [0.01, 0.3, 0.89])
-def test_the_truncation_bound_is_the_sum_over_the_series_it_bounds(name: str, share: float) -> None:
-    """With every Taylor coefficient at its bound, summed term by term, the bound is reached."""
+@pytest.mark.parametrize("fraction", [0.01, 0.3, 0.89])
+def test_the_truncation_bound_is_the_sum_of_the_bounded_series(name: str, fraction: float) -> None:
+    """The bound is reached if every Taylor coefficient is at its bound."""
     scheme = SCHEMES[name]
-    tau = share / scheme.max_multiple
+    tau = fraction / scheme.max_multiple
     total = 0.0
-    for power in range(1, 1000):  # the quotient's error terms, a_k step^power
+    for power in range(1, 1000):  # the error terms of the quotient, a_k step^power
         if scheme.quotient is not Quotient.FORWARD and power % 2:
             continue
         terms = zip(scheme.coefficients, scheme.multiples, strict=True)
@@ -99,11 +101,11 @@ def test_the_truncation_bound_is_the_sum_over_the_series_it_bounds(name: str, sh
     assert bound == pytest.approx(total, rel=1e-6, abs=1e-14)
 
 
-def test_no_bound_is_claimed_near_the_radius_of_convergence() -> None:
+def test_the_truncation_bound_is_infinite_near_the_radius_of_convergence() -> None:
     for scheme in SCHEMES.values():
         assert math.isinf(scheme.truncation(np.array(0.91 / scheme.max_multiple)))
 
 
-def test_an_unknown_scheme_is_refused_with_those_there_are() -> None:
-    with pytest.raises(InvalidInput, match="no scheme 'midpoint'; there are forward, central"):
-        get_scheme("midpoint")
+def test_an_unknown_scheme_is_reported_with_the_known_schemes() -> None:
+    with pytest.raises(InvalidInput, match="unknown scheme 'leapfrog'; choose from forward, central"):
+        get_scheme("leapfrog")

@@ -9,10 +9,10 @@ import pytest
 from bncheck import random_problem
 from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
-from bncheck.numerical.measure import plan_measurement
+from bncheck.numerical.plan import plan_measurement
 from bncheck.sweeps.convergence import _order, observed_orders
 from bncheck.sweeps.grid import Grid
-from tests.oracles import exact_gradients, loop_piece
+from tests.oracles import exact_gradients, loop_component
 from tests.sweep_helpers import OPTIONS, invoke
 
 
@@ -68,7 +68,7 @@ def test_observed_orders_use_one_loss_that_excludes_the_outputs_of_the_largest_u
             for change in (step, -step):
                 perturbed = {**values, name: values[name].copy()}
                 perturbed[name][index] += change
-                output = np.array(loop_piece("network", perturbed, problem.bn_eps, math.sqrt))
+                output = np.array(loop_component("network", perturbed, problem.bn_eps, math.sqrt))
                 losses.append(float(np.sum(dout * output)))
             numerical[index] = (losses[0] - losses[1]) / (2 * step)
         return float(np.linalg.norm(numerical - exact[name]))

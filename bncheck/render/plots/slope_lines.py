@@ -95,7 +95,7 @@ def automatic_steps_of(summary: SweepSummary, scheme: Scheme) -> AutomaticSteps 
         return None
     try:
         with np.errstate(all="ignore"):  # a problem on which no check can run
-            by_input = automatic_steps(BasePoint.of(point.draw()), scheme)
+            by_input = automatic_steps(BasePoint.from_problem(point.draw()), scheme)
     except InvalidInput:
         return None
     steps = np.concatenate([step.ravel() for step in by_input.values()])

@@ -200,7 +200,7 @@ def test_a_slope_that_the_errors_do_not_have_is_not_drawn() -> None:
 def test_the_automatic_step_is_that_of_the_problem(scheme: str) -> None:
     tally = SweepSummary([row({"dW": made(1e-9)}, N=9, D=4, H=3, x_std=7.0, seed=2, scheme=scheme)])
     found = automatic_steps_of(tally, SCHEMES[scheme])
-    steps = automatic_steps(BasePoint.of(random_problem(9, 4, 3, seed=2, x_std=7.0)), SCHEMES[scheme])
+    steps = automatic_steps(BasePoint.from_problem(random_problem(9, 4, 3, seed=2, x_std=7.0)), SCHEMES[scheme])
     every = sorted(itertools.chain(*(np.ravel(values) for values in steps.values())))
     assert found is not None
     assert (found.smallest, found.largest) == (every[0], every[-1])
