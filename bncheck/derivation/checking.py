@@ -119,8 +119,8 @@ def sizes(values: Values) -> Mapping[str, FloatArray]:
     positive = {name: value if name in ("y", "dout") else np.abs(value) for name, value in values.items()}
     back: dict[str, Array] = {"a": np.abs(values["dout"])}
     for node in reversed(NODES):
-        for name, use in node.uses.items():
-            back[name] = back.get(name, 0.0) + np.abs(use.vjp(positive, back[node.name]))
+        for name, edge in node.edges.items():
+            back[name] = back.get(name, 0.0) + np.abs(edge.vjp(positive, back[node.name]))
     return back
 
 
@@ -178,28 +178,28 @@ def _reached(values: Values, moved: str, index: tuple[int, ...]) -> Array:
 def _kappa(values: Values) -> FloatArray:
     """Return the cancellation in h - mu, per column."""
     magnitude = (np.abs(values["X"]) @ np.abs(values["W"])).max(axis=0) + np.abs(values["b"])
-    found: FloatArray = magnitude * values["inverse"]
+    found: FloatArray = magnitude / values["sigma"]
     return found
 
 
 def _scale(values: Values, name: str) -> FloatArray:
     """Return the size of what a node is computed from, per column: its rounding is a share of that."""
-    root, peak = values["root"], 1 + np.abs(values["xhat"]).max(axis=0)
+    sigma, peak = values["sigma"], 1 + np.abs(values["xhat"]).max(axis=0)
     y = np.abs(values["gamma"]) * peak + np.abs(values["beta"])
-    size: FloatArray = {"c": root, "var": root**2, "xhat": peak}.get(name, y) * (1 + _kappa(values))
+    size: FloatArray = {"c": sigma, "var": sigma**2, "xhat": peak}.get(name, y) * (1 + _kappa(values))
     return size
 
 
 def _step(values: Values, name: str) -> FloatArray:
     """Return steps that move a node by a share of its scale, so that what is behind bends little."""
-    root, peak, tiny = values["root"], 1 + np.abs(values["xhat"]).max(axis=0), np.finfo(float).tiny
+    sigma, peak, tiny = values["sigma"], 1 + np.abs(values["xhat"]).max(axis=0), np.finfo(float).tiny
     scale = {
-        "h": root, "mu": root, "c": root, "b": root, "square": root**2, "var": root**2, "root": root,
-        "inverse": values["inverse"], "xhat": peak,
+        "h": sigma, "mu": sigma, "c": sigma, "b": sigma, "square": sigma**2, "var": sigma**2, "sigma": sigma,
+        "xhat": peak,
         "gamma": np.abs(values["gamma"]) + 1, "beta": np.abs(values["beta"]) + 1,
         "y": np.where(values["y"] != 0, np.abs(values["y"]) / 4 / RELATIVE_STEP, 1.0),
-        "W": root / np.maximum(np.abs(values["X"]).max(axis=0), tiny)[:, None],
-        "X": (root / np.maximum(np.abs(values["W"]), tiny)).min(axis=1),
+        "W": sigma / np.maximum(np.abs(values["X"]).max(axis=0), tiny)[:, None],
+        "X": (sigma / np.maximum(np.abs(values["W"]), tiny)).min(axis=1),
     }[name]  # fmt: skip
     steps: FloatArray = np.asarray(RELATIVE_STEP * scale, float)
     return steps

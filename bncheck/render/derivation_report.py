@@ -86,7 +86,7 @@ def _tables(page: Page, d: Derivation) -> Iterator[RenderableType]:
         sent = " + ".join(f"d{node} · ({local})" for node, local in uses)
         graph.add_row(page.text(name), page.text(sent), *_cells(page, checked))
     yield graph
-    yield page.text("One in full: bncheck derive centring", "dim")
+    yield page.text("One in full: bncheck derive centering", "dim")
 
 
 def _fold(table: Table) -> None:

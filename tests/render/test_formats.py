@@ -161,7 +161,7 @@ def test_junit_has_a_case_for_each_gradient_and_problem() -> None:
     failure = root[0].find(".//failure")
     assert failure is not None
     assert "all 24 entries of dx are wrong" in failure.get("message", "")
-    assert "BN204 variance-path-dropped" in str(failure.text)
+    assert "BN204 variance-term-missing" in str(failure.text)
     assert "bncheck run wrong.py --N 6 --D 5 --H 4 --seed 0" in str(failure.text)
     assert str(failure.text).endswith(f"{Path('wrong.py').resolve()}:{WRONG_LAYERS.splitlines().index(BACKWARD) + 1}")
 
@@ -200,7 +200,7 @@ def test_an_annotation_stands_at_the_def_of_the_backward_function() -> None:
     annotation, headline = result.stdout.splitlines()
     title = "wrong.py.batchnorm_backward%3A dx"
     assert annotation.startswith(f"::error file=wrong.py,line={line},title={title}::batchnorm_backward: all 24 ")
-    assert "%0ABN204 variance-path-dropped: " in annotation
+    assert "%0ABN204 variance-term-missing: " in annotation
     assert headline.startswith("FAIL  wrong.py: ")
 
 
@@ -270,7 +270,7 @@ def test_the_summary_of_a_job_is_markdown_and_is_added_to_what_is_there() -> Non
     assert written.startswith("before\n## PASS right.py: ")
     assert "\n## FAIL wrong.py: " in written
     assert "| batchnorm_backward | dx (6, 4) | 24 | 24 |" in written
-    assert "BN204  variance-path-dropped" in written
+    assert "BN204  variance-term-missing" in written
     invoke("run", *SMALL, GITHUB_STEP_SUMMARY=str(page))  # another format leaves it alone
     assert page.read_text(encoding="utf-8") == written
 
@@ -336,7 +336,7 @@ def test_a_report_is_kept_until_there_is_another_and_none_is_left_empty() -> Non
     assert old.read_text(encoding="utf-8").startswith("older")
     assert not Path("none.txt").exists()
     invoke("explain", "BN204", "--save", "old.txt")
-    assert old.read_text(encoding="utf-8").startswith("  BN204  variance-path-dropped")
+    assert old.read_text(encoding="utf-8").startswith("  BN204  variance-term-missing")
     assert "longlong" not in old.read_text(encoding="utf-8")
 
 
@@ -373,7 +373,7 @@ def test_smoke_of_a_target_is_one_line_and_of_a_failure_the_full_story() -> None
     )
     both = invoke("smoke", "wrong.py", "right.py")
     assert both.exit_code == 1
-    assert "BN204  variance-path-dropped" in both.stdout
+    assert "BN204  variance-term-missing" in both.stdout
     assert "again        bncheck run wrong.py --N 16 --D 6 --H 8 --seed 0" in both.stdout
     assert both.stdout.splitlines()[-1].startswith("PASS  right.py: ")
     assert invoke("smoke", "raises.py").exit_code == 2
@@ -403,7 +403,7 @@ def test_a_selftest_that_misses_something_fails_in_every_format(monkeypatch: pyt
 
     missed = SelftestResult(
         mistakes=(
-            InjectionResult("BN204", "variance-path-dropped", 3, 2, 2, (), ""),
+            InjectionResult("BN204", "variance-term-missing", 3, 2, 2, (), ""),
             InjectionResult("BN404", "mask-includes-zero", 3, 0, 0, (), "a convention"),
         ),
         right=(FalseAlarmTrial("reference", 10, 0, ("bncheck run --N 3",)),),
@@ -415,7 +415,7 @@ def test_a_selftest_that_misses_something_fails_in_every_format(monkeypatch: pyt
     result = invoke("selftest", "--format", "junit")
     assert result.exit_code == 1
     assert outcomes(parsed(result.stdout)) == [
-        ("BN204", "variance-path-dropped", "failure"),
+        ("BN204", "variance-term-missing", "failure"),
         ("BN404", "mask-includes-zero", "skipped"),
         ("right", "reference", "failure"),
         ("resolution", "10 times, one entry", "failure"),
