@@ -57,12 +57,12 @@ class Mistake:
     def parts(self) -> dict[str, str]:
         """The Markdown below each heading."""
         parts = re.split(r"^## ", self.text, flags=re.MULTILINE)[1:]
-        return {heading: body.strip() for heading, body in (part.split("\n", 1) for part in parts)}
+        return {heading: body.strip("\n") for heading, body in (part.split("\n", 1) for part in parts)}
 
     @property
     def formula(self) -> str:
         """The first line below "Formula"."""
-        return self.parts["Formula"].split("\n", 1)[0]
+        return self.parts["Formula"].split("\n", 1)[0].strip()
 
     def code_blocks(self, heading: str) -> list[str]:
         """Return the Python code below "Wrong" or "Correct", one string for each form."""

@@ -15,7 +15,7 @@ from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.model import network
 from bncheck.model.layers import Array
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.selftest.trials import hard_problem
+from bncheck.selftest.problems import hard_problem
 from tests.python_targets import CorruptedGradients, Gradients
 
 pytestmark = pytest.mark.usefixtures("typical_edge_cases")

@@ -23,7 +23,7 @@ from bncheck.numerical.kink_guard import can_cross_kink
 from bncheck.numerical.local import MOST_NODES, local_gradients, nodes_needed
 from bncheck.numerical.measure import MeasurementPlan, _dominant_cause, measure, plan_measurement
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.selftest.trials import hard_problem
+from bncheck.selftest.problems import hard_problem
 from tests.oracles import exact_gradients
 
 PIECES = (NETWORK, BATCHNORM, AFFINE, RELU)

@@ -24,6 +24,9 @@ from bncheck.render.github import MOST, github
 from bncheck.render.junit import junit
 from bncheck.render.layout import Page
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
+from bncheck.selftest.false_alarms import FalseAlarmTrial
+from bncheck.selftest.injection import InjectionResult
+from bncheck.selftest.sensitivity import SensitivityTrial
 from bncheck.selftest.trials import SelftestResult
 from tests.samples import LAYERS, WRONG_LAYERS
 
@@ -399,15 +402,13 @@ def test_markdown_keeps_tables_as_tables_and_escapes_their_bars() -> None:
 
 
 def test_a_selftest_that_misses_something_fails_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bncheck.selftest.trials import FalseAlarmTrial, InjectionResult, SensitivityTrial  # noqa: PLC0415 - only here
-
     missed = SelftestResult(
         mistakes=(
             InjectionResult("BN204", "variance-term-missing", 3, 2, 2, (), ""),
             InjectionResult("BN404", "mask-includes-zero", 3, 0, 0, (), "a convention"),
         ),
-        right=(FalseAlarmTrial("reference", 10, 0, ("bncheck run --N 3",)),),
-        small=(SensitivityTrial(10.0, "one entry", 6, 5), SensitivityTrial(0.1, "one entry", 6, 0)),
+        false_alarm_trials=(FalseAlarmTrial("reference", 10, 0, ("bncheck run --N 3",)),),
+        sensitivity_trials=(SensitivityTrial(10.0, "one entry", 6, 5), SensitivityTrial(0.1, "one entry", 6, 0)),
         resolution=1e-9,
         seconds=1.0,
     )
@@ -417,13 +418,13 @@ def test_a_selftest_that_misses_something_fails_in_every_format(monkeypatch: pyt
     assert outcomes(parsed(result.stdout)) == [
         ("BN204", "variance-term-missing", "failure"),
         ("BN404", "mask-includes-zero", "skipped"),
-        ("right", "reference", "failure"),
-        ("resolution", "10 times, one entry", "failure"),
-        ("resolution", "0.1 times, one entry", "pass"),
+        ("correct implementation", "reference", "failure"),
+        ("sensitivity", "10 times the resolution, one entry", "failure"),
+        ("sensitivity", "0.1 times the resolution, one entry", "pass"),
     ]
     assert json.loads(invoke("selftest", "--format", "json").stdout)["passed"] is False
     assert invoke("selftest", "--format", "github").stdout.count("::error") == 3
-    told = "FAIL  0 of 1 planted mistakes are caught, 1 false alarm on 10 problems, 1.0 s"
+    told = "FAIL  0 of 1 injected mistakes detected, 1 false alarm on 10 problems, 1.0 s"
     assert invoke("selftest", "--format", "github").stdout.splitlines()[-1] == told
 
 

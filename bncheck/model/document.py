@@ -1,0 +1,3 @@
+"""The JSON document of a check."""
+
+CHECK_SCHEMA = "bncheck/2"
