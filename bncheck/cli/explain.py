@@ -4,7 +4,7 @@ import click
 
 from bncheck.cli.output import Output, output_options
 from bncheck.cli.sections import SectionedCommand
-from bncheck.mistakes import catalogue, mistake_named
+from bncheck.mistakes import all_mistakes, mistake_named
 from bncheck.render.catalogue import CatalogueReport
 
 
@@ -23,6 +23,6 @@ def explain(codes: tuple[str, ...], format_: str, save: tuple[str, ...]) -> None
 
     CODE is a code such as BN204, or a name such as variance-term-missing.
     """
-    mistakes = [mistake_named(code) for code in codes] or catalogue()
+    mistakes = [mistake_named(code) for code in codes] or all_mistakes()
     with Output(format_, save) as output:
         output.show(CatalogueReport(mistakes, in_full=bool(codes)))

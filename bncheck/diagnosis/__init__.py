@@ -10,7 +10,7 @@ from bncheck.diagnosis.evidence import OUTPUT, Evidence
 from bncheck.diagnosis.match import Match, find_matches
 from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
 from bncheck.diagnosis.wrong_part import find_wrong_part
-from bncheck.mistakes import catalogue
+from bncheck.mistakes import all_mistakes
 from bncheck.model.diagnosis_records import Diagnosis
 from bncheck.model.results import Note, PairResult
 
@@ -85,7 +85,7 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Match]) -> Diagnosi
         fits = terms is not None and said == (describe_terms(terms),)  # other things are said where they explain more
         return Diagnosis(None, None, function, label, terms=terms if fits else None, description=said)
     first = told[0]
-    whole = next(m for m in catalogue() if m.code == first.mistake.code)
+    whole = next(m for m in all_mistakes() if m.code == first.mistake.code)
     alone = f" Here in {label} alone." if len(first.mistake.replaces) < len(whole.replaces) else ""
     also = [case.gradients[other].name for other in first.explains if other not in (name, OUTPUT)]
     fixed = (with_fixed(first.eps),) if first.eps else ()
@@ -106,7 +106,7 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Match]) -> Diagnosi
 
 def diagnose_side_effects(remarks: Iterable[Note]) -> list[Diagnosis]:
     """Name what code does beside computing, from the remarks that its calls gave rise to."""
-    by_name = {m.name: m for m in catalogue() if m.is_side_effect}
+    by_name = {m.name: m for m in all_mistakes() if m.is_side_effect}
     return [
         Diagnosis(mistake.code, mistake.name, None, None, message=remark.text)
         for remark in remarks

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncheck.diagnosis.evidence import MAX_ROUNDINGS, OUTPUT, Evidence, is_misshapen
-from bncheck.mistakes import NO_MISTAKE, Mistake, catalogue
+from bncheck.mistakes import NO_MISTAKE, Mistake, all_mistakes
 from bncheck.mistakes.pass_values import COMPONENT_VALUES, ORDER, PassValues
 from bncheck.model.problem import COMMON_EPS, FloatArray
 
@@ -117,7 +117,7 @@ def _candidate_eps(evidence: Evidence, mistake: Mistake) -> tuple[float, ...]:
 
 
 def _variants(evidence: Evidence) -> Iterator[Mistake]:
-    for mistake in catalogue():
+    for mistake in all_mistakes():
         yield from mistake.variants(evidence.piece)
 
 

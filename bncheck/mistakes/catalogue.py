@@ -87,7 +87,7 @@ NO_MISTAKE = Mistake(code="", name="", section="")
 
 
 @cache
-def catalogue() -> tuple[Mistake, ...]:
+def all_mistakes() -> tuple[Mistake, ...]:
     """Return every known mistake, sorted by code."""
     return tuple(_read(path) for path in sorted(Path(__file__).parent.glob("BN*.md")))
 
@@ -106,8 +106,8 @@ def mistake_named(name: str) -> Mistake:
         The name is unknown; the message suggests the nearest one.
     """
     key = f"BN{name}" if name.isdigit() else name.upper().replace(" ", "-")
-    known = {m.code: m for m in catalogue()}
-    known |= {label.upper(): m for m in catalogue() for label in (*m.old_names, m.name)}
+    known = {m.code: m for m in all_mistakes()}
+    known |= {label.upper(): m for m in all_mistakes() for label in (*m.old_names, m.name)}
     if key in known:
         return known[key]
     nearest = " or ".join(f"{m.code} ({m.name})" for m in _nearest(key, known))

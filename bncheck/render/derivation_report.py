@@ -13,7 +13,7 @@ from bncheck.derivation import Derivation
 from bncheck.derivation.checking import DerivativeCheck
 from bncheck.derivation.equations import Equation
 from bncheck.model.problem import FloatArray, Problem
-from bncheck.model.results import SCHEMA
+from bncheck.model.document import CHECK_SCHEMA
 from bncheck.render import format
 from bncheck.render.encoding import to_ascii
 from bncheck.render.layout import Page, two_columns
@@ -175,7 +175,7 @@ def _beside(matrices: Sequence[tuple[str, str, FloatArray]], page: Page) -> str:
 def _data(d: Derivation) -> Mapping[str, Any]:
     p = d.problem
     return {
-        "schema": SCHEMA,
+        "schema": CHECK_SCHEMA,
         "verdict": d.verdict.value,
         "problem": {"N": p.N, "D": p.D, "H": p.H, "seed": p.seed, "bn_eps": p.bn_eps},
         "equations": [

@@ -12,7 +12,7 @@ import numpy as np
 
 from bncheck.errors import InvalidInput
 from bncheck.execution.pool import block_sigint_in_children, create_process_pool, one_thread_each
-from bncheck.mistakes import Mistake, catalogue
+from bncheck.mistakes import Mistake, all_mistakes
 from bncheck.model.document import CHECK_SCHEMA
 from bncheck.model.problem import random_problem
 from bncheck.model.progress import Progress, silent
@@ -84,7 +84,7 @@ def selftest(problems: int = 2, *, jobs: int = 1, progress: Progress = silent) -
     for name, value in (("problems", problems), ("jobs", jobs)):
         if value < 1:
             raise InvalidInput(f"{name} must be an integer of at least 1, got {value}")
-    started, mistakes = time.perf_counter(), catalogue()
+    started, mistakes = time.perf_counter(), all_mistakes()
     false_alarm_trials, sensitivity_trials = FALSE_ALARM_TRIALS * problems, SENSITIVITY_TRIALS * problems
     trials = [
         *(partial(inject, m, seed) for m in mistakes for seed in range(problems)),
@@ -108,7 +108,7 @@ def smoke() -> SelftestResult:
     """Run a quick self-test: the first mistake of each section, and the reference on different problems."""
     started = time.perf_counter()
     by_section: dict[str, Mistake] = {}
-    for mistake in catalogue():
+    for mistake in all_mistakes():
         by_section.setdefault(mistake.section, mistake)
     records = [
         check_correct(random_problem(*shape, seed=seed, **settings), ["reference"], must_pass=True)

@@ -10,7 +10,7 @@ import pytest
 
 from bncheck import CheckResult, InterruptedCheck, InvalidInput, Problem, TargetError, Verdict, check, random_problem
 from bncheck.checking.judge import _share
-from bncheck.mistakes import Mistake, catalogue
+from bncheck.mistakes import Mistake, all_mistakes
 from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.model import network
 from bncheck.model.layers import Array
@@ -98,7 +98,7 @@ def test_a_gradient_wrong_by_half_a_per_mille_fails(name: str, shape: tuple[int,
 
 # Of the catalogue those whose forward pass is right, and that a whole network can show.
 BACKWARD = [
-    m for m in catalogue() if not {"h", "var", "sigma", "xhat", "y", "a", "mu"} & m.replaces.keys() and m.replaces
+    m for m in all_mistakes() if not {"h", "var", "sigma", "xhat", "y", "a", "mu"} & m.replaces.keys() and m.replaces
 ]  # fmt: skip
 
 

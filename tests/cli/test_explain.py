@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bncheck.cli.main import main
-from bncheck.mistakes import HEADINGS, Mistake, catalogue, mistake_named
+from bncheck.mistakes import HEADINGS, Mistake, all_mistakes, mistake_named
 
 JSON_NAMES = {
     "code", "name", "section", "message", "undetectable_because", "formula", "explanation", "how_to_recognize",
@@ -25,8 +25,8 @@ def test_without_a_code_every_mistake_is_listed_by_section() -> None:
     result = invoke("explain")
     assert result.exit_code == 0
     assert result.stdout.startswith("  115 known mistakes. Show one in full: bncheck explain BN204\n")
-    assert re.findall(r"^    (BN\d\d\d) ", result.stdout, re.MULTILINE) == [m.code for m in catalogue()]
-    sections = list(dict.fromkeys(m.section for m in catalogue()))
+    assert re.findall(r"^    (BN\d\d\d) ", result.stdout, re.MULTILINE) == [m.code for m in all_mistakes()]
+    sections = list(dict.fromkeys(m.section for m in all_mistakes()))
     assert re.findall(r"^  (\w[\w, ]+)\n    BN", result.stdout, re.MULTILINE) == sections
     assert max(map(len, result.stdout.splitlines())) <= 78
 
@@ -37,7 +37,7 @@ def test_a_formula_is_next_to_its_name_or_on_a_line_of_its_own_and_is_not_broken
     longest = lines.index("    BN233  sum-instead-of-mean-in-the-variance-term")
     assert lines[longest + 1] == "             dx = (g - mean(g) - xhat sum(g xhat)) / sigma"
     assert "    BN404  mask-includes-zero               dy = dout (y >= 0) (undetectable)" in lines
-    for mistake in catalogue():
+    for mistake in all_mistakes():
         assert any(mistake.formula in line for line in lines), mistake.code
 
 
@@ -58,7 +58,7 @@ def test_the_text_of_an_undetectable_mistake_says_why_it_is() -> None:
     assert "No check can distinguish it from a correct backward pass: y is never exactly 0" in text
 
 
-@pytest.mark.parametrize("mistake", catalogue(), ids=lambda m: m.code)
+@pytest.mark.parametrize("mistake", all_mistakes(), ids=lambda m: m.code)
 def test_a_text_fits_80_columns_and_no_line_of_code_or_formula_is_broken(mistake: Mistake) -> None:
     text = invoke("explain", mistake.code).stdout
     assert "```" not in text
@@ -76,7 +76,7 @@ def test_an_item_of_a_list_is_filled_on_its_own() -> None:
 
 def test_the_json_document_contains_every_text_by_its_parts() -> None:
     everything = json.loads(invoke("explain", "--format", "json").stdout)["mistakes"]
-    assert [m["code"] for m in everything] == [m.code for m in catalogue()]
+    assert [m["code"] for m in everything] == [m.code for m in all_mistakes()]
     assert all(m.keys() == JSON_NAMES for m in everything)
     (one,) = json.loads(invoke("explain", "BN404", "--format", "json").stdout)["mistakes"]
     assert one in everything

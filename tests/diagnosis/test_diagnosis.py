@@ -16,7 +16,7 @@ from bncheck.checking.minimal_example import minimize_problem
 from bncheck.cli.main import main
 from bncheck.diagnosis import Sizes, discriminating_sizes, only_correct_at
 from bncheck.diagnosis.describe import VARIES_BY_UNIT, Factor, common_name
-from bncheck.mistakes import NO_MISTAKE, Mistake, catalogue, mistake_named
+from bncheck.mistakes import NO_MISTAKE, Mistake, all_mistakes, mistake_named
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model import network
@@ -93,7 +93,9 @@ class Written:
 
 
 # BN701's dX and dW do not exist; these may be behind a forward pass that is named first.
-LINES = [m for m in catalogue() if m.replaces and not m.undetectable_because and not m.layer_only and m.code != "BN701"]
+LINES = [
+    m for m in all_mistakes() if m.replaces and not m.undetectable_because and not m.layer_only and m.code != "BN701"
+]
 
 
 @pytest.mark.parametrize("mistake", LINES, ids=lambda m: m.code)
@@ -107,7 +109,7 @@ def test_a_mistake_is_named_as_somebody_else_would_write_it(mistake: Mistake) ->
 
 
 @pytest.mark.parametrize(
-    "mistake", [m for m in catalogue() if not m.undetectable_because and m not in LINES], ids=lambda m: m.code
+    "mistake", [m for m in all_mistakes() if not m.undetectable_because and m not in LINES], ids=lambda m: m.code
 )
 def test_a_mistake_that_no_line_of_a_network_makes_is_named_too(mistake: Mistake) -> None:
     target = faulty_layers(mistake) if mistake.layer_only else FaultyNetwork(mistake)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bncheck import InvalidInput
-from bncheck.mistakes import NO_MISTAKE, catalogue, mistake_named
+from bncheck.mistakes import NO_MISTAKE, all_mistakes, mistake_named
 from bncheck.mistakes.pass_values import ORDER
 from bncheck.model.components import BATCHNORM, NETWORK
 
@@ -29,29 +29,29 @@ dW-transposed h-instead-of-X db-from-dy bias-missing mutates-input parameter-upd
 
 
 def test_the_catalogue_contains_115_mistakes_sorted_by_code() -> None:
-    codes = [m.code for m in catalogue()]
+    codes = [m.code for m in all_mistakes()]
     assert len(codes) == 115
     assert codes == sorted(set(codes))
 
 
 def test_codes_names_and_former_names_are_unique() -> None:
-    labels = [label.upper() for m in catalogue() for label in (m.code, m.name, *m.old_names)]
+    labels = [label.upper() for m in all_mistakes() for label in (m.code, m.name, *m.old_names)]
     assert len(labels) == len(set(labels))
 
 
 def test_the_first_digit_of_a_code_is_its_section_and_names_are_kebab_case() -> None:
-    for m in catalogue():
+    for m in all_mistakes():
         assert re.fullmatch(rf"BN{SECTION_DIGITS[m.section]}\d\d", m.code)
         assert re.fullmatch(r"\w+(-\w+)*", m.name)
-    assert list(dict.fromkeys(m.section for m in catalogue())) == list(SECTION_DIGITS)
+    assert list(dict.fromkeys(m.section for m in all_mistakes())) == list(SECTION_DIGITS)
 
 
 def test_the_mistakes_collected_from_real_code_are_in_the_catalogue() -> None:
-    assert set(COLLECTED.split()) <= {m.name for m in catalogue()}
+    assert set(COLLECTED.split()) <= {m.name for m in all_mistakes()}
 
 
 def test_a_mistake_replaces_known_values_in_the_order_of_the_pass_and_a_side_effect_replaces_none() -> None:
-    for m in catalogue():
+    for m in all_mistakes():
         assert bool(m.replaces) != m.is_side_effect, m.code
         assert set(m.replaces) <= set(ORDER), m.code
         assert set(m.separable) <= set(m.replaces), m.code
@@ -65,9 +65,9 @@ def test_a_mistake_in_both_parameter_gradients_has_a_variant_for_each_of_them() 
 
 
 def test_only_the_separable_values_of_a_mistake_may_be_wrong_alone() -> None:
-    several = {m.code: tuple(m.separable) for m in catalogue() if {"dbeta", "dgamma"} <= m.replaces.keys()}
+    several = {m.code: tuple(m.separable) for m in all_mistakes() if {"dbeta", "dgamma"} <= m.replaces.keys()}
     assert {code: s for code, s in several.items() if s != ("dbeta", "dgamma")} == {"BN305": (), "BN411": ("dh",)}
-    others = {m.code: tuple(m.separable) for m in catalogue() if m.separable and m.code not in several}
+    others = {m.code: tuple(m.separable) for m in all_mistakes() if m.separable and m.code not in several}
     assert others == {"BN408": ("a",)}
 
 
@@ -121,11 +121,11 @@ def test_a_name_that_is_similar_to_no_other_gets_no_suggestion() -> None:
 
 
 def test_reading_the_catalogue_does_not_import_numpy() -> None:
-    script = "import sys; from bncheck.mistakes import catalogue; catalogue(); print('numpy' in sys.modules)"
+    script = "import sys; from bncheck.mistakes import all_mistakes; all_mistakes(); print('numpy' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout == "False\n"
 
 
 def test_every_markdown_file_of_the_directory_is_a_mistake_with_its_code() -> None:
     directory = Path(sys.modules["bncheck.mistakes"].__file__ or "").parent
-    assert [path.stem for path in sorted(directory.glob("*.md"))] == [m.code for m in catalogue()]
+    assert [path.stem for path in sorted(directory.glob("*.md"))] == [m.code for m in all_mistakes()]

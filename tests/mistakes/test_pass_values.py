@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from bncheck import random_problem
-from bncheck.mistakes import NO_MISTAKE, Mistake, catalogue
+from bncheck.mistakes import NO_MISTAKE, Mistake, all_mistakes
 from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.mistakes.pass_values import ORDER, PassValues
 from bncheck.model import network
 from bncheck.model.components import BATCHNORM
 
-WITH_FORMULAS = [m for m in catalogue() if m.replaces]
+WITH_FORMULAS = [m for m in all_mistakes() if m.replaces]
 EXTREME = [((7, 5, 4), 1e200), ((7, 5, 4), 1e-300), ((1, 5, 4), 1e-5), ((1, 5, 4), 1e200)]
 
 

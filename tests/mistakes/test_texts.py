@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from bncheck import Problem, random_problem
-from bncheck.mistakes import HEADINGS, Mistake, catalogue, mistake_named
+from bncheck.mistakes import HEADINGS, Mistake, all_mistakes, mistake_named
 from bncheck.mistakes.pass_values import PassValues
 from tests.python_targets import by_hand
 
 OPTIONAL_HEADINGS = {"Usual causes", "References"}
-SIDE_EFFECTS = [m.code for m in catalogue() if m.is_side_effect]
-WITH_FORMULAS = [m for m in catalogue() if m.replaces]
+SIDE_EFFECTS = [m.code for m in all_mistakes() if m.is_side_effect]
+WITH_FORMULAS = [m for m in all_mistakes() if m.replaces]
 # The names whose values a block of code may set to compare with the formulas.
 COMPARED = ("h", "mu", "var", "sigma", "xhat", "y", "a", "dy", "dx", "dgamma", "dbeta", "db", "dW", "dX")
 # Words that the texts use in a sense which a reader has to guess, and words that claim a cause.
@@ -26,7 +26,7 @@ FORBIDDEN = re.compile(
 CODE_BLOCK = re.compile(r"```python\n.*?```", re.DOTALL)
 FORMULA_LINE = re.compile(r"^    .*$", re.MULTILINE)
 
-every_text = pytest.mark.parametrize("mistake", catalogue(), ids=lambda m: m.code)
+every_text = pytest.mark.parametrize("mistake", all_mistakes(), ids=lambda m: m.code)
 every_formula = pytest.mark.parametrize("mistake", WITH_FORMULAS, ids=lambda m: m.code)
 
 

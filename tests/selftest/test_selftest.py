@@ -10,14 +10,14 @@ from click.testing import CliRunner, Result
 from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli.main import main
 from bncheck.cli.selftest import SMOKE_SHAPE
-from bncheck.mistakes import Mistake, catalogue
+from bncheck.mistakes import Mistake, all_mistakes
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.render.check_report import CheckReport
 from bncheck.selftest.problems import hard_problem, plain_problem
 from bncheck.selftest.sensitivity import ERROR_REGIONS, ERROR_SIZES, MUST_DETECT_FROM, SensitivityRecord, inject_errors
 from bncheck.selftest.trials import selftest, smoke
 
-FEW_MISTAKES = tuple(m for m in catalogue() if m.code in ("BN204", "BN301", "BN404", "BN504", "BN801"))
+FEW_MISTAKES = tuple(m for m in all_mistakes() if m.code in ("BN204", "BN301", "BN404", "BN504", "BN801"))
 JSON_NAMES = {
     "mistakes": {"code", "name", "problems", "detected", "identified", "identified_as", "undetectable_because"},
     "false_alarm_trials": {"name", "problems", "inconclusive", "false_alarms"},
@@ -28,7 +28,7 @@ JSON_NAMES = {
 @pytest.fixture
 def _few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inject five mistakes, and check correct code on few problems."""
-    monkeypatch.setattr("bncheck.selftest.trials.catalogue", lambda: FEW_MISTAKES)
+    monkeypatch.setattr("bncheck.selftest.trials.all_mistakes", lambda: FEW_MISTAKES)
     monkeypatch.setattr("bncheck.selftest.trials.FALSE_ALARM_TRIALS", 3)
     monkeypatch.setattr("bncheck.selftest.trials.SENSITIVITY_TRIALS", 1)
 
@@ -70,7 +70,7 @@ def test_smoke_injects_one_mistake_of_each_section_and_checks_the_reference_on_d
     assert (result.sensitivity_trials, result.resolution) == ((), None)
 
 
-@pytest.mark.parametrize("mistake", [m for m in catalogue() if not m.undetectable_because], ids=lambda m: m.code)
+@pytest.mark.parametrize("mistake", [m for m in all_mistakes() if not m.undetectable_because], ids=lambda m: m.code)
 def test_the_problem_and_edge_cases_of_smoke_reveal_every_mistake_in_a_target(mistake: Mistake) -> None:
     target = faulty_layers(mistake) if mistake.layer_only else FaultyNetwork(mistake)
     problem = random_problem(**SMOKE_SHAPE)
