@@ -5,7 +5,6 @@ import click
 from bncheck.cli.output import Output, output_options
 from bncheck.cli.sections import SectionedCommand
 from bncheck.mistakes import all_mistakes, mistake_named
-from bncheck.render.catalogue import CatalogueReport
 
 
 @click.command(
@@ -23,6 +22,8 @@ def explain(codes: tuple[str, ...], format_: str, save: tuple[str, ...]) -> None
 
     CODE is a code such as BN204, or a name such as variance-term-missing.
     """
+    from bncheck.render.catalogue import CatalogueReport  # noqa: PLC0415 - imports rich, which the help text does not need
+
     mistakes = [mistake_named(code) for code in codes] or all_mistakes()
     with Output(format_, save) as output:
         output.show(CatalogueReport(mistakes, in_full=bool(codes)))

@@ -40,9 +40,14 @@ class Derivation:
     graph: Sequence[CheckedNode]  # from the loss back to the inputs; empty if a single equation was requested
 
     @property
+    def checks(self) -> Sequence[DerivativeCheck]:
+        """The checks of all equations and nodes."""
+        return [*(checked.check for checked in self.equations), *(checked.check for checked in self.graph)]
+
+    @property
     def verdict(self) -> Verdict:
         """The worst verdict of all equations and nodes."""
-        return Verdict.worst(checked.check.verdict for checked in (*self.equations, *self.graph))
+        return Verdict.worst(check.verdict for check in self.checks)
 
 
 def derive(problem: Problem, name: str | None = None) -> Derivation:

@@ -1,6 +1,6 @@
-"""Correct implementations on problems with extreme inputs: does a check ever fail?"""
+"""Check correct implementations on extreme inputs, and collect the checks that fail."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -38,15 +38,12 @@ class FalseAlarmTrial:
         by_name: dict[str, list[FalseAlarmRecord]] = {}
         for record in records:
             by_name.setdefault(record.name, []).append(record)
-        return tuple(
-            cls(
-                name=name,
-                problems=len(group),
-                inconclusive=sum(record.verdict is Verdict.INCONCLUSIVE for record in group),
-                false_alarms=tuple(record.reproduce for record in group if record.reproduce),
-            )
-            for name, group in by_name.items()
-        )
+        return tuple(cls._of(name, group) for name, group in by_name.items())
+
+    @classmethod
+    def _of(cls, name: str, records: Sequence[FalseAlarmRecord]) -> "FalseAlarmTrial":
+        inconclusive = sum(record.verdict is Verdict.INCONCLUSIVE for record in records)
+        return cls(name, len(records), inconclusive, tuple(r.reproduce for r in records if r.reproduce))
 
 
 def check_correct(problem: Problem, names: Iterable[str], *, must_pass: bool = False) -> list[FalseAlarmRecord]:

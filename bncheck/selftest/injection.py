@@ -1,4 +1,4 @@
-"""Mistakes of the catalogue in random problems: is each detected, and identified by its code?"""
+"""Inject mistakes of the catalogue, and count those that a check detects and identifies by their code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,15 +30,8 @@ class InjectionResult:
         """Collect the results of a mistake: the first code of each diagnosis, None if it was not detected."""
         detected = [code for code in first_codes if code is not None]
         others = tuple(code for code in detected if code != mistake.code)
-        return cls(
-            code=mistake.code,
-            name=mistake.name,
-            problems=len(first_codes),
-            detected=len(detected),
-            identified=len(detected) - len(others),
-            identified_as=others,
-            undetectable_because=mistake.undetectable_because,
-        )
+        counts = len(first_codes), len(detected), len(detected) - len(others)
+        return cls(mistake.code, mistake.name, *counts, others, mistake.undetectable_because)
 
     @property
     def undetected(self) -> int:

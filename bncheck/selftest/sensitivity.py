@@ -1,4 +1,4 @@
-"""Errors of known size in correct gradients: are they detected from the claimed resolution on?"""
+"""Inject errors of known size into correct gradients, and count those that a check detects."""
 
 import itertools
 from collections import Counter
@@ -47,10 +47,7 @@ class SensitivityTrial:
         """Add up the records of all problems."""
         detected = sum((Counter(record.detected) for record in records), Counter[ErrorKind]())
         injected = len(GRADIENTS) * len(records)
-        return tuple(
-            cls(size, region, injected, detected[size, region])
-            for size, region in itertools.product(ERROR_SIZES, ERROR_REGIONS)
-        )
+        return tuple(cls(*kind, injected, detected[kind]) for kind in itertools.product(ERROR_SIZES, ERROR_REGIONS))
 
     @property
     def is_missed(self) -> bool:
@@ -92,7 +89,7 @@ def _region_mask(region: str, term_size: FloatArray, rng: np.random.Generator) -
     if region == EVERY_ENTRY:
         return np.ones(term_size.shape)
     entry = rng.choice(np.flatnonzero(term_size))
-    mask = (np.arange(term_size.size) == entry).astype(float).reshape(term_size.shape)
+    mask: FloatArray = (np.arange(term_size.size) == entry).astype(float).reshape(term_size.shape)
     if region == ONE_COLUMN and term_size.ndim == 2:
         mask = np.broadcast_to(mask.max(axis=0), term_size.shape)
     return mask

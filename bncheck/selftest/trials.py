@@ -86,7 +86,7 @@ def selftest(problems: int = 2, *, jobs: int = 1, progress: Progress = silent) -
             raise InvalidInput(f"{name} must be an integer of at least 1, got {value}")
     started, mistakes = time.perf_counter(), all_mistakes()
     false_alarm_trials, sensitivity_trials = FALSE_ALARM_TRIALS * problems, SENSITIVITY_TRIALS * problems
-    trials = [
+    trials: list[Callable[[], Any]] = [
         *(partial(inject, m, seed) for m in mistakes for seed in range(problems)),
         *(partial(_check_hard_problem, seed) for seed in range(false_alarm_trials)),
         *(partial(inject_errors, seed) for seed in range(sensitivity_trials)),
@@ -95,13 +95,9 @@ def selftest(problems: int = 2, *, jobs: int = 1, progress: Progress = silent) -
     injected = tuple(InjectionResult.of(m, list(islice(results, problems))) for m in mistakes)
     false_alarms = FalseAlarmTrial.collect(chain.from_iterable(islice(results, false_alarm_trials)))
     sensitivity = list(results)
-    return SelftestResult(
-        mistakes=injected,
-        false_alarm_trials=false_alarms,
-        sensitivity_trials=SensitivityTrial.collect(sensitivity),
-        resolution=float(np.median([record.resolution for record in sensitivity])),
-        seconds=time.perf_counter() - started,
-    )
+    resolution = float(np.median([record.resolution for record in sensitivity]))
+    seconds = time.perf_counter() - started
+    return SelftestResult(injected, false_alarms, SensitivityTrial.collect(sensitivity), resolution, seconds)
 
 
 def smoke() -> SelftestResult:
@@ -114,13 +110,9 @@ def smoke() -> SelftestResult:
         check_correct(random_problem(*shape, seed=seed, **settings), ["reference"], must_pass=True)
         for seed, (shape, settings) in enumerate(SMOKE_PROBLEMS)
     ]
-    return SelftestResult(
-        mistakes=tuple(InjectionResult.of(m, [inject(m, 0)]) for m in by_section.values()),
-        false_alarm_trials=FalseAlarmTrial.collect(chain.from_iterable(records)),
-        sensitivity_trials=(),
-        resolution=None,
-        seconds=time.perf_counter() - started,
-    )
+    injected = tuple(InjectionResult.of(m, [inject(m, 0)]) for m in by_section.values())
+    false_alarms = FalseAlarmTrial.collect(chain.from_iterable(records))
+    return SelftestResult(injected, false_alarms, (), None, time.perf_counter() - started)
 
 
 def _check_hard_problem(seed: int) -> list[FalseAlarmRecord]:

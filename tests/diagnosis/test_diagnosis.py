@@ -16,7 +16,7 @@ from bncheck.checking.minimal_example import minimize_problem
 from bncheck.cli.main import main
 from bncheck.diagnosis import Sizes, discriminating_sizes, only_correct_at
 from bncheck.diagnosis.describe import VARIES_BY_UNIT, Factor, common_name
-from bncheck.mistakes import NO_MISTAKE, Mistake, all_mistakes, mistake_named
+from bncheck.mistakes import Mistake, all_mistakes, mistake_named
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model import network
