@@ -38,7 +38,7 @@ class Mistake:
     section: str  # "forward", "dx", ..., "side effects"
     replaces: Mapping[str, str] = field(default_factory=dict)  # value name -> expression; empty for a side effect
     separable: Sequence[str] = ()  # values of ``replaces`` that may be wrong alone
-    layer_only: bool = False  # the network as a whole gives correct gradients
+    layer_only: bool = False  # a check of the entire network cannot detect it, a check of the layer can
     undetectable_because: str = ""  # why no check can distinguish it from correct code; empty if a check can
     old_names: Sequence[str] = ()  # names in earlier versions
     text: str = ""  # Markdown without the front matter

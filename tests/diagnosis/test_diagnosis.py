@@ -379,7 +379,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_file_s_mistake_reaches_the_table_and_the_smallest_command_fails_as_well(course: str) -> None:
     text = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["run", course, "--N", "16", "--D", "5", "--H", "4"]).stdout
     for line in (
-        "  BN204  variance-term-missing: The variance term of dx is missing; dx matches\n",
+        "  BN204  variance-term-missing: The variance term of dx is missing.",
         "dx equals what that gives, to ",
         "           found            1           1               0\n",
         "  departs      at the variance path\n",
