@@ -1,12 +1,10 @@
-"""Targets and values that tests of several packages use, made in Python."""
+"""Targets and correct values for the tests of several packages."""
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from bncheck.mistakes import Mistake
 from bncheck.model import network
 from bncheck.model.layers import Array
 
@@ -28,7 +26,7 @@ class CorruptedGradients:
 
 
 def by_hand(p: Any) -> dict[str, Any]:
-    """Return every right value under the names that the lines use, in plain NumPy."""
+    """Return every correct value, in plain NumPy, under the names that the texts of the catalogue use."""
     n: dict[str, Any] = {k: np.array(getattr(p, k)) for k in ("X", "W", "b", "gamma", "beta", "dout")}
     n |= {"N": p.N, "D": p.D, "H": p.H, "eps": p.bn_eps, "np": np}
     x = p.X @ p.W + p.b
@@ -42,9 +40,3 @@ def by_hand(p: Any) -> dict[str, Any]:
     n |= {"h": x, "x": x, "mu": mu, "c": x - mu, "var": var, "std": np.sqrt(var), "sigma": sigma, "xhat": xhat}
     n |= {"y": y, "a": np.maximum(y, 0), "dy": dy, "g": g, "dx": dx, "dbeta": dy.sum(axis=0)}
     return n | {"dgamma": (dy * xhat).sum(axis=0), "db": dx.sum(axis=0), "dW": p.X.T @ dx, "dX": dx @ p.W.T}
-
-
-def code_of(mistake: Mistake, heading: str) -> str:
-    found = re.fullmatch(r"```python\n(.*)\n```", mistake.text.parts[heading], re.DOTALL)
-    assert found, f"{heading} is no Python block"
-    return found[1]

@@ -45,7 +45,7 @@ def explain_failure(
         else _merge_diagnoses([(d, cases) for cases in _evidence(main, edge_cases) for d in diagnose(cases)])
     )
     usages = _wrong_usages(main, edge_cases)
-    if any(d.name in ("another-answer", "parameter-step") for d in conduct):
+    if any(d.name in ("nondeterministic", "parameter-update") for d in conduct):
         diagnoses, usages = [(d, cases) for d, cases in diagnoses if d.code], []  # what changes cannot be described
     result = replace(result, diagnosis=(*conduct, *sizes, *(d for d, _ in diagnoses), *usages))
     if not diagnoses:

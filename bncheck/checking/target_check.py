@@ -430,7 +430,7 @@ class _OnProblem(NamedTuple):
         if any(other.usage == Usage.REPEATED.value for other in different):
             name = self.pair.backward or "backward"
             text = "gives another answer the second time (randomness, gradients that add up, or a parameter step?)"
-            self.check.known.note("another-answer", name, f"{name} {text}")
+            self.check.known.note("nondeterministic", name, f"{name} {text}")
         return different
 
 

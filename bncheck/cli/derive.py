@@ -20,7 +20,7 @@ problem_option = partial(click.option, cls=SectionOption, section="Problem")
     short_help="Show the derivation, every equation checked.",
     examples=(
         "bncheck derive",
-        "bncheck derive centring",
+        "bncheck derive centering",
         "bncheck derive var --N 5 --D 2 --H 3 --seed 1 --bn-eps 0.1",
         "bncheck derive --format latex --save notes.md",
     ),
@@ -38,7 +38,7 @@ def derive(
     """Show the derivation of the backward pass, every equation checked by finite differences.
 
     Without EQUATION all of them, and the same gradients by the computational graph, node by node;
-    with one (relu, scale, centring, var, xhat, dh, dgamma, dbeta, dW, db, dX) the steps in
+    with one (relu, scale, centering, var, xhat, dh, dgamma, dbeta, dW, db, dX) the steps in
     between, and its matrices.
     """
     problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps)

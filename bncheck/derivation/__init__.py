@@ -1,30 +1,53 @@
-"""The derivation of the gradients: its equations as data, and their check against finite differences."""
+"""The derivation of the gradients: its equations, and their comparison with finite differences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from typing import NamedTuple
 
 from bncheck.derivation.checking import DerivativeCheck, check_equation, check_graph, point_of
 from bncheck.derivation.equations import EQUATIONS, Equation
-from bncheck.errors import InvalidInput
+from bncheck.errors import unknown_name
 from bncheck.model.graph import NODES, Values
 from bncheck.model.problem import Problem
 from bncheck.model.results import Verdict
 
+# The British spelling, by which the equation was named before.
+ALIASES = {"centring": "centering"}
+
+
+class CheckedEquation(NamedTuple):
+    """An equation and its comparison with finite differences."""
+
+    equation: Equation
+    check: DerivativeCheck
+
+
+class CheckedNode(NamedTuple):
+    """A node or input of the graph, and the check of its gradient."""
+
+    name: str
+    edges: Sequence[tuple[str, str]]  # (a node that uses it, its local gradient there)
+    check: DerivativeCheck
+
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """Equations and what their check found; with all of them the graph, node by node."""
+    """The checked equations and the checked graph."""
 
     problem: Problem
-    values: Values  # at every node
-    equations: Sequence[tuple[Equation, DerivativeCheck]]
-    graph: Sequence[tuple[str, Sequence[tuple[str, str]], DerivativeCheck]]  # name, (used by, local gradient), found
+    values: Values  # of the forward and the backward pass, by name
+    equations: Sequence[CheckedEquation]
+    graph: Sequence[CheckedNode]  # from the loss back to the inputs; empty if a single equation was requested
+
+    @property
+    def checks(self) -> Sequence[DerivativeCheck]:
+        """The checks of all equations and nodes."""
+        return [*(checked.check for checked in self.equations), *(checked.check for checked in self.graph)]
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all."""
-        return Verdict.worst([c.verdict for _, c in self.equations] + [c.verdict for _, _, c in self.graph])
+        """The worst verdict of all equations and nodes."""
+        return Verdict.worst(check.verdict for check in self.checks)
 
 
 def derive(problem: Problem, name: str | None = None) -> Derivation:
@@ -33,9 +56,9 @@ def derive(problem: Problem, name: str | None = None) -> Derivation:
     Parameters
     ----------
     problem : Problem
-        A small one: a Jacobian of (N, H) for (N, H) has (N H)^2 entries.
+        A small one: the Jacobian of an (N, H) array with respect to another has (N H)^2 entries.
     name : str, optional
-        "relu", "scale", "centring", "var", "xhat", "dh", "dgamma", "dbeta", "dW", "db" or "dX".
+        "relu", "scale", "centering", "var", "xhat", "dh", "dgamma", "dbeta", "dW", "db" or "dX".
 
     Returns
     -------
@@ -44,28 +67,27 @@ def derive(problem: Problem, name: str | None = None) -> Derivation:
     Raises
     ------
     InvalidInput
-        There is no such equation, or the problem is too large.
+        The equation is unknown, or the problem is too large.
     """
     values = point_of(problem)
-    chosen = EQUATIONS if name is None else [equation_named(name)]
-    graph = []
-    for checked in [] if name else check_graph(values):
-        uses = [(node.name, node.uses[checked.name].local) for node in NODES if checked.name in node.uses]
-        graph.append((checked.name, uses, checked))
-    return Derivation(problem, values, [(e, check_equation(e, values)) for e in chosen], graph)
+    equations = EQUATIONS if name is None else [equation_named(name)]
+    graph = [
+        CheckedNode(c.name, [(node.name, node.edges[c.name].local) for node in NODES if c.name in node.edges], c)
+        for c in ([] if name else check_graph(values))
+    ]
+    return Derivation(problem, values, [CheckedEquation(e, check_equation(e, values)) for e in equations], graph)
 
 
 def equation_named(name: str) -> Equation:
-    """Return an equation by its name, in whatever case.
+    """Return the equation with a name, in upper or lower case.
 
     Raises
     ------
     InvalidInput
-        There is none; the message names all.
+        The name is unknown.
     """
-    known = {equation.name.lower(): equation for equation in EQUATIONS}
-    if name.lower() in known:
-        return known[name.lower()]
-    near = get_close_matches(name.lower(), known, 1, 0.5)
-    guess = f"did you mean {known[near[0]].name}? There" if near else "there"
-    raise InvalidInput(f"no equation {name!r}; {guess} are {', '.join(e.name for e in EQUATIONS)}")
+    key = name.lower()
+    for equation in EQUATIONS:
+        if equation.name.lower() == ALIASES.get(key, key):
+            return equation
+    raise unknown_name("equation", name, [equation.name for equation in EQUATIONS])

@@ -130,7 +130,7 @@ def term_sizes(values: Values) -> Mapping[str, FloatArray]:
     positive = {name: value if name in ("y", "dout") else np.abs(value) for name, value in values.items()}
     sizes: dict[str, Array] = {"a": np.abs(values["dout"])}
     for node in reversed(NODES):
-        for name, edge in node.uses.items():
+        for name, edge in node.edges.items():
             sizes[name] = sizes.get(name, 0.0) + np.abs(edge.vjp(positive, sizes[node.name]))
     return sizes
 
@@ -187,28 +187,28 @@ def _rounding_by_column(values: Values, output: str, node: str, steps: FloatArra
 def _kappa(values: Values) -> FloatArray:
     """Return the condition number of h - mu, (H,)."""
     magnitude = (np.abs(values["X"]) @ np.abs(values["W"])).max(axis=0) + np.abs(values["b"])
-    kappa: FloatArray = magnitude * values["inverse"]
+    kappa: FloatArray = magnitude / values["sigma"]
     return kappa
 
 
 def _output_scale(values: Values, name: str) -> FloatArray:
     """Return the size of the values that a node is computed from, to which its rounding is proportional, (H,)."""
-    root, peak = values["root"], 1 + np.abs(values["xhat"]).max(axis=0)
+    sigma, peak = values["sigma"], 1 + np.abs(values["xhat"]).max(axis=0)
     y = np.abs(values["gamma"]) * peak + np.abs(values["beta"])
-    scale: FloatArray = {"c": root, "var": root**2, "xhat": peak}.get(name, y) * (1 + _kappa(values))
+    scale: FloatArray = {"c": sigma, "var": sigma**2, "xhat": peak}.get(name, y) * (1 + _kappa(values))
     return scale
 
 
 def _steps(values: Values, name: str) -> FloatArray:
     """Return steps that are a small fraction of the scale on which the later nodes vary."""
-    root, peak, tiny = values["root"], 1 + np.abs(values["xhat"]).max(axis=0), np.finfo(float).tiny
+    sigma, peak, tiny = values["sigma"], 1 + np.abs(values["xhat"]).max(axis=0), np.finfo(float).tiny
     scale = {
-        "h": root, "mu": root, "c": root, "b": root, "square": root**2, "var": root**2, "root": root,
-        "inverse": values["inverse"], "xhat": peak,
+        "h": sigma, "mu": sigma, "c": sigma, "b": sigma, "square": sigma**2, "var": sigma**2, "sigma": sigma,
+        "xhat": peak,
         "gamma": np.abs(values["gamma"]) + 1, "beta": np.abs(values["beta"]) + 1,
         "y": np.where(values["y"] != 0, np.abs(values["y"]) / 4 / RELATIVE_STEP, 1.0),
-        "W": root / np.maximum(np.abs(values["X"]).max(axis=0), tiny)[:, None],
-        "X": (root / np.maximum(np.abs(values["W"]), tiny)).min(axis=1),
+        "W": sigma / np.maximum(np.abs(values["X"]).max(axis=0), tiny)[:, None],
+        "X": (sigma / np.maximum(np.abs(values["W"]), tiny)).min(axis=1),
     }[name]  # fmt: skip
     steps: FloatArray = np.asarray(RELATIVE_STEP * scale, float)
     return steps

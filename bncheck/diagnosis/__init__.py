@@ -10,7 +10,7 @@ from bncheck.diagnosis.evidence import OUTPUT, Evidence
 from bncheck.diagnosis.match import Match, find_matches
 from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
 from bncheck.diagnosis.wrong_part import find_wrong_part
-from bncheck.mistakes import CATALOGUE, SIDE_EFFECTS
+from bncheck.mistakes import all_mistakes
 from bncheck.model.diagnosis_records import Diagnosis
 from bncheck.model.results import Note, PairResult
 
@@ -85,18 +85,18 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Match]) -> Diagnosi
         fits = terms is not None and said == (describe_terms(terms),)  # other things are said where they explain more
         return Diagnosis(None, None, function, label, terms=terms if fits else None, description=said)
     first = told[0]
-    whole = next(m for m in CATALOGUE if m.code == first.mistake.code)
-    alone = f" Here in {label} alone." if len(first.mistake.formulas) < len(whole.formulas) else ""
+    whole = next(m for m in all_mistakes() if m.code == first.mistake.code)
+    alone = f" Here in {label} alone." if len(first.mistake.replaces) < len(whole.replaces) else ""
     also = [case.gradients[other].name for other in first.explains if other not in (name, OUTPUT)]
     fixed = (with_fixed(first.eps),) if first.eps else ()
     tried = () if len(evidence.cases) > 1 else ("one problem was tried: on others it may differ",)
     return Diagnosis(
         code=first.mistake.code,
-        name=first.mistake.text.name,
+        name=first.mistake.name,
         function=function,
         gradient=label,
         relative_distance=first.closeness,
-        message=first.mistake.text.message + alone,
+        message=first.mistake.message + alone,
         also_explains=tuple(also),
         alternatives=tuple(dict.fromkeys(n.mistake.code for n in told[1:] if n.mistake.code != first.mistake.code)),
         terms=terms if terms is not None and terms.exact else None,
@@ -106,9 +106,9 @@ def _diagnosis(evidence: Evidence, name: str, told: Sequence[Match]) -> Diagnosi
 
 def diagnose_side_effects(remarks: Iterable[Note]) -> list[Diagnosis]:
     """Name what code does beside computing, from the remarks that its calls gave rise to."""
-    by_name = {m.text.name: m for m in CATALOGUE if m.code in SIDE_EFFECTS}
+    by_name = {m.name: m for m in all_mistakes() if m.is_side_effect}
     return [
-        Diagnosis(mistake.code, mistake.text.name, None, None, message=remark.message)
+        Diagnosis(mistake.code, mistake.name, None, None, message=remark.message)
         for remark in remarks
         if (mistake := by_name.get(remark.code))
     ]

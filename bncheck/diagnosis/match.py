@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bncheck.diagnosis.evidence import MAX_ROUNDINGS, OUTPUT, Evidence, is_misshapen
-from bncheck.mistakes import CATALOGUE, Mistake
+from bncheck.mistakes import NO_MISTAKE, Mistake, all_mistakes
 from bncheck.mistakes.pass_values import COMPONENT_VALUES, ORDER, PassValues
 from bncheck.model.problem import COMMON_EPS, FloatArray
 
@@ -46,15 +46,14 @@ def find_matches(evidence: Evidence, name: str) -> list[Match]:
 
 def fixed_eps_of(evidence: Evidence) -> tuple[float, ...]:
     """Return the constants with which a wrong output is batch norm's own; none if it is not."""
-    correct = Mistake("", "", {})
-    return tuple(eps for eps in _candidate_eps(evidence, correct) if evidence.with_eps(eps).is_consistent(OUTPUT))
+    return tuple(eps for eps in _candidate_eps(evidence, NO_MISTAKE) if evidence.with_eps(eps).is_consistent(OUTPUT))
 
 
 def _with_fixed_eps(evidence: Evidence) -> Iterator[Match]:
     """Yield the mistakes that give the output if eps is the same constant on all problems."""
     forward = set(ORDER[: ORDER.index(evidence.piece.output) + 1])
     for mistake in _variants(evidence):
-        if forward.isdisjoint(mistake.formulas):
+        if forward.isdisjoint(mistake.replaces):
             continue
         matches = {}
         for eps in _candidate_eps(evidence, mistake):
@@ -118,7 +117,7 @@ def _candidate_eps(evidence: Evidence, mistake: Mistake) -> tuple[float, ...]:
 
 
 def _variants(evidence: Evidence) -> Iterator[Mistake]:
-    for mistake in CATALOGUE:
+    for mistake in all_mistakes():
         yield from mistake.variants(evidence.piece)
 
 
@@ -132,7 +131,7 @@ def _try_mistake(evidence: Evidence, mistake: Mistake, name: str, base: list[Pas
         return None
     closeness, passes = fit
     # What is wrong behind dh, by a mistake made before it, must be so in everything there: dh itself was not seen.
-    indirect = name in ("b", "W", "X") and f"d{name}" not in mistake.formulas
+    indirect = name in ("b", "W", "X") and f"d{name}" not in mistake.replaces
     explains = [name]
     for other in evidence.names:
         if other == name:

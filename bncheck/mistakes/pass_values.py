@@ -1,41 +1,18 @@
-"""Every quantity of a forward and a backward pass by its name, any of which can be replaced."""
+"""The values of a forward and a backward pass by name, any of which can be replaced."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
+from types import CodeType
 from typing import Any
 
 import numpy as np
 
 from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Component
-from bncheck.model.layers import Array
+from bncheck.model.graph import VALUES
 from bncheck.model.problem import Problem
 
-# What each is computed from stands before it. The backward pass has its 1/sigma and its three
-# terms to itself, so that a mistake can be made in one of them alone.
-FORMULAS: Mapping[str, Callable[["PassValues"], Array]] = {
-    "h": lambda w: w.X @ w.W + w.b,
-    "mu": lambda w: w.h.mean(axis=0),
-    "c": lambda w: w.h - w.mu,
-    "var": lambda w: (w.c * w.c).mean(axis=0),
-    "sigma": lambda w: np.sqrt(w.var + w.eps),
-    "xhat": lambda w: w.c / w.sigma,
-    "y": lambda w: w.gamma * w.xhat + w.beta,
-    "active": lambda w: w.y > 0,
-    "a": lambda w: np.where(w.active, w.y, 0.0),
-    "dy": lambda w: np.where(w.active, w.dout, 0.0),
-    "dbeta": lambda w: w.dy.sum(axis=0),
-    "dgamma": lambda w: (w.dy * w.xhat).sum(axis=0),
-    "g": lambda w: w.dy * w.gamma,
-    "rstd": lambda w: 1 / w.sigma,
-    "direct": lambda w: w.g * w.rstd,
-    "mean_term": lambda w: -w.g.mean(axis=0) * w.rstd,
-    "variance_term": lambda w: -w.xhat * (w.g * w.xhat).mean(axis=0) * w.rstd,
-    "dh": lambda w: w.direct + w.mean_term + w.variance_term,
-    "db": lambda w: w.dh.sum(axis=0),
-    "dW": lambda w: w.X.T @ w.dh,
-    "dX": lambda w: w.dh @ w.W.T,
-}
-ORDER = tuple(FORMULAS)
-# What a layer by itself computes, out of these.
+ORDER = tuple(VALUES)
+# The values that a component computes.
 COMPONENT_VALUES = {
     NETWORK: frozenset(ORDER),
     AFFINE: frozenset({"h", "db", "dW", "dX"}),
@@ -43,43 +20,68 @@ COMPONENT_VALUES = {
     | frozenset(ORDER[ORDER.index("dbeta") : ORDER.index("dh") + 1]),
     RELU: frozenset({"active", "a", "dy"}),
 }
-# What dout is the gradient of, where a layer stands by itself.
+# The gradient that dout is for a layer that is checked on its own.
 UPSTREAM = {AFFINE: "dh", BATCHNORM: "dy"}
 
 
 class PassValues:
-    """The values of a pass: ``w.xhat``; each is computed when it is first asked for.
+    """The values of a pass, as attributes and as items; each is computed at its first use.
 
-    The batch's sizes are N, D and H, the constant eps; the others are named as in ``layers``.
+    Their names and formulas are those of `bncheck.model.graph`; N, D, H and eps are values too.
+
+    Parameters
+    ----------
+    given : mapping of str to array or number
+        Inputs, and values that replace computed ones.
+    computed : mapping of str to array, optional
+        Values that are computed from ``given`` already.
     """
 
     def __init__(self, given: Mapping[str, Any], computed: Mapping[str, Any] | None = None) -> None:
         self._given, self._computed = dict(given), dict(computed or {})
 
     @classmethod
-    def of(cls, problem: Problem, piece: Component = NETWORK) -> "PassValues":
-        """Return the right workings of a problem; of a layer, with dout as what comes to it."""
+    def of(cls, problem: Problem, component: Component = NETWORK) -> "PassValues":
+        """Return the correct values at a problem, whose dout is the upstream gradient of the component."""
         arrays = {name: getattr(problem, name) for name in ("X", "W", "b", "gamma", "beta", "dout", "N", "D", "H")}
-        upstream = {UPSTREAM[piece]: problem.dout} if piece in UPSTREAM else {}
+        upstream = {UPSTREAM[component]: problem.dout} if component in UPSTREAM else {}
         return cls({**arrays, "eps": problem.bn_eps, **upstream})
 
-    def __getattr__(self, name: str) -> Any:
-        if name in FORMULAS and name not in self._given and name not in self._computed:
+    def __getitem__(self, name: str) -> Any:
+        if name in self._given:
+            return self._given[name]
+        if name not in self._computed:
             with np.errstate(all="ignore"):
-                self._computed[name] = FORMULAS[name](self)
-        found = self._given if not name.startswith("_") and name in self._given else self._computed
+                self._computed[name] = VALUES[name](self)
+        return self._computed[name]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # copy and pickle look for special methods before there are any values
+            raise AttributeError(name)
         try:
-            return found[name]
-        except KeyError:
-            raise AttributeError(name) from None
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(*error.args) from None
+
+    def evaluate(self, expression: str) -> Any:
+        """Return the value of an expression of the catalogue, such as "0 * mean_term", whose names are values or np."""
+        with np.errstate(all="ignore"):
+            # Only expressions from the package's own catalogue files are evaluated.
+            return eval(_compiled(expression), {"np": np, "__builtins__": {}}, self)  # type: ignore[arg-type]  # any object with __getitem__ works
 
     def with_eps(self, eps: float) -> "PassValues":
-        """Return the correct values for another eps; those that do not depend on it are not computed again."""
-        before = ORDER[: ORDER.index("sigma")]
-        return PassValues({**self._given, "eps": eps}, {k: v for k, v in self._computed.items() if k in before})
+        """Return the correct values for another eps; values that do not depend on eps are reused."""
+        return PassValues({**self._given, "eps": eps}, self._computed_before("sigma"))
 
     def replaced(self, name: str, value: Any) -> "PassValues":
-        """Return them with one value replaced; what stands after it follows from that."""
+        """Return the values after one of them is replaced; later values are computed from the new one."""
+        return PassValues({**self._given, name: value}, self._computed_before(name))
+
+    def _computed_before(self, name: str) -> dict[str, Any]:
         before = ORDER[: ORDER.index(name)]
-        kept = {k: v for k, v in self._computed.items() if k in before}
-        return PassValues({**self._given, name: value}, kept)
+        return {k: v for k, v in self._computed.items() if k in before}
+
+
+@cache
+def _compiled(expression: str) -> CodeType:
+    return compile(expression, "<catalogue>", "eval")

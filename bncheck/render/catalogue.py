@@ -1,14 +1,13 @@
-"""The catalogue of mistakes as a list, and its texts in full."""
+"""The catalogue of mistakes as a list, or some of its texts in full."""
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from bncheck.mistakes import Mistake
@@ -16,22 +15,26 @@ from bncheck.model.document import CHECK_SCHEMA
 from bncheck.render.layout import Page
 from bncheck.render.report import Report
 
-LEGEND = "x is the layer's input, c = x - mu, std = sqrt(var), sigma = sqrt(var + eps), g = dy * gamma"
+LEGEND = "x is the layer's input, c = x - mu, g = dy * gamma,\nstd = sqrt(var), sigma = sqrt(var + eps)"
+# Most names have at most 31 characters; a formula next to a longer one would not fit on the line.
+NAME_WIDTH = 31
+# A block of code, or text up to the next empty line.
+BLOCK = re.compile(r"(?s:```python\n.*?\n```)|(?:.+\n?)+")
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue(Report):
-    """Every mistake in a line, its code, its name and the formula it is known by; or some in full."""
+class CatalogueReport(Report):
+    """A line for each mistake, with its code, name and formula; or the texts of some."""
 
     mistakes: Sequence[Mistake]
     in_full: bool
 
     @property
     def headline(self) -> str:
-        """How many there are, or which these are."""
+        """The number of mistakes, or the names of those that are shown in full."""
         if not self.in_full:
-            return f"{len(self.mistakes)} mistakes that bncheck knows by name"
-        return ", ".join(f"{m.code} {m.text.name}" for m in self.mistakes)
+            return f"{len(self.mistakes)} known mistakes"
+        return ", ".join(f"{m.code} {m.name}" for m in self.mistakes)
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:
         """Return the list, or the texts one after the other."""
@@ -39,66 +42,85 @@ class Catalogue(Report):
             for mistake in self.mistakes:
                 yield from _in_full(page, mistake)
             return
-        yield page.text(f"{self.headline}. One in full: bncheck explain BN204\n{LEGEND}; means and sums over the batch")
+        yield page.text(
+            f"{self.headline}. Show one in full: bncheck explain BN204\n{LEGEND}; means and sums are over the batch"
+        )
         for section, mistakes in groupby(self.mistakes, lambda m: m.section):
-            yield Group(page.text(section, "bold"), _lines(page, list(mistakes)))
+            entries = (_list_entry(m, page.width) for m in mistakes)
+            yield Text("\n").join([page.text(section, "bold"), *map(page.text, entries)])
 
     def data(self) -> Any:
-        """Return the texts by their headings."""
-        return {"schema": CHECK_SCHEMA, "mistakes": list(map(_as_data, self.mistakes))}
+        """Return the content of the JSON document."""
+        return {"schema": CHECK_SCHEMA, "mistakes": [_as_data(m) for m in self.mistakes]}
 
     def markdown(self) -> str:
-        """Return a table of the list; or the texts as they are written, which is Markdown."""
+        """Return a table, or the Markdown of the texts."""
         if self.in_full:
-            return "\n".join(m.text.written for m in self.mistakes)
-        rows = (f"| {m.code} | {m.text.name} | `{m.text.parts['What was seen'].strip()}` |" for m in self.mistakes)
+            return "\n".join(m.text for m in self.mistakes)
+        rows = (f"| {m.code} | {m.name} | `{m.formula}` |" for m in self.mistakes)
         return "\n".join(
-            (f"## {self.headline}", "", f"{LEGEND}.", "", "| code | name | what was seen |", "|---|---|---|", *rows, "")
+            (
+                f"## {self.headline}",
+                "",
+                f"{LEGEND}.".replace("\n", " "),
+                "",
+                "| code | name | formula |",
+                "|---|---|---|",
+                *rows,
+                "",
+            )
         )
 
 
-def _as_data(m: Mistake) -> Mapping[str, Any]:
-    plain = {
-        heading: re.sub(r"^```.*\n?", "", body, flags=re.MULTILINE).strip() for heading, body in m.text.parts.items()
+def _as_data(m: Mistake) -> dict[str, Any]:
+    parts = m.parts
+    return {
+        "code": m.code,
+        "name": m.name,
+        "section": m.section,
+        "message": m.message,
+        "undetectable_because": m.undetectable_because or None,
+        "formula": textwrap.dedent(parts["Formula"]),
+        "explanation": parts["Why it is wrong"],
+        "how_to_recognize": parts["How to recognize it"],
+        "usual_causes": parts.get("Usual causes"),
+        "wrong": m.code_blocks("Wrong"),
+        "correct": m.code_blocks("Correct"),
+        "references": parts.get("References"),
     }
-    parts = {heading.lower().replace(" ", "_"): body for heading, body in plain.items()}
-    known = {"code": m.code, "name": m.text.name, "section": m.section, "message": m.text.message}
-    return {**known, "never_seen": m.undetectable_because or None, **parts}
 
 
-def _lines(page: Page, mistakes: Sequence[Mistake]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(width=7)
-    grid.add_column(width=33)
-    grid.add_column()
-    for m in mistakes:
-        never = " (never seen)" if m.undetectable_because else ""
-        grid.add_row(page.text(f"  {m.code}"), page.text(m.text.name), page.text(m.text.parts["What was seen"] + never))
-    return grid
-
-
-def _in_full(page: Page, m: Mistake) -> Iterator[RenderableType]:
-    yield Text.assemble(page.text(f"{m.code}  {m.text.name}", "bold"), page.text(f"   ({m.section})", "dim"))
-    yield page.text(m.text.message)
-    if m.undetectable_because:
-        yield page.text(f"No check can tell it from the right pass: {m.undetectable_because}.")
-    for heading, body in m.text.parts.items():
-        yield Text.assemble(page.text(heading, "bold"), "\n", _body(page, body))
-    yield page.text(LEGEND, "dim")
-
-
-def _body(page: Page, markdown: str) -> Text:
-    """Return the paragraphs filled, formulas and code as they stand."""
-    return page.text(
-        "\n".join(f"  {line}" for part in markdown.split("\n\n") for line in _filled(part, page.width - 2))
+def _list_entry(m: Mistake, width: int) -> str:
+    """Return code, name and formula; a formula that does not fit next to the name is on a line of its own."""
+    formula = m.formula + " (undetectable)" * bool(m.undetectable_because)
+    entry = f"  {m.code}  {m.name:{NAME_WIDTH}}  {formula}"
+    if len(m.name) <= NAME_WIDTH and len(entry) <= width:
+        return entry
+    return f"  {m.code}  {m.name}\n" + textwrap.fill(
+        formula, width, initial_indent=" " * 11, subsequent_indent=" " * 13
     )
 
 
-def _filled(paragraph: str, width: int) -> Iterator[str]:
-    if paragraph.startswith(("    ", "```")):
-        code = re.sub(r"^```.*\n?", "", paragraph, flags=re.MULTILINE)
-        for line in textwrap.dedent(code).rstrip().split("\n"):
-            indent = " " * (len(line) - len(line.lstrip()))
-            yield from textwrap.wrap(line, width, initial_indent="  ", subsequent_indent=f"      {indent}") or [""]
+def _in_full(page: Page, m: Mistake) -> Iterator[RenderableType]:
+    yield Text.assemble(page.text(f"{m.code}  {m.name}", "bold"), page.text(f"   ({m.section})", "dim"))
+    yield page.text(m.message)
+    if m.undetectable_because:
+        yield page.text(f"No check can distinguish it from a correct backward pass: {m.undetectable_because}.")
+    for heading, body in m.parts.items():
+        blocks = ("\n".join(_lines(block, page.width - 2)) for block in BLOCK.findall(body))
+        yield Text.assemble(page.text(heading, "bold"), "\n", page.text(textwrap.indent("\n\n".join(blocks), "  ")))
+    yield page.text(LEGEND, "dim")
+
+
+def _lines(block: str, width: int) -> Iterator[str]:
+    """Yield the lines of a block: code and formulas unchanged if they fit, prose and list items filled."""
+    if block.startswith("- "):
+        for item in re.split(r"^- ", block, flags=re.MULTILINE)[1:]:
+            yield from textwrap.wrap(" ".join(item.split()), width, initial_indent="- ", subsequent_indent="  ")
+    elif block.startswith(("    ", "```")):
+        code = block.removeprefix("```python\n").removesuffix("\n```")
+        for line in textwrap.dedent(code).splitlines():
+            indent = len(line) - len(line.lstrip())
+            yield from textwrap.wrap(line, width, initial_indent="  ", subsequent_indent=" " * (6 + indent)) or [""]
     else:
-        yield from textwrap.wrap(paragraph, width)
+        yield from textwrap.wrap(block, width)

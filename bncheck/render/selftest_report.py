@@ -1,157 +1,153 @@
-"""The selftest as a person reads it: what was missed, what was seen, and how small an error shows."""
+"""The report of a self-test: mistakes, false alarms and small errors, each as a table."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 
-from bncheck.mistakes import CATALOGUE
+from bncheck.mistakes import mistake_named
 from bncheck.model.results import Verdict
 from bncheck.render.layout import STYLES, Command, Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
-from bncheck.selftest.trials import (
-    ERROR_REGIONS,
-    ERROR_SIZES,
-    FalseAlarmTrial,
-    InjectionResult,
-    SelftestResult,
-    SensitivityTrial,
-)
+from bncheck.selftest.false_alarms import FalseAlarmTrial
+from bncheck.selftest.injection import NOT_IDENTIFIED, InjectionResult
+from bncheck.selftest.sensitivity import ERROR_REGIONS, ERROR_SIZES, SensitivityTrial
+from bncheck.selftest.trials import SelftestResult
 
 
 @dataclass(frozen=True, slots=True)
 class SelftestReport(Report):
-    """Tables of a selftest."""
+    """The tables of a self-test."""
 
     result: SelftestResult
 
     @property
     def headline(self) -> str:
-        """How many problems passed, and how many mistakes were caught."""
+        """The verdict and the number of detected mistakes and false alarms."""
         r = self.result
-        problems, alarms = (
-            sum(count) for count in zip(*((c.problems, len(c.false_alarms)) for c in r.right), strict=True)
-        )
-        seen = [o for o in r.mistakes if not o.undetectable_because]
-        detected = sum(o.detected == o.problems for o in seen)
+        problems = sum(trial.problems for trial in r.false_alarm_trials)
+        alarms = sum(len(trial.false_alarms) for trial in r.false_alarm_trials)
+        detectable = _detectable(r.mistakes)
+        detected = sum(not m.undetected for m in detectable)
         return (
-            f"{'PASS' if r.passed else 'FAIL'}  {detected} of {len(seen)} planted mistakes are caught, "
-            f"{alarms or 'no'} false alarm{'s' * (alarms > 1)} on {problems:,} problems, {r.seconds:.1f} s"
+            f"{'PASS' if r.passed else 'FAIL'}  {detected} of {len(detectable)} injected mistakes detected, "
+            f"{alarms or 'no'} false alarm{'s' * (alarms != 1)} on {problems:,} problems, {r.seconds:.1f} s"
         )
 
     def blocks(self, page: Page) -> Iterable[RenderableType]:
         """Return the tables and the verdict."""
-        return _blocks(page, self.result)
+        r = self.result
+        yield page.text("Detection of injected mistakes", "bold")
+        yield _mistake_table(page, r.mistakes)
+        exceptions = _exceptions(page, r.mistakes)
+        if exceptions.row_count:
+            yield exceptions
+        yield page.text("False alarms on correct implementations (extreme scales, means and eps; N from 1)", "bold")
+        yield _false_alarm_table(page, r.false_alarm_trials)
+        yield from (Command(command) for trial in r.false_alarm_trials for command in trial.false_alarms)
+        if r.sensitivity_trials:
+            title = "Detection of small injected errors, in multiples of the claimed resolution"
+            yield page.text(f"{title} (median {r.resolution:.0e})", "bold")
+            yield _sensitivity_table(page, r.sensitivity_trials)
+        yield _verdict(page, r)
 
     def data(self) -> Any:
         """Return the content of the JSON document."""
         return self.result.to_dict()
 
     def suites(self) -> Iterable[Suite]:
-        """Return the mistakes, the right code, and the small errors."""
+        """Return the mistakes, the correct implementations and the small errors."""
         r = self.result
-        yield Suite("known mistakes", tuple(map(_planted, r.mistakes)), r.seconds)
-        yield Suite("right code", tuple(map(_false_alarm_item, r.right)))
-        if r.small:
-            yield Suite("small errors", tuple(map(_sensitivity_item, r.small)))
+        yield Suite("injected mistakes", tuple(map(_mistake_item, r.mistakes)), r.seconds)
+        yield Suite("correct implementations", tuple(map(_false_alarm_item, r.false_alarm_trials)))
+        if r.sensitivity_trials:
+            yield Suite("small injected errors", tuple(map(_sensitivity_item, r.sensitivity_trials)))
 
 
-def _planted(o: InjectionResult) -> ReportItem:
-    wrong = o.detected if o.undetectable_because else o.problems - o.detected
-    told = (
-        f"{'flagged' if o.undetectable_because else 'missed'} in {wrong} of {o.problems} problems"
-        if wrong
-        else o.undetectable_because
+def _detectable(mistakes: Iterable[InjectionResult]) -> list[InjectionResult]:
+    return [m for m in mistakes if not m.undetectable_because]
+
+
+def _mistake_item(m: InjectionResult) -> ReportItem:
+    if m.undetected:
+        status, message = ItemStatus.FAIL, f"not detected on {m.undetected} of {m.problems} problems"
+    elif m.false_alarms:
+        status, message = ItemStatus.FAIL, f"reported on {m.false_alarms} of {m.problems} problems"
+    elif m.undetectable_because:
+        status, message = ItemStatus.SKIPPED, m.undetectable_because
+    else:
+        status, message = ItemStatus.PASS, ""
+    return ReportItem(m.code, m.name, status, message)
+
+
+def _false_alarm_item(trial: FalseAlarmTrial) -> ReportItem:
+    alarms = len(trial.false_alarms)
+    status, message = (
+        (ItemStatus.FAIL, f"{alarms} false alarms on {trial.problems} problems") if alarms else (ItemStatus.PASS, "")
     )
-    ended = ItemStatus.FAIL if wrong else ItemStatus.SKIPPED if o.undetectable_because else ItemStatus.PASS
-    return ReportItem(o.code, o.name, ended, told)
+    return ReportItem("correct implementation", trial.name, status, message, "\n".join(trial.false_alarms))
 
 
-def _false_alarm_item(code: FalseAlarmTrial) -> ReportItem:
-    told = f"{len(code.false_alarms)} false alarms on {code.problems} problems" if code.false_alarms else ""
-    return ReportItem(
-        "right", code.name, ItemStatus.FAIL if told else ItemStatus.PASS, told, "\n".join(code.false_alarms)
-    )
+def _sensitivity_item(trial: SensitivityTrial) -> ReportItem:
+    status = ItemStatus.FAIL if trial.is_missed else ItemStatus.PASS
+    name = f"{trial.size:g} times the resolution, {trial.region}"
+    return ReportItem("sensitivity", name, status, f"{trial.detected} of {trial.injected} detected")
 
 
-def _sensitivity_item(small: SensitivityTrial) -> ReportItem:
-    missed = small.must_be_detected and small.seen < small.planted
-    told = f"{small.seen} of {small.planted} seen"
-    return ReportItem(
-        "resolution", f"{small.size:g} times, {small.place}", ItemStatus.FAIL if missed else ItemStatus.PASS, told
-    )
-
-
-def _blocks(page: Page, r: SelftestResult) -> Iterator[RenderableType]:
-    yield page.text("Known mistakes, planted in random problems", "bold")
-    yield _mistakes(page, r)
-    amiss = _undetected_rows(page, r)
-    if amiss.row_count:
-        yield amiss
-    yield page.text("Right code on random problems over hard scales, means, eps and N from 1", "bold")
-    yield _right(page, r)
-    for command in (command for code in r.right for command in code.false_alarms):
-        yield Command(command)
-    if r.small:
-        head = f"Small errors in right gradients, in terms of the resolution claimed (median {r.resolution:.0e})"
-        yield page.text(head, "bold")
-        yield _small(page, r)
-    verdict = Verdict.PASS if r.passed else Verdict.FAIL
-    end = two_columns()
-    sentence = "everything that must be seen was seen" if r.passed else "bncheck cannot be relied on here: see above"
-    end.add_row(page.text(verdict.value.upper(), STYLES[verdict]), page.text(f"{sentence}, {r.seconds:.0f} s"))
-    yield end
-
-
-def _mistakes(page: Page, r: SelftestResult) -> Table:
-    table = page.table("kind", "mistakes", "planted", "caught", "named first")
-    sections = {m.code: m.section for m in CATALOGUE}
-    seen = [o for o in r.mistakes if not o.undetectable_because]
-    for section in dict.fromkeys(sections.values()):
-        of_it = [o for o in seen if sections[o.code] == section]
-        if of_it:
-            table.add_row(page.text(section), *_counts(of_it))
-    table.add_row("all", *_counts(seen))
+def _mistake_table(page: Page, mistakes: Iterable[InjectionResult]) -> Table:
+    table = page.table("section", "mistakes", "injected", "detected", "identified")
+    by_section: dict[str, list[InjectionResult]] = {}
+    for m in _detectable(mistakes):
+        by_section.setdefault(mistake_named(m.code).section, []).append(m)
+        by_section.setdefault("all", []).append(m)
+    by_section["all"] = by_section.pop("all", [])  # the last row
+    for section, group in by_section.items():
+        counts = (sum(getattr(m, name) for m in group) for name in ("problems", "detected", "identified"))
+        table.add_row(page.text(section), f"{len(group)}", *(f"{count:,}" for count in counts))
     return table
 
 
-def _counts(outcomes: list[InjectionResult]) -> list[str]:
-    planted, detected, named = (sum(getattr(o, n) for o in outcomes) for n in ("problems", "detected", "identified"))
-    return [f"{len(outcomes)}", f"{planted:,}", f"{detected:,}", f"{named:,}"]
-
-
-def _undetected_rows(page: Page, r: SelftestResult) -> Table:
-    """Return a line for each mistake that was missed, taken for another, or cannot be seen."""
+def _exceptions(page: Page, mistakes: Iterable[InjectionResult]) -> Table:
+    """Return a line for each mistake that is undetectable or was not identified everywhere."""
     grid = two_columns()
-    for o in r.mistakes:
-        if o.undetectable_because and not o.detected:
-            grid.add_row(o.code, page.text(f"{o.name} cannot be seen: {o.undetectable_because}."), style="dim")
-        elif o.undetectable_because:
-            grid.add_row(o.code, page.text(f"{o.name} is no mistake, and was flagged {o.detected} times."))
-        elif not o.passed:
-            others = f", taken for {', '.join(dict.fromkeys(o.identified_as))}" if o.identified_as else ""
-            missed = (
-                f"missed in {o.problems - o.detected} of {o.problems}" if o.detected < o.problems else "always caught"
-            )
-            grid.add_row(o.code, page.text(f"{o.name}: {missed}{others}."))
+    for m in mistakes:
+        if m.false_alarms:
+            grid.add_row(m.code, page.text(f"{m.name} is not an error but was reported {m.false_alarms} times."))
+        elif m.undetectable_because:
+            grid.add_row(m.code, page.text(f"{m.name} cannot be detected: {m.undetectable_because}."), style="dim")
+        elif not m.passed:
+            grid.add_row(m.code, page.text(f"{m.name}: {', '.join(_shortcomings(m))}."))
     return grid
 
 
-def _right(page: Page, r: SelftestResult) -> Table:
-    table = page.table("code", "problems", "false alarms", "inconclusive")
-    for code in r.right:
-        table.add_row(
-            page.text(code.name), f"{code.problems:,}", f"{len(code.false_alarms):,}", f"{code.inconclusive:,}"
-        )
+def _shortcomings(m: InjectionResult) -> Iterator[str]:
+    yield f"not detected on {m.undetected} of {m.problems} problems" if m.undetected else "always detected"
+    for code in dict.fromkeys(m.identified_as):
+        yield "not identified" if code == NOT_IDENTIFIED else f"identified as {code}"
+
+
+def _false_alarm_table(page: Page, trials: Iterable[FalseAlarmTrial]) -> Table:
+    table = page.table("implementation", "problems", "false alarms", "inconclusive")
+    for t in trials:
+        table.add_row(page.text(t.name), f"{t.problems:,}", f"{len(t.false_alarms):,}", f"{t.inconclusive:,}")
     return table
 
 
-def _small(page: Page, r: SelftestResult) -> Table:
-    table = page.table("planted", *ERROR_REGIONS)
-    shares = {(s.size, s.place): s.seen / s.planted for s in r.small}
+def _sensitivity_table(page: Page, trials: Sequence[SensitivityTrial]) -> Table:
+    table = page.table("size", *ERROR_REGIONS)
+    detected = {(t.size, t.region): page.text(f"{100 * t.detected / t.injected:.0f} %") for t in trials}
     for size in ERROR_SIZES:
-        seen = (page.text(f"{100 * shares[size, place]:.0f} %") for place in ERROR_REGIONS)
-        table.add_row(page.text(f"{size:g} times"), *seen)
+        table.add_row(page.text(f"{size:g} times"), *(detected[size, region] for region in ERROR_REGIONS))
     return table
+
+
+def _verdict(page: Page, r: SelftestResult) -> Table:
+    verdict = Verdict.PASS if r.passed else Verdict.FAIL
+    reason = (
+        "all required errors were detected" if r.passed else "bncheck failed its own tests on this machine, see above"
+    )
+    grid = two_columns()
+    grid.add_row(page.text(verdict.value.upper(), STYLES[verdict]), page.text(f"{reason}, {r.seconds:.0f} s"))
+    return grid

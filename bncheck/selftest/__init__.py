@@ -1,1 +1,1 @@
-"""Tests of bncheck itself: injected mistakes, false alarms, and errors of known size."""
+"""The self-test: injected mistakes, false alarms on correct code, and sensitivity to errors of known size."""

@@ -108,7 +108,7 @@ class FunctionCaller(ABC):
             if not _same(before, after):
                 which = argument_name(self._previous_function, number)
                 text = f"{name} changes the {which} that its forward function was given (a parameter step?)"
-                self.remark("parameter-step", text)
+                self.remark("parameter-update", text)
         self._previous_arguments, self._previous_function = given_now, function
         return returned
 

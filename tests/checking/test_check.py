@@ -9,12 +9,12 @@ import pytest
 
 from bncheck import InterruptedCheck, InvalidInput, Problem, TargetError, Verdict, check, random_problem
 from bncheck.checking.judge import _share
-from bncheck.mistakes import CATALOGUE, LAYER_ONLY, Mistake
+from bncheck.mistakes import Mistake, all_mistakes
 from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.model import network
 from bncheck.model.layers import Array
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.selftest.trials import hard_problem
+from bncheck.selftest.problems import hard_problem
 from tests.python_targets import CorruptedGradients, Gradients
 
 pytestmark = pytest.mark.usefixtures("typical_edge_cases")
@@ -97,12 +97,12 @@ def test_a_gradient_wrong_by_half_a_per_mille_fails(name: str, shape: tuple[int,
 
 # Of the catalogue those whose forward pass is right, and that a whole network can show.
 BACKWARD = [
-    m for m in CATALOGUE if not {"h", "var", "sigma", "xhat", "y", "a", "mu"} & m.formulas.keys() and m.formulas
+    m for m in all_mistakes() if not {"h", "var", "sigma", "xhat", "y", "a", "mu"} & m.replaces.keys() and m.replaces
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "mistake", [m for m in BACKWARD if m.code not in LAYER_ONLY and not m.undetectable_because], ids=lambda m: m.code
+    "mistake", [m for m in BACKWARD if not m.layer_only and not m.undetectable_because], ids=lambda m: m.code
 )
 def test_a_wrong_backward_fails_at_the_gradients_that_are_wrong_and_nowhere_else(mistake: Mistake) -> None:
     for seed in range(5):

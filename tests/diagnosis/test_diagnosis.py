@@ -16,13 +16,13 @@ from bncheck.checking.minimal_example import minimize_problem
 from bncheck.cli.main import main
 from bncheck.diagnosis import Sizes, discriminating_sizes, only_correct_at
 from bncheck.diagnosis.describe import VARIES_BY_UNIT, Factor, common_name
-from bncheck.mistakes import CATALOGUE, LAYER_ONLY, SIDE_EFFECTS, Mistake, mistake_named
+from bncheck.mistakes import Mistake, all_mistakes, mistake_named
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model import network
 from bncheck.model.diagnosis_records import Terms
 from bncheck.model.layers import Array
-from tests.python_targets import Gradients, by_hand, code_of
+from tests.python_targets import Gradients, by_hand
 
 pytestmark = pytest.mark.usefixtures("typical_edge_cases")
 
@@ -70,7 +70,7 @@ class Written:
     """The network in which one line is the wrong one that a text shows; what comes after follows from it."""
 
     def __init__(self, mistake: Mistake) -> None:
-        self._line = code_of(mistake, "The wrong line")
+        self._line = mistake.code_blocks("Wrong")[-1]  # the closed form
 
     def _values(self, arrays: dict[str, Any]) -> dict[str, Any]:
         N, H = len(arrays["X"]), len(arrays["b"])
@@ -93,7 +93,9 @@ class Written:
 
 
 # BN701's dX and dW do not exist; these may be behind a forward pass that is named first.
-LINES = [m for m in CATALOGUE if m.formulas and not m.undetectable_because and m.code not in {*LAYER_ONLY, "BN701"}]
+LINES = [
+    m for m in all_mistakes() if m.replaces and not m.undetectable_because and not m.layer_only and m.code != "BN701"
+]
 
 
 @pytest.mark.parametrize("mistake", LINES, ids=lambda m: m.code)
@@ -107,13 +109,13 @@ def test_a_mistake_is_named_as_somebody_else_would_write_it(mistake: Mistake) ->
 
 
 @pytest.mark.parametrize(
-    "mistake", [m for m in CATALOGUE if not m.undetectable_because and m not in LINES], ids=lambda m: m.code
+    "mistake", [m for m in all_mistakes() if not m.undetectable_because and m not in LINES], ids=lambda m: m.code
 )
 def test_a_mistake_that_no_line_of_a_network_makes_is_named_too(mistake: Mistake) -> None:
-    target = faulty_layers(mistake) if mistake.code in LAYER_ONLY else FaultyNetwork(mistake)
+    target = faulty_layers(mistake) if mistake.layer_only else FaultyNetwork(mistake)
     result = check(random_problem(9, 6, 5, seed=1), target, minimal_example=False)
     assert [(d.code, d.alternatives) for d in result.diagnosis] == [(mistake.code, ())]
-    if mistake.code not in SIDE_EFFECTS:
+    if not mistake.is_side_effect:
         assert result.verdict is Verdict.FAIL
         assert (result.diagnosis[0].relative_distance or 0.0) < 1e-12
 
@@ -137,7 +139,7 @@ def test_a_mistake_in_single_precision_is_named_too(dtype: type) -> None:
 def test_what_follows_from_a_mistake_is_told_with_it() -> None:
     (found,) = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named("BN201")), minimal_example=False).diagnosis
     assert (found.gradient, found.also_explains) == ("dh", ("dW", "dX", "db"))
-    assert found.name == "statistics-taken-constant"
+    assert found.name == "statistics-treated-as-constants"
     assert found.terms == Terms(1.0, 0.0, 0.0, 0.0, True, ("1", "0", "0"))
 
 
@@ -377,7 +379,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_file_s_mistake_reaches_the_table_and_the_smallest_command_fails_as_well(course: str) -> None:
     text = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["run", course, "--N", "16", "--D", "5", "--H", "4"]).stdout
     for line in (
-        "  BN204  variance-path-dropped: dx lacks the term through var: it is what is\n",
+        "  BN204  variance-term-missing: The variance term of dx is missing.",
         "dx equals what that gives, to ",
         "           found            1           1               0\n",
         "  departs      at the variance path\n",
@@ -396,7 +398,7 @@ def test_the_document_holds_the_diagnosis(course: str) -> None:
     document = check(random_problem(16, 5, 4), course).to_dict()
     (found,) = document["diagnosis"]
     assert {k: found[k] for k in ("code", "name", "function", "gradient")} == {
-        "code": "BN204", "name": "variance-path-dropped", "function": "batchnorm_backward", "gradient": "dx"
+        "code": "BN204", "name": "variance-term-missing", "function": "batchnorm_backward", "gradient": "dx"
     }  # fmt: skip
     assert found["closeness"] < 1e-14
     assert found["terms"]["variance_path"] == 0.0

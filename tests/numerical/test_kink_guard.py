@@ -14,7 +14,7 @@ from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.kink_guard import can_cross_kink
 from bncheck.numerical.measure import measure
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.selftest.trials import hard_problem
+from bncheck.selftest.problems import hard_problem
 from tests.numerical.measuring import plan_all
 
 

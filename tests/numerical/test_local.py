@@ -9,7 +9,7 @@ import pytest
 from bncheck.numerical.local import MAX_NODES, nodes_needed
 from bncheck.numerical.measure import evaluate_locally
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.selftest.trials import hard_problem
+from bncheck.selftest.problems import hard_problem
 from tests.numerical.measuring import plan_all
 
 

@@ -16,7 +16,7 @@ from bncheck.model.results import Cause, Measurement, NumericalGradient
 from bncheck.numerical.error_bounds import dominant_cause
 from bncheck.numerical.measure import measure, with_sigma_error
 from bncheck.numerical.schemes import SCHEMES
-from bncheck.selftest.trials import hard_problem
+from bncheck.selftest.problems import hard_problem
 from tests.numerical.measuring import COMPONENTS, measure_all, plan_all
 from tests.oracles import exact_gradients
 

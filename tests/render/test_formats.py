@@ -24,6 +24,9 @@ from bncheck.render.github import MAX_ANNOTATIONS, github
 from bncheck.render.junit import junit
 from bncheck.render.layout import Page
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
+from bncheck.selftest.false_alarms import FalseAlarmTrial
+from bncheck.selftest.injection import InjectionResult
+from bncheck.selftest.sensitivity import SensitivityTrial
 from bncheck.selftest.trials import SelftestResult
 from tests.samples import LAYERS, WRONG_LAYERS
 
@@ -161,7 +164,7 @@ def test_junit_has_a_case_for_each_gradient_and_problem() -> None:
     failure = root[0].find(".//failure")
     assert failure is not None
     assert "all 24 entries of dx are wrong" in failure.get("message", "")
-    assert "BN204 variance-path-dropped" in str(failure.text)
+    assert "BN204 variance-term-missing" in str(failure.text)
     assert "bncheck run wrong.py --N 6 --D 5 --H 4 --seed 0" in str(failure.text)
     assert str(failure.text).endswith(f"{Path('wrong.py').resolve()}:{WRONG_LAYERS.splitlines().index(BACKWARD) + 1}")
 
@@ -200,7 +203,7 @@ def test_an_annotation_is_at_the_def_of_the_backward_function() -> None:
     annotation, headline = result.stdout.splitlines()
     title = "wrong.py.batchnorm_backward%3A dx"
     assert annotation.startswith(f"::error file=wrong.py,line={line},title={title}::batchnorm_backward: all 24 ")
-    assert "%0ABN204 variance-path-dropped: " in annotation
+    assert "%0ABN204 variance-term-missing: " in annotation
     assert headline.startswith("FAIL  wrong.py: ")
 
 
@@ -270,7 +273,7 @@ def test_reports_are_appended_to_the_job_summary_as_markdown() -> None:
     assert written.startswith("before\n## PASS right.py: ")
     assert "\n## FAIL wrong.py: " in written
     assert "| batchnorm_backward | dx (6, 4) | 24 | 24 |" in written
-    assert "BN204  variance-path-dropped" in written
+    assert "BN204  variance-term-missing" in written
     invoke("run", *SMALL, GITHUB_STEP_SUMMARY=str(page))  # other formats do not write it
     assert page.read_text(encoding="utf-8") == written
 
@@ -336,7 +339,7 @@ def test_an_existing_file_is_replaced_only_by_a_new_report_and_no_empty_file_is_
     assert old.read_text(encoding="utf-8").startswith("older")
     assert not Path("none.txt").exists()
     invoke("explain", "BN204", "--save", "old.txt")
-    assert old.read_text(encoding="utf-8").startswith("  BN204  variance-path-dropped")
+    assert old.read_text(encoding="utf-8").startswith("  BN204  variance-term-missing")
     assert "longlong" not in old.read_text(encoding="utf-8")
 
 
@@ -372,7 +375,7 @@ def test_smoke_prints_one_line_for_a_pass_and_the_full_report_of_a_failure() -> 
     )
     both = invoke("smoke", "wrong.py", "right.py")
     assert both.exit_code == 1
-    assert "BN204  variance-path-dropped" in both.stdout
+    assert "BN204  variance-term-missing" in both.stdout
     assert "reproduce        bncheck run wrong.py --N 16 --D 6 --H 8 --seed 0" in both.stdout
     assert both.stdout.splitlines()[-1].startswith("PASS  right.py: ")
     assert invoke("smoke", "raises.py").exit_code == 2
@@ -398,15 +401,13 @@ def test_markdown_contains_tables_and_escapes_vertical_bars() -> None:
 
 
 def test_a_selftest_that_misses_a_mistake_fails_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bncheck.selftest.trials import FalseAlarmTrial, InjectionResult, SensitivityTrial  # noqa: PLC0415 - only used by this test
-
     missed = SelftestResult(
         mistakes=(
-            InjectionResult("BN204", "variance-path-dropped", 3, 2, 2, (), ""),
+            InjectionResult("BN204", "variance-term-missing", 3, 2, 2, (), ""),
             InjectionResult("BN404", "mask-includes-zero", 3, 0, 0, (), "a convention"),
         ),
-        right=(FalseAlarmTrial("reference", 10, 0, ("bncheck run --N 3",)),),
-        small=(SensitivityTrial(10.0, "one entry", 6, 5), SensitivityTrial(0.1, "one entry", 6, 0)),
+        false_alarm_trials=(FalseAlarmTrial("reference", 10, 0, ("bncheck run --N 3",)),),
+        sensitivity_trials=(SensitivityTrial(10.0, "one entry", 6, 5), SensitivityTrial(0.1, "one entry", 6, 0)),
         resolution=1e-9,
         seconds=1.0,
     )
@@ -414,15 +415,15 @@ def test_a_selftest_that_misses_a_mistake_fails_in_every_format(monkeypatch: pyt
     result = invoke("selftest", "--format", "junit")
     assert result.exit_code == 1
     assert outcomes(parsed(result.stdout)) == [
-        ("BN204", "variance-path-dropped", "failure"),
+        ("BN204", "variance-term-missing", "failure"),
         ("BN404", "mask-includes-zero", "skipped"),
-        ("right", "reference", "failure"),
-        ("resolution", "10 times, one entry", "failure"),
-        ("resolution", "0.1 times, one entry", "pass"),
+        ("correct implementation", "reference", "failure"),
+        ("sensitivity", "10 times the resolution, one entry", "failure"),
+        ("sensitivity", "0.1 times the resolution, one entry", "pass"),
     ]
     assert json.loads(invoke("selftest", "--format", "json").stdout)["passed"] is False
     assert invoke("selftest", "--format", "github").stdout.count("::error") == 3
-    told = "FAIL  0 of 1 planted mistakes are caught, 1 false alarm on 10 problems, 1.0 s"
+    told = "FAIL  0 of 1 injected mistakes detected, 1 false alarm on 10 problems, 1.0 s"
     assert invoke("selftest", "--format", "github").stdout.splitlines()[-1] == told
 
 
