@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from bncheck.checking.in_process import InterruptedCheck
     from bncheck.errors import BncheckError, InvalidInput, TargetError
     from bncheck.model.problem import Problem, random_problem
-    from bncheck.model.results import CheckResult, GradientResult, Verdict
+    from bncheck.model.results import CheckResult, GradientResult
+    from bncheck.model.verdict import Verdict
     from bncheck.sweeps.runner import sweep
     from bncheck.testing import assert_gradients
 
@@ -43,7 +44,7 @@ _MODULES = {
     "InvalidInput": "bncheck.errors",
     "Problem": "bncheck.model.problem",
     "TargetError": "bncheck.errors",
-    "Verdict": "bncheck.model.results",
+    "Verdict": "bncheck.model.verdict",
     "assert_gradients": "bncheck.testing",
     "check": "bncheck.checking.check",
     "random_problem": "bncheck.model.problem",

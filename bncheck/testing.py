@@ -6,7 +6,7 @@ from typing import Any
 from bncheck.checking.check import check
 from bncheck.errors import BncheckError
 from bncheck.model.problem import random_problem
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 
 
 def assert_gradients(

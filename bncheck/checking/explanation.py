@@ -18,7 +18,8 @@ from bncheck.model.components import NETWORK
 from bncheck.model.diagnosis_records import Diagnosis, MinimalExample
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem, random_problem
-from bncheck.model.results import CheckResult, PairResult, Verdict
+from bncheck.model.results import CheckResult, PairResult
+from bncheck.model.verdict import Verdict
 from bncheck.targets.usage import Usage
 
 Function: TypeAlias = tuple[str | None, str]  # the name of a backward function, and of its piece

@@ -12,7 +12,8 @@ from bncheck.errors import BncheckError, InvalidInput, TargetError
 from bncheck.model.options import GRADIENTS, CheckOptions
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import CheckResult, EdgeCaseResult, GradientResult, KinkExclusion, Note, Verdict
+from bncheck.model.results import CheckResult, EdgeCaseResult, GradientResult, KinkExclusion, Note
+from bncheck.model.verdict import Verdict
 from bncheck.targets import BUILT_IN, Target
 
 # If a wrong factor on a whole gradient must exceed this to be detected, a remark says so.

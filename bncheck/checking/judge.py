@@ -19,8 +19,8 @@ from bncheck.model.results import (
     Measurement,
     NumericalGradient,
     PairOutput,
-    Verdict,
 )
+from bncheck.model.verdict import Verdict
 from bncheck.numerical.error_bounds import dominant_cause
 
 # So is one of which more than this share of the outputs was guarded.

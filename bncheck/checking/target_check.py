@@ -26,8 +26,8 @@ from bncheck.model.results import (
     PairOutput,
     PairResult,
     UncheckedFunction,
-    Verdict,
 )
+from bncheck.model.verdict import Verdict
 from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.cross_check import MIN_CROSS_CHECK_ENTRIES
 from bncheck.numerical.measure import measure, with_sigma_error

@@ -2,7 +2,7 @@
 
 import enum
 
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 
 
 class ExitCode(enum.IntEnum):

@@ -20,7 +20,8 @@ from bncheck.errors import TargetError
 from bncheck.model.options import ENGINES, GRADIENTS
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import CheckResult, Verdict
+from bncheck.model.results import CheckResult
+from bncheck.model.verdict import Verdict
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.render.check_report import CheckReport
 from bncheck.render.check_sentences import INCOMPLETE, missing

@@ -18,7 +18,7 @@ from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP, Values
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.errors import BncheckError, InvalidInput
 from bncheck.model.options import ENGINES, GRADIENTS, CheckOptions, parse_gradient_names
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary

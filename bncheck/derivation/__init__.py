@@ -9,7 +9,7 @@ from bncheck.derivation.equations import EQUATIONS, Equation
 from bncheck.errors import unknown_name
 from bncheck.model.graph import NODES, Values
 from bncheck.model.problem import Problem
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 
 # The British spelling, by which the equation was named before.
 ALIASES = {"centring": "centering"}

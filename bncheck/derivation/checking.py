@@ -16,7 +16,8 @@ from bncheck.errors import InvalidInput
 from bncheck.model.graph import NODES, Values, backpropagate, run
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray, Problem
-from bncheck.model.results import MAX_RESOLUTION, Verdict
+from bncheck.model.results import MAX_RESOLUTION
+from bncheck.model.verdict import Verdict
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 from bncheck.numerical.black_box import black_box_jacobian
 from bncheck.numerical.division import safe_divide

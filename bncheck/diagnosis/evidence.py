@@ -14,7 +14,8 @@ from bncheck.mistakes.pass_values import PassValues
 from bncheck.model.components import Component
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray
-from bncheck.model.results import PairResult, Verdict
+from bncheck.model.results import PairResult
+from bncheck.model.verdict import Verdict
 
 # What stands for a forward function's output among the names of inputs.
 OUTPUT = "output"

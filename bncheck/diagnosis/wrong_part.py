@@ -10,7 +10,8 @@ from bncheck.diagnosis.evidence import Evidence, is_misshapen
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model.diagnosis_records import Identity, WrongPart
 from bncheck.model.problem import FloatArray
-from bncheck.model.results import PairResult, Verdict
+from bncheck.model.results import PairResult
+from bncheck.model.verdict import Verdict
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 
 # The steps at which the Taylor remainder is taken: below, rounding is all of it.

@@ -5,7 +5,7 @@ Records with arrays compare by identity.
 
 import enum
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -17,6 +17,7 @@ from bncheck.model.document import check_document
 from bncheck.model.options import CheckOptions
 from bncheck.model.precision import Precision
 from bncheck.model.problem import FloatArray, Problem
+from bncheck.model.verdict import Verdict
 
 if TYPE_CHECKING:  # only needed to explain a failure
     from bncheck.model.diagnosis_records import Diagnosis, MinimalExample, WrongPart
@@ -25,29 +26,6 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 # Largest resolution with which a check can pass.
 MAX_RESOLUTION = 1e-3
-
-
-class Verdict(enum.Enum):
-    """The result of a check; ``meaning`` is the sentence that a report shows. From best to worst."""
-
-    _value_: str
-    meaning: str
-
-    PASS = "pass", "Every entry matches within its error bound."
-    INCONCLUSIVE = "inconclusive", "No error found, but the check is not precise enough to rule one out."
-    FAIL = "fail", "At least one entry differs by more than its error bound."
-
-    def __new__(cls, value: str, meaning: str = "") -> "Verdict":
-        """Create a member whose value is the first of its two strings."""
-        member = object.__new__(cls)
-        member._value_, member.meaning = value, meaning
-        return member
-
-    @staticmethod
-    def worst(verdicts: Iterable["Verdict"]) -> "Verdict":
-        """Return the worst verdict; INCONCLUSIVE if there is none, because nothing was judged."""
-        order = list(Verdict)
-        return max(verdicts, key=order.index, default=Verdict.INCONCLUSIVE)
 
 
 class Cause(enum.Enum):

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from bncheck.model.options import to_option_spelling
-from bncheck.model.results import CheckResult, EdgeCaseResult, ForwardResult, GradientResult, Verdict
+from bncheck.model.results import CheckResult, EdgeCaseResult, ForwardResult, GradientResult
+from bncheck.model.verdict import Verdict
 from bncheck.render import check_sentences as sentences
 from bncheck.render.format import align_values, entry_name
 from bncheck.render.report import ItemStatus, ReportItem, Suite

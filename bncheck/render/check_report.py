@@ -10,7 +10,8 @@ from rich.text import Text
 
 from bncheck.model.options import to_option_spelling
 from bncheck.model.problem import PROBLEM_DEFAULTS
-from bncheck.model.results import CheckResult, ForwardResult, GradientResult, Verdict
+from bncheck.model.results import CheckResult, ForwardResult, GradientResult
+from bncheck.model.verdict import Verdict
 from bncheck.render import check_sentences as sentences
 from bncheck.render.check_items import check_suites, outputs_and_gradients
 from bncheck.render.commands import wrap_command

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bncheck.model.results import CheckResult, GradientResult, Verdict
+from bncheck.model.results import CheckResult, GradientResult
+from bncheck.model.verdict import Verdict
 from bncheck.render.format import entry_name, format_index_ranges, format_tolerance_ratio, join_words
 
 # A check that finds no error, but does not pass because functions are missing.

@@ -7,7 +7,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model.results import CheckResult, Note, Verdict
+from bncheck.model.results import CheckResult, Note
+from bncheck.model.verdict import Verdict
 from bncheck.render.layout import Command, Page
 
 if TYPE_CHECKING:  # what a pass has none of

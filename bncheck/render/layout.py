@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.render.commands import wrap_command
 from bncheck.render.encoding import to_ascii
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-from bncheck.model.results import Source, Verdict
+from bncheck.model.results import Source
+from bncheck.model.verdict import Verdict
 from bncheck.render.layout import WIDTH, Page
 
 

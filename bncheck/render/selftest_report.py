@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from bncheck.mistakes import mistake_named
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.render.layout import STYLES, Command, Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 from bncheck.selftest.false_alarms import FalseAlarmTrial

@@ -10,7 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model.results import Source, Verdict
+from bncheck.model.results import Source
+from bncheck.model.verdict import Verdict
 from bncheck.render.format import format_tolerance_ratio
 from bncheck.render.layout import STYLES, WORDS, Command, Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite

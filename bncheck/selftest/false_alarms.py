@@ -8,7 +8,7 @@ from bncheck.checking.check import check
 from bncheck.mistakes import NO_MISTAKE
 from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.model.problem import Problem
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 
 # A correct network that bncheck treats as user code.
 FOREIGN = "foreign"

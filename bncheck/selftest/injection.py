@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bncheck.checking.check import check
 from bncheck.mistakes import Mistake
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.selftest.problems import plain_problem
 
 # Stands for a code if a mistake is detected and the diagnosis names no known mistake.

@@ -13,7 +13,7 @@ from bncheck.model import network
 from bncheck.model.layers import Array
 from bncheck.model.options import GRADIENTS
 from bncheck.model.problem import FloatArray
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.selftest.problems import plain_problem
 
 # Injected errors, in multiples of the resolution that the check claims, and the entries that get them.

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.sweeps.grid import AXES, SweepPoint
 from bncheck.sweeps.rows import GradientSummary, Row, correct_digits
 

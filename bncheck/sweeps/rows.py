@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bncheck.checking.target_check import NOT_ASKED_FOR
-from bncheck.model.results import CheckResult, GradientResult, Verdict
+from bncheck.model.results import CheckResult, GradientResult
+from bncheck.model.verdict import Verdict
 from bncheck.model.version import __version__
 from bncheck.sweeps.grid import AXES, SweepPoint
 

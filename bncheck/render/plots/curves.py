@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.numerical.schemes import get_scheme
 from bncheck.render.plots.panels import MIN_LINEAR_GAP, Panel, label_columns, name_of
 from bncheck.render.plots.slope_lines import AutomaticSteps, SlopeLine, automatic_steps_of, slope_lines

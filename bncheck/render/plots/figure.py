@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.render.encoding import escape_control_chars
 from bncheck.render.plots.curves import LineStyle, draw_errors, draw_seconds, error_bound_of, error_limits
 from bncheck.render.plots.heatmap import draw_heatmap

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bncheck.errors import InvalidInput
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.schemes import Scheme
 from bncheck.numerical.steps import automatic_steps
