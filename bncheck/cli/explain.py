@@ -1,11 +1,9 @@
-"""``bncheck explain``: the catalogue of mistakes, and one in full."""
+"""``bncheck explain``: the catalogue of mistakes."""
 
 import click
 
 from bncheck.cli.output import Output, output_options
 from bncheck.cli.sections import SectionedCommand
-from bncheck.mistakes import CATALOGUE, mistake_named
-from bncheck.render.catalogue import Catalogue
 
 
 @click.command(
@@ -19,10 +17,13 @@ from bncheck.render.catalogue import Catalogue
 @click.argument("codes", metavar="[CODE]...", nargs=-1)
 @output_options("table", "json", "markdown")
 def explain(codes: tuple[str, ...], format_: str, save: tuple[str, ...]) -> None:
-    """List the mistakes that bncheck knows by name, or explain some.
+    """List the known mistakes, or explain one or more of them.
 
-    CODE is a code such as BN204, or a name such as variance-path-dropped.
+    CODE is a code such as BN204, or a name such as variance-term-missing.
     """
+    from bncheck.mistakes import CATALOGUE, mistake_named  # noqa: PLC0415 - slow import, which help texts do not need
+    from bncheck.render.catalogue import Catalogue  # noqa: PLC0415 - slow import, which help texts do not need
+
     mistakes = [mistake_named(code) for code in codes] or list(CATALOGUE)
     with Output(format_, save) as output:
         output.show(Catalogue(mistakes, in_full=bool(codes)))

@@ -22,8 +22,6 @@ ARRAYS_LIKE_X, ARRAYS_LIKE_W, ARRAYS_LIKE_H = 15, 17, 20
 
 # Values of eps that code commonly hard-codes; 2^-52 is the machine epsilon of float64, 2^-23 that of float32.
 COMMON_EPS = (1e-5, 1e-8, 1e-6, 1e-7, 1e-3, 2.0**-52, 2.0**-23, 1e-4, 1e-2, 0.1, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16)
-# What a random problem has where nothing else is asked for.
-PROBLEM_DEFAULTS = {"bn_eps": 1e-5, "x_mean": 0.0, "x_std": 1.0}
 
 # The least var + eps whose square root, cubes and quotients stay clear of float64's denormals.
 LEAST_VARIANCE = 1e-200

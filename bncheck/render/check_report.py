@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model.problem import PROBLEM_DEFAULTS
+from bncheck.model.options import PROBLEM_DEFAULTS
 from bncheck.model.results import CheckResult, EdgeCaseResult, ForwardResult, GradientResult, Verdict
 from bncheck.render import format
 from bncheck.render.diagnosis_report import departure, diagnosis, format_note

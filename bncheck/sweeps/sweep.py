@@ -18,8 +18,8 @@ from bncheck.checking.check import check
 from bncheck.checking.target_check import NOT_ASKED_FOR
 from bncheck.errors import BncheckError, InvalidInput
 from bncheck.execution.pool import ProcessPool, WorkerPool, run_unordered
-from bncheck.model.options import CheckOptions, parse_gradient_names
-from bncheck.model.problem import PROBLEM_DEFAULTS, Problem, random_problem, require_settings
+from bncheck.model.options import PROBLEM_DEFAULTS, CheckOptions, parse_gradient_names
+from bncheck.model.problem import Problem, random_problem, require_settings
 from bncheck.model.results import CheckResult, GradientResult, Verdict
 from bncheck.numerical.schemes import get_scheme
 from bncheck.targets.bundle import UnpackedBundle
