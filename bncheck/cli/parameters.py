@@ -103,7 +103,7 @@ class Values(ParamType):
             )
         count = int(per_decade or 1) if per_decade.isdecimal() or not slash else 0
         if count < 1:
-            self.fail(f"at least 1 value per decade is required, got {per_decade!r}", param, ctx)
+            self.fail(f"at least 1 value per decade is required, got {per_decade or 'none'}", param, ctx)
         self._require_length(part, abs(math.log10(stop) - math.log10(start)) * count, param, ctx)
         return decades(start, stop, count)
 

@@ -68,23 +68,14 @@ class ProgressDisplay:
 
     def _show_bar(self, done: int, total: int, note: str) -> None:
         if self._bar is None:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - slow import, only needed if the command takes long
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - slow import, only needed if the command takes long
 
-            columns = (
-                self._unit,
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-            )
-            # Rows of a sweep are written to stdout while the bar is visible; it refreshes without a thread.
+            count = TextColumn(f"{{task.completed:,}} of {{task.total:,}} {self._unit}")
+            # It refreshes without a thread. stdout is not redirected because a sweep writes rows to it meanwhile.
             self._bar = Progress(
-                *columns,
-                console=stdio.console_on(sys.stderr),
-                transient=True,
-                auto_refresh=False,
-                redirect_stdout=False,
-            )
-            self._bar.add_task(note)
+                count, BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"),
+                console=stdio.console_on(sys.stderr), transient=True, auto_refresh=False, redirect_stdout=False,
+            )  # fmt: skip
+            self._bar.add_task(note, total=total, completed=done)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done, total=total, description=note, refresh=True)

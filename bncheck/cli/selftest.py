@@ -20,7 +20,7 @@ from bncheck.cli.sections import SectionedCommand
         "bncheck selftest --format json --save selftest.svg",
     ),
 )
-@options("problems", "jobs", heading="Options", jobs=os.cpu_count() or 1)
+@options("problems", "jobs", jobs=os.cpu_count() or 1)
 @output_options(*CHECK_FORMATS)
 def selftest(problems: int, jobs: int, format_: str, save: tuple[str, ...]) -> ExitCode:
     """Test bncheck itself: mistakes are detected, correct implementations pass.

@@ -34,7 +34,7 @@ class Kind(enum.Enum):
     SIZE = "an integer of at least 1"
     SEED = "an integer of at least 0"
     REAL = "a number"
-    STEP = "a positive number such as 1e-5, or auto"
+    STEP = "'auto' or a positive finite number"
     CHOICE = "one of several names"
     NAMES = "names, separated by commas"
     FLAG = "no value"
@@ -270,7 +270,7 @@ def _require_step(step: float | str) -> None:
     if step == "auto":
         return
     if isinstance(step, str | bool) or not 0 < step < math.inf:
-        raise InvalidInput(f"step must be 'auto' or a positive finite number, got {step!r}")
+        raise InvalidInput(f"step must be {Kind.STEP.value}, got {step!r}")
     if step < MIN_STEP:
         raise InvalidInput(f"step must be at least {MIN_STEP:.0e}, got {step}")
 
@@ -279,6 +279,6 @@ def _require_sample(sample: int | None, engine: str) -> None:
     if sample is None:
         return
     if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
-        raise InvalidInput(f"sample must be an integer of at least 1, got {sample!r}")
+        raise InvalidInput(f"sample must be {Kind.SIZE.value}, got {sample!r}")
     if engine != "full":
         raise InvalidInput(f"sample={sample} requires engine='full' (the {engine} engine checks every entry)")

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli.main import main
-from bncheck.cli.selftest import SMOKE_SHAPE
+from bncheck.cli.smoke import SMOKE_SHAPE
 from bncheck.mistakes import CATALOGUE, LAYER_ONLY, SIDE_EFFECTS, Mistake
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.render.check_report import CheckReport
@@ -138,7 +138,7 @@ def test_the_document_holds_what_the_table_does() -> None:
 def test_a_number_below_1_is_refused_in_a_sentence(option: str) -> None:
     result = CliRunner().invoke(main, ["selftest", option, "0"])
     assert result.exit_code == 2
-    assert result.stderr == f"Error: {option.strip('-')} is 0; take 1 or more\n"
+    assert result.stderr == f"Error: {option} must be an integer of at least 1, got 0\n"
     with pytest.raises(InvalidInput, match="is 0; take 1 or more"):
         selftest(0)
 
