@@ -193,7 +193,7 @@ class Output:
             with open(self._job_summary_path, "a", encoding="utf-8") as summary:
                 summary.write(f"{markdown}\n")
         except OSError as error:
-            click.echo(f"cannot write GITHUB_STEP_SUMMARY {self._job_summary_path}: {error.strerror}", err=True)
+            click.echo(f"GITHUB_STEP_SUMMARY {self._job_summary_path} cannot be written: {error.strerror}", err=True)
             self._job_summary_path = ""
 
 

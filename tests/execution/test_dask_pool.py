@@ -263,7 +263,7 @@ def test_ctrl_c_leaves_the_cluster_and_keeps_the_rows(cluster: ProcessPool, tmp_
     assert running.returncode == 130
     assert f"checks     {lines_in(path):,}: " in stdout
     assert re.search(
-        r"^Interrupted after [\d,]+ of 100,000 checks\. Resume with: .* --resume\n\Z", stderr, re.MULTILINE
+        r"^Interrupted after [\d,]+ of 100,000 checks; finish it with: .* --resume\n\Z", stderr, re.MULTILINE
     )
     again = cluster.sweep("--seed", "0..3")  # nothing is left that keeps the workers busy
     assert again.communicate(timeout=30)[1] == ""
@@ -381,9 +381,9 @@ def test_workers_that_cannot_do_it_are_told_at_once_or_when_they_join(tmp_path: 
             stdout, stderr = running.communicate(timeout=60)
             assert running.returncode == 2
             assert re.match(
-                rf"Error: (a|the) worker (at|of) tcp://[\d.:]+ {told}; {way}; stopped after [\d,]+ of 100,000", stderr
+                rf"Error: (a|the) worker (at|of) tcp://[\d.:]+ {told}; {way} \(after [\d,]+ of 100,000", stderr
             )
-            assert "Resume with: bncheck sweep" in stderr
+            assert "finish it with: bncheck sweep" in stderr
             assert f"checks     {lines_in(path):,}: " in stdout  # what was done is shown
             for process in (good, late):
                 process.kill()
@@ -407,7 +407,7 @@ def test_a_cluster_without_workers_is_waited_for_and_a_scheduler_that_goes_is_to
         started.all[0].kill()
         _, stderr = running.communicate(timeout=60)
         assert running.returncode == 2
-        assert f"Error: the Dask scheduler at {started.address} is gone; stopped after " in stderr
+        assert f"Error: the Dask scheduler at {started.address} is gone (after " in stderr
         assert waiting not in stderr  # once is enough
         assert "Traceback" not in stderr
 
@@ -450,7 +450,7 @@ def test_without_dask_one_sentence_says_what_to_install(monkeypatch: pytest.Monk
 def test_processes_and_a_cluster_are_not_asked_for_together() -> None:
     result = CliRunner().invoke(main, ["sweep", "--dask", "tcp://127.0.0.1:8786", "--jobs", "2"])
     assert result.exit_code == 2
-    assert "--jobs and --dask cannot be combined" in result.stderr
+    assert "--jobs 2 are processes of this machine; leave it out with --dask" in result.stderr
 
 
 def write(folder: Path, **files: str) -> None:
