@@ -13,7 +13,7 @@ import click
 from bncheck.cli import signals, stdio
 from bncheck.cli.exit_codes import ExitCode
 from bncheck.errors import BncheckError
-from bncheck.model.options import use_option_spelling
+from bncheck.model.options import to_option_spelling
 from bncheck.model.version import __version__
 
 # The commands; each is in the module of its name, which is imported when it is needed.
@@ -58,7 +58,7 @@ def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 
     except click.ClickException as error:
         return _report_error(_format_click_error(error))
     except BncheckError as error:
-        return _report_error(use_option_spelling(str(error)))
+        return _report_error(to_option_spelling(str(error)))
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted before any result.", err=True)
         code = ExitCode.INTERRUPTED

@@ -170,22 +170,22 @@ def build_command(command: str, targets: Sequence[str], values: Mapping[str, Any
     return " ".join(words)
 
 
-_NAMES = "|".join(OPTIONS)
-# A parameter in a message of the library: x_std, with its underscore, anywhere; step='auto'; "rtol must be ...".
-_PARAMETER = re.compile(
-    rf"\b(?P<set>{_NAMES})=(?P<value>[\w.'-]+)|\b(?P<long>[a-z]+_[a-z]+)\b|^(?P<first>{_NAMES})(?= must )"
-)
+# A parameter in a message: in backticks, with or without a value; bn_eps, x_mean or x_std; "rtol must be ...".
+_PARAMETER = re.compile(rf"`(\w+)(?:=([^`]*))?`|\b({'|'.join(PROBLEM_DEFAULTS)})\b|^({'|'.join(OPTIONS)})(?= must )")
 
 
-def use_option_spelling(message: str) -> str:
-    """Return a message of the library with options instead of Python parameters: --x-std instead of x_std."""
+def to_option_spelling(message: str) -> str:
+    """Return a message with options instead of Python parameters.
+
+    `x_mean` becomes --x-mean, `step='auto'` becomes --step auto, and `edge_cases=False` becomes --no-edge-cases.
+    """
 
     def spell(match: re.Match[str]) -> str:
-        option = OPTIONS.get(match["set"] or match["long"] or match["first"])
+        option = OPTIONS.get(match[1] or match[3] or match[4])
         if option is None:
             return match[0]
-        value = (match["value"] or "").strip("'")
-        return option.flag if option.kind is Kind.FLAG else f"{option.flag} {value}".rstrip()
+        value = "" if match[2] is None or option.kind is Kind.FLAG else " " + match[2].strip("'")
+        return option.flag + value
 
     return _PARAMETER.sub(spell, message)
 
@@ -281,4 +281,4 @@ def _require_sample(sample: int | None, engine: str) -> None:
     if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
         raise InvalidInput(f"sample must be {Kind.SIZE.value}, got {sample!r}")
     if engine != "full":
-        raise InvalidInput(f"sample={sample} requires engine='full' (the {engine} engine checks every entry)")
+        raise InvalidInput(f"`sample={sample}` requires `engine='full'` (the {engine} engine checks every entry)")

@@ -24,7 +24,7 @@ from bncheck.model.options import (
     CheckOptions,
     build_command,
     parse_gradient_names,
-    use_option_spelling,
+    to_option_spelling,
 )
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.sweeps.sweep import SweepPoint
@@ -120,13 +120,15 @@ def test_ranges_are_written_as_ranges(values: tuple[Any, ...], text: str) -> Non
         ("x_std must be a positive finite number, got 0", "--x-std must be a positive finite number, got 0"),
         ("N must be an integer of at least 1, got 0", "--N must be an integer of at least 1, got 0"),
         ("use a larger bn_eps, such as 1e-5, or N = 2", "use a larger --bn-eps, such as 1e-5, or N = 2"),
-        ("sample=5 requires engine='full'", "--sample 5 requires --engine full"),
-        ("not checked because of edge_cases=False", "not checked because of --no-edge-cases"),
+        ("`sample=5` requires `engine='full'`", "--sample 5 requires --engine full"),
+        ("an `x_mean` closer to 0 or a larger `x_std`", "an --x-mean closer to 0 or a larger --x-std"),
+        ("skipped (`edge_cases=False`)", "skipped (--no-edge-cases)"),
+        ("`sigma` is not an option", "`sigma` is not an option"),
         ("batchnorm_backward raised ValueError: step", "batchnorm_backward raised ValueError: step"),
     ],
 )
 def test_the_command_line_shows_options_instead_of_parameters(message: str, spelled: str) -> None:
-    assert use_option_spelling(message) == spelled
+    assert to_option_spelling(message) == spelled
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_the_command_line_shows_options_instead_of_parameters(message: str, spel
         ({"step": "small"}, "step must be 'auto' or a positive finite number, got 'small'"),
         ({"step": 1e-120}, "step must be at least 1e-100, got 1e-120"),
         ({"sample": 0, "engine": "full"}, "sample must be an integer of at least 1, got 0"),
-        ({"sample": 5}, "sample=5 requires engine='full' (the local engine checks every entry)"),
+        ({"sample": 5}, "`sample=5` requires `engine='full'` (the local engine checks every entry)"),
         ({"rtol": -1.0}, "rtol must be a finite number of at least 0, got -1.0"),
     ],
 )
