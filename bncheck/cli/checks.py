@@ -50,40 +50,28 @@ def check_targets(
         The exit code of all targets if it is the same, otherwise NOT_PASSED.
     """
     summaries: list[TargetSummary] = []
+    codes = set()
     try:
-        return _check_each(names, problem, output, summaries, strict, options)
+        for number, name in enumerate(names):
+            try:
+                with ProgressDisplay("entries") as progress:
+                    result = check(problem, name, **options, progress=progress.update)
+            except KeyboardInterrupt as interrupt:
+                _report_interruption(interrupt, names[number:], output, summaries)
+                return ExitCode.INTERRUPTED
+            except TargetError as error:
+                failure = RunFailure(name, str(error))
+                click.echo(f"Error: {failure.message}", err=True)
+                output.show(failure, on_stderr=True)
+                summaries.append(TargetSummary.unanswered(name))
+                codes.add(ExitCode.COULD_NOT_RUN)
+            else:
+                output.show(CheckReport(result))
+                summaries.append(TargetSummary.of(name, result))
+                codes.add(_exit_code(name, result, strict))
     finally:
         if summary and len(names) > 1:
             output.show(Summary(summaries))
-
-
-def _check_each(
-    names: Sequence[str],
-    problem: Problem,
-    output: Output,
-    summaries: list[TargetSummary],
-    strict: bool,
-    options: dict[str, Any],
-) -> ExitCode:
-    """Check each target and add its summary."""
-    codes = set()
-    for number, name in enumerate(names):
-        try:
-            with ProgressDisplay("entries") as progress:
-                result = check(problem, name, **options, progress=progress.update)
-        except KeyboardInterrupt as interrupt:
-            _report_interruption(interrupt, names[number:], output, summaries)
-            return ExitCode.INTERRUPTED
-        except TargetError as error:
-            failure = RunFailure(name, str(error))
-            click.echo(f"Error: {failure.message}", err=True)
-            output.show(failure, on_stderr=True)
-            summaries.append(TargetSummary.unanswered(name))
-            codes.add(ExitCode.COULD_NOT_RUN)
-        else:
-            output.show(CheckReport(result))
-            summaries.append(TargetSummary.of(name, result))
-            codes.add(_exit_code(name, result, strict))
     # If a target could not run, a pass of the others is not a pass of all.
     return codes.pop() if len(codes) == 1 else ExitCode.NOT_PASSED
 

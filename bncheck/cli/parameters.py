@@ -4,22 +4,22 @@ Whether a number is in its range is mostly decided by the library, whose message
 """
 
 import math
+import reprlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bncheck.errors import unknown_name
 from bncheck.model.axis_values import decades
-from bncheck.model.options import Kind
+from bncheck.model.options import Kind, Option
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
 else:
     ParamType = click.ParamType  # generic from click 8.4 on
 
-# Characters of an invalid value that an error message shows.
-MAX_SHOWN_CHARS = 40
 # Most values of an axis; a longer one is probably a typing error.
 MAX_AXIS_VALUES = 1_000_000
 
@@ -40,10 +40,10 @@ class Number(ParamType):
         try:
             number = self._number(value)
         except (ValueError, OverflowError):
-            shown = str(value) if len(str(value)) <= MAX_SHOWN_CHARS else f"{str(value)[:MAX_SHOWN_CHARS]}..."
-            raise click.UsageError(f"{_label(param)} must be {self._expected}, got {shown!r}", ctx) from None
-        if number < self._minimum:
-            raise click.UsageError(f"{_label(param)} must be {self._expected}, got {number}", ctx)
+            number = None
+        if number is None or number < self._minimum:
+            shown = reprlib.repr(value) if number is None else number
+            raise click.UsageError(f"{_label(param)} must be {self._expected}, got {shown}", ctx)
         return number
 
 
@@ -90,7 +90,7 @@ class Values(ParamType):
         last, slash, per_decade = rest.partition("/")
         start, stop = (self._single.convert(end, param, ctx) for end in (first, last))
         if self._integers and not slash:
-            self._require_length(part, abs(stop - start) + 1, param, ctx)
+            _require_length(part, abs(stop - start) + 1)
             direction = 1 if stop >= start else -1
             return range(start, stop + direction, direction)
         if self._integers:
@@ -104,14 +104,13 @@ class Values(ParamType):
         count = int(per_decade or 1) if per_decade.isdecimal() or not slash else 0
         if count < 1:
             self.fail(f"at least 1 value per decade is required, got {per_decade or 'none'}", param, ctx)
-        self._require_length(part, abs(math.log10(stop) - math.log10(start)) * count, param, ctx)
+        _require_length(part, abs(math.log10(stop) - math.log10(start)) * count)
         return decades(start, stop, count)
 
-    def _require_length(
-        self, part: str, length: float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> None:
-        if length > MAX_AXIS_VALUES:
-            self.fail(f"{part!r} expands to {length:,.0f} values; the limit is {MAX_AXIS_VALUES:,}", param, ctx)
+
+def _require_length(part: str, length: float) -> None:
+    if length > MAX_AXIS_VALUES:
+        raise click.UsageError(f"{part!r} expands to {length:,.0f} values; the limit is {MAX_AXIS_VALUES:,}")
 
 
 def _label(param: click.Parameter | None) -> str:
@@ -119,8 +118,22 @@ def _label(param: click.Parameter | None) -> str:
     return "the value" if param is None else param.opts[0]
 
 
-SIZE = Number(Kind.SIZE, int, minimum=1)
-SEED = Number(Kind.SEED, int, minimum=0)
-REAL = Number(Kind.REAL, float)
-STEP = Number(Kind.STEP, float, keyword="auto")
-NAMES = Names()
+TYPES: dict[Kind, ParamType] = {
+    Kind.SIZE: Number(Kind.SIZE, int, minimum=1),
+    Kind.SEED: Number(Kind.SEED, int, minimum=0),
+    Kind.REAL: Number(Kind.REAL, float),
+    Kind.STEP: Number(Kind.STEP, float, keyword="auto"),
+    Kind.NAMES: Names(),
+    Kind.PATH: click.Path(path_type=Path),
+    Kind.TEXT: click.STRING,
+}
+
+
+def option_type(option: Option) -> ParamType:
+    """Return the type of one value of an option."""
+    return Choice(option.choices) if option.choices else TYPES[option.kind]
+
+
+def axis_type(option: Option) -> Values:
+    """Return the type of several values of an option."""
+    return Values(option_type(option), integers=option.kind in (Kind.SIZE, Kind.SEED))

@@ -1,5 +1,6 @@
 """The progress of a command, on stderr."""
 
+import math
 import sys
 import time
 from datetime import timedelta
@@ -31,12 +32,11 @@ class ProgressDisplay:
     """
 
     def __init__(self, unit: str, *, log: bool = False) -> None:
-        self._unit = unit
-        self._is_live = stdio.is_terminal(sys.stderr)
-        self._is_enabled = self._is_live or log
-        self._interval = LIVE_REFRESH_SECONDS if self._is_live else LOG_INTERVAL_SECONDS
-        self._started = time.monotonic()
-        self._next_update = self._started + (PROGRESS_DELAY_SECONDS if self._is_live else LOG_INTERVAL_SECONDS)
+        self._unit, self._is_live, self._started = unit, stdio.is_terminal(sys.stderr), time.monotonic()
+        delay, self._interval = PROGRESS_DELAY_SECONDS, LIVE_REFRESH_SECONDS
+        if not self._is_live:
+            delay, self._interval = (LOG_INTERVAL_SECONDS if log else math.inf), LOG_INTERVAL_SECONDS
+        self._next_update = self._started + delay
         self._first: int | None = None  # number of finished items at the first update
         self._bar: Progress | None = None  # None: not visible yet
 
@@ -50,8 +50,6 @@ class ProgressDisplay:
 
     def update(self, done: int, total: int, note: str = "") -> None:
         """Show the number of finished items, the total and a note."""
-        if not self._is_enabled:
-            return
         if self._first is None:
             self._first = done
         now = time.monotonic()

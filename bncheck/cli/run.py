@@ -8,6 +8,7 @@ from bncheck.cli.exit_codes import ExitCode
 from bncheck.cli.options import options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
 from bncheck.cli.sections import SectionedCommand
+from bncheck.model.options import PROBLEM_SETTINGS
 
 
 @click.command(
@@ -24,25 +25,13 @@ from bncheck.cli.sections import SectionedCommand
     ),
 )
 @targets_argument
-@options("N", "D", "H", "seed", "bn_eps", "x_mean", "x_std")
+@options(*PROBLEM_SETTINGS)
 @options("scheme", "step", "engine", "sample", "only")
 @options("edge_cases", "timeout")
 @options("rtol", "atol", "strict")
 @output_options(*CHECK_FORMATS)
 def run(
-    targets: tuple[str, ...],
-    N: int,
-    D: int,
-    H: int,
-    seed: int,
-    bn_eps: float,
-    x_mean: float,
-    x_std: float,
-    no_edge_cases: bool,
-    strict: bool,
-    format_: str,
-    save: tuple[str, ...],
-    **check_options: Any,
+    targets: tuple[str, ...], no_edge_cases: bool, strict: bool, format_: str, save: tuple[str, ...], **settings: Any
 ) -> ExitCode:
     """Check a backward pass on a random problem.
 
@@ -55,7 +44,7 @@ def run(
     from bncheck.cli.checks import check_targets, expand_targets  # noqa: PLC0415 - imports numpy
     from bncheck.model.problem import random_problem  # noqa: PLC0415 - imports numpy
 
-    problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
+    problem = random_problem(**{name: settings.pop(name) for name in PROBLEM_SETTINGS})
     names = expand_targets(targets)
     with Output(format_, save, several=len(names) > 1) as output:
-        return check_targets(names, problem, output, strict=strict, edge_cases=not no_edge_cases, **check_options)
+        return check_targets(names, problem, output, strict=strict, edge_cases=not no_edge_cases, **settings)

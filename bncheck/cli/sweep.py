@@ -1,15 +1,13 @@
 """``bncheck sweep``: a check for every combination of settings."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from bncheck.cli.exit_codes import ExitCode
 from bncheck.cli.options import axis_options, options, targets_argument
-from bncheck.cli.output import CHECK_FORMATS, Output, output_options, plot_option, require_different_files
+from bncheck.cli.output import CHECK_FORMATS, output_options, plot_option
 from bncheck.cli.sections import SectionedCommand
-from bncheck.model.options import CheckOptions, parse_gradient_names
 
 
 @click.command(
@@ -29,36 +27,12 @@ from bncheck.model.options import CheckOptions, parse_gradient_names
 @options("jobs", "dask", "out", "resume")
 @output_options(*CHECK_FORMATS, streamed="jsonl")
 @plot_option
-def sweep(
-    targets: tuple[str, ...],
-    engine: str,
-    only: tuple[str, ...],
-    rtol: float | None,
-    atol: float | None,
-    jobs: int,
-    dask: str | None,
-    out: Path | None,
-    resume: bool,
-    format_: str,
-    save: tuple[str, ...],
-    plot: tuple[str, ...],
-    **axes: tuple[Any, ...],
-) -> ExitCode:
+def sweep(**arguments: Any) -> ExitCode:
     """Run a check for every combination of settings.
 
     Each combination is a separate check, as in bncheck run. The tables show correct digits,
     -log10(||a - n|| / max(||a||, ||n||)).
     """
-    if resume and out is None:
-        raise click.UsageError("--resume requires --out")
-    if dask is not None and jobs > 1:
-        raise click.UsageError("--jobs and --dask cannot be combined")
-    require_different_files([str(out)] if out else [], save, plot)
-    check_options = CheckOptions(engine=engine, only=parse_gradient_names(only), rtol=rtol, atol=atol)
     from bncheck.cli.sweep_run import run_sweep  # noqa: PLC0415 - imports numpy
 
-    with Output(format_, save, plot) as output:
-        return run_sweep(
-            targets or ("reference",), axes, check_options, output,
-            jobs=jobs, dask=dask, out=out, resume=resume, stream_rows=format_ == "jsonl",
-        )  # fmt: skip
+    return run_sweep(**arguments)

@@ -9,7 +9,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bncheck.errors import InvalidInput, unknown_name
@@ -76,74 +76,47 @@ class Option:
         return [self.flag, shlex.quote(format_values(value if isinstance(value, tuple) else (value,)))]
 
 
-OPTIONS = {
-    option.name: option
-    for option in (
-        Option("N", Kind.SIZE, 64, PROBLEM, "Batch size.", is_axis=True, always_written=True),
-        Option("D", Kind.SIZE, 100, PROBLEM, "Input features.", is_axis=True, always_written=True),
-        Option("H", Kind.SIZE, 50, PROBLEM, "Hidden units.", is_axis=True, always_written=True),
-        Option("seed", Kind.SEED, 0, PROBLEM, "Seed of the random problem.", is_axis=True, always_written=True),
-        Option("bn_eps", Kind.REAL, 1e-5, PROBLEM, "Constant added to the variance (eps).", is_axis=True),
-        Option("x_mean", Kind.REAL, 0.0, PROBLEM, "Mean of X.", is_axis=True),
-        Option("x_std", Kind.REAL, 1.0, PROBLEM, "Standard deviation of X.", is_axis=True),
-        Option(
-            "scheme", Kind.CHOICE, "central", METHOD, "Finite-difference formula.",
-            choices=SCHEME_NAMES, is_axis=True, axis_help=f"Finite-difference formulas: {', '.join(SCHEME_NAMES)}.",
-        ),
-        Option(
-            "step", Kind.STEP, "auto", METHOD,
-            "Finite-difference step, or auto: steps chosen from the scale of the data.",
-            is_axis=True, axis_help="Steps; 1e-1..1e-12 means one per decade, 1e-1..1e-12/3 means three.",
-        ),
-        Option(
-            "engine", Kind.CHOICE, "local", METHOD,
-            "How perturbed losses are computed: local (closed form, fast) or full (one forward pass each).",
-            choices=ENGINES,
-        ),
-        Option(
-            "sample", Kind.SIZE, None, METHOD,
-            "Number of random entries to check per gradient; requires --engine full.", default_text="all",
-        ),
-        Option(
-            "only", Kind.NAMES, GRADIENTS, METHOD,
-            f"Gradients to check, comma-separated: {', '.join(GRADIENTS)}, or the names in the report of a file: dx, "
-            "batchnorm_backward.dx.",
-            metavar="dW,dgamma,...", default_text="all",
-        ),
-        Option("edge_cases", Kind.FLAG, True, TARGET, "Skip the edge cases (small additional problems)."),
-        Option(
-            "timeout", Kind.REAL, 60.0, TARGET, "Time limit in seconds for each call of a function under test.",
-        ),
-        Option(
-            "rtol", Kind.REAL, None, TOLERANCES,
-            "Relative tolerance: accept |a - n| <= atol + rtol * max(|a|, |n|) instead of using error bounds. Without "
-            "--atol, gradients that are exactly 0 keep their bound.",
-            default_text="error bounds",
-        ),
-        Option(
-            "atol", Kind.REAL, None, TOLERANCES, "Absolute tolerance, see --rtol.", default_text="error bounds",
-        ),
-        Option(
-            "strict", Kind.FLAG, False, TOLERANCES, "Exit with 1 also if anything in the target was not checked.",
-        ),
-        Option("problems", Kind.SIZE, 2, OTHER, "Number of random problems per mistake."),
-        Option("jobs", Kind.SIZE, 1, EXECUTION, "Number of worker processes."),
-        Option(
-            "dask", Kind.TEXT, None, EXECUTION, "Run the checks on the workers of this Dask scheduler.",
-            metavar="ADDRESS", default_text="this machine",
-        ),
-        Option(
-            "out", Kind.PATH, None, EXECUTION, "Append one JSON row per check to FILE.",
-            metavar="FILE", default_text="none",
-        ),
-        Option("resume", Kind.FLAG, False, EXECUTION, "Skip the checks that --out already contains."),
-    )
-}  # fmt: skip
+SIZE, SEED, REAL, STEP, CHOICE, NAMES, FLAG, PATH, TEXT = Kind
+
+_TABLE = (
+    Option("N", SIZE, 64, PROBLEM, "Batch size.", is_axis=True, always_written=True),
+    Option("D", SIZE, 100, PROBLEM, "Input features.", is_axis=True, always_written=True),
+    Option("H", SIZE, 50, PROBLEM, "Hidden units.", is_axis=True, always_written=True),
+    Option("seed", SEED, 0, PROBLEM, "Seed of the random problem.", is_axis=True, always_written=True),
+    Option("bn_eps", REAL, 1e-5, PROBLEM, "Constant added to the variance (eps).", is_axis=True),
+    Option("x_mean", REAL, 0.0, PROBLEM, "Mean of X.", is_axis=True),
+    Option("x_std", REAL, 1.0, PROBLEM, "Standard deviation of X.", is_axis=True),
+    Option("scheme", CHOICE, "central", METHOD, "Finite-difference formula.", choices=SCHEME_NAMES,
+           is_axis=True, axis_help=f"Finite-difference formulas: {', '.join(SCHEME_NAMES)}."),
+    Option("step", STEP, "auto", METHOD, "Finite-difference step, or auto: steps chosen from the scale of the data.",
+           is_axis=True, axis_help="Steps; 1e-1..1e-12 means one per decade, 1e-1..1e-12/3 means three."),
+    Option("engine", CHOICE, "local", METHOD, "How perturbed losses are computed: local (closed form, fast) or full "
+           "(one forward pass each).", choices=ENGINES),
+    Option("sample", SIZE, None, METHOD, "Number of random entries to check per gradient; requires --engine full.",
+           default_text="all"),
+    Option("only", NAMES, GRADIENTS, METHOD, f"Gradients to check, comma-separated: {', '.join(GRADIENTS)}, or the "
+           "names in the report of a file: dx, batchnorm_backward.dx.", metavar="dW,dgamma,...", default_text="all"),
+    Option("edge_cases", FLAG, True, TARGET, "Skip the edge cases (small additional problems)."),
+    Option("timeout", REAL, 60.0, TARGET, "Time limit in seconds for each call of a function under test."),
+    Option("rtol", REAL, None, TOLERANCES, "Relative tolerance: accept |a - n| <= atol + rtol * max(|a|, |n|) instead "
+           "of using error bounds. Without --atol, gradients that are exactly 0 keep their bound.",
+           default_text="error bounds"),
+    Option("atol", REAL, None, TOLERANCES, "Absolute tolerance, see --rtol.", default_text="error bounds"),
+    Option("strict", FLAG, False, TOLERANCES, "Exit with 1 also if anything in the target was not checked."),
+    Option("problems", SIZE, 2, OTHER, "Number of random problems per mistake."),
+    Option("jobs", SIZE, 1, EXECUTION, "Number of worker processes."),
+    Option("dask", TEXT, None, EXECUTION, "Run the checks on the workers of this Dask scheduler.", metavar="ADDRESS",
+           default_text="this machine"),
+    Option("out", PATH, None, EXECUTION, "Append one JSON row per check to FILE.", metavar="FILE", default_text="none"),
+    Option("resume", FLAG, False, EXECUTION, "Skip the checks that --out already contains."),
+)  # fmt: skip
+OPTIONS = {option.name: option for option in _TABLE}
 
 # What a sweep can vary besides its target.
-AXIS_OPTIONS = tuple(option for option in OPTIONS.values() if option.is_axis)
-# Settings of a random problem that a command states only if they differ from these.
-PROBLEM_DEFAULTS = {name: OPTIONS[name].default for name in ("bn_eps", "x_mean", "x_std")}
+AXIS_OPTIONS = tuple(option for option in _TABLE if option.is_axis)
+# The parameters of random_problem, and those that have the same default everywhere.
+PROBLEM_SETTINGS = ("N", "D", "H", "seed", "bn_eps", "x_mean", "x_std")
+PROBLEM_DEFAULTS = {name: OPTIONS[name].default for name in PROBLEM_SETTINGS if not OPTIONS[name].always_written}
 # Spellings of earlier versions, which are accepted for one release.
 OLD_FLAGS = {"--no-probes": "--no-edge-cases"}
 
@@ -162,10 +135,10 @@ def build_command(command: str, targets: Sequence[str], values: Mapping[str, Any
         are left out.
     """
     words = ["bncheck", command, *([] if list(targets) == ["reference"] else map(shlex.quote, targets))]
-    for option in OPTIONS.values():
+    for option in _TABLE:
         value = values.get(option.name, option.default)
         is_default = value in (option.default, (option.default,))
-        if not is_default or (option.always_written and option.name in values):
+        if option.name in values and (option.always_written or not is_default):
             words += option.words(value)
     return " ".join(words)
 
@@ -219,6 +192,10 @@ class CheckOptions:
             if value is not None and not 0 <= value < math.inf:
                 raise InvalidInput(f"{name} must be a finite number of at least 0, got {value}")
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the options by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     @property
     def uses_allclose_rule(self) -> bool:
         """Whether rtol or atol replaces the error bounds, as in numpy.allclose."""
@@ -233,8 +210,8 @@ class CheckOptions:
         """Return the command that repeats the check; None for a problem without a seed or a target without a name."""
         if problem.seed is None or target is None:
             return None
-        settings = {name: getattr(problem, name) for name in ("N", "D", "H", "seed", *PROBLEM_DEFAULTS)}
-        return build_command("run", [target], settings | asdict(self))
+        problem_settings = {name: getattr(problem, name) for name in PROBLEM_SETTINGS}
+        return build_command("run", [target], {**problem_settings, **self.as_dict()})
 
 
 def parse_gradient_names(only: Iterable[str] | None) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck.cli.main import main
-from bncheck.cli.parameters import SEED, STEP, Values
+from bncheck.cli.parameters import axis_type
+from bncheck.model.options import OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from bncheck.cli.parameters import SEED, STEP, Values
     ],
 )
 def test_integers_can_be_lists_and_ranges(text: str, values: tuple[int, ...]) -> None:
-    assert Values(SEED, True).convert(text, None, None) == values
+    assert axis_type(OPTIONS["seed"]).convert(text, None, None) == values
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_integers_can_be_lists_and_ranges(text: str, values: tuple[int, ...]) ->
     ],
 )
 def test_a_range_of_real_numbers_has_values_per_decade(text: str, values: tuple[object, ...]) -> None:
-    assert Values(STEP, False).convert(text, None, None) == values
+    assert axis_type(OPTIONS["step"]).convert(text, None, None) == values
 
 
 @pytest.mark.parametrize(

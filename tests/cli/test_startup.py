@@ -28,7 +28,7 @@ def imported_packages(arguments: Sequence[str], **environment: str) -> str:
     "arguments",
     [
         ("--version",), ("-h",), ("run", "-h"), ("sweep", "-h"), ("report", "-h"), ("smoke", "-h"), ("selftest", "-h"),
-        ("derive", "-h"), ("explain", "-h"), ("template",), ("run", "--N", "many"), ("sweep", "--resume"),
+        ("derive", "-h"), ("explain", "-h"), ("template",), ("run", "--N", "many"), ("sweep", "--scheme", "centrl"),
     ],
     ids=" ".join,
 )  # fmt: skip
