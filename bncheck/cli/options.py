@@ -24,9 +24,9 @@ def options(*names: str, heading: str = "", **defaults: Any) -> Callable[[Comman
     *names : str
         Names in the table.
     heading : str, default ""
-        A heading that replaces those of the table.
+        A heading that replaces the headings of the table.
     **defaults
-        Defaults that replace those of the table.
+        Defaults that replace the defaults of the table.
     """
 
     def decorate(command: Command) -> Command:

@@ -19,7 +19,7 @@ from bncheck.render.encoding import escape_control_chars
 if TYPE_CHECKING:  # rich and numpy, which help texts do not need
     from bncheck.render.report import Report
 
-# The formats of every command that gives a verdict, and those that are only saved.
+# The formats of every command that gives a verdict, and the formats that are only saved.
 CHECK_FORMATS = ("table", "json", "markdown", "junit", "github")
 FILE_ONLY_FORMATS = tuple(name for name, format_ in FORMATS.items() if not format_.printed)
 
@@ -181,7 +181,7 @@ class Output:
         return ""
 
     def _close_files(self) -> None:
-        """Close the files, and remove those that did not exist before."""
+        """Close the files, and remove the new ones."""
         for output in self._files:
             output.file.close()
             if not output.existed:
