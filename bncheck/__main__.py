@@ -1,4 +1,4 @@
-"""``python -m bncheck`` is the console script."""
+"""Run the command line: ``python -m bncheck``."""
 
 from bncheck.cli.main import main
 

@@ -72,7 +72,7 @@ def test_the_line_of_shell_completion_gives_a_script(shell: str) -> None:
     if shell == "bash" and not os.path.exists("/bin/bash"):
         pytest.skip("no bash")
     environment = {**os.environ, "_BNCHECK_COMPLETE": f"{shell}_source"}
-    script = "import sys; sys.argv[0] = 'bncheck'; from bncheck.cli import main; main(prog_name='bncheck')"
+    script = "import sys; sys.argv[0] = 'bncheck'; from bncheck.cli.main import main; main(prog_name='bncheck')"
     found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert "_BNCHECK_COMPLETE" in found.stdout

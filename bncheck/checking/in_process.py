@@ -65,7 +65,7 @@ def check_in_process(
         interrupted = True
     result = _result(outcome, problem, checked, command)
     if result.reproduce and not extras.edge_cases and code.info.name not in BUILT_IN:
-        result = replace(result, reproduce=f"{result.reproduce} --no-probes")
+        result = replace(result, reproduce=f"{result.reproduce} --no-edge-cases")
     seconds = time.perf_counter() - started
     result = replace(result, edge_cases=tuple(p for _, p, _ in edge_cases), interrupted=interrupted, seconds=seconds)
     if interrupted:

@@ -37,7 +37,7 @@ from bncheck.targets.usage import Usage
 
 # What the edge cases are called where they are not checked.
 EDGE_CASES_LABEL = "edge cases"
-NOT_ASKED_FOR = "left out by --no-probes"
+NOT_ASKED_FOR = "left out by --no-edge-cases"
 
 
 class ProblemResult(NamedTuple):

@@ -1,23 +1,15 @@
-"""``bncheck derive``: the derivation, equation by equation, each checked."""
-
-from functools import partial
+"""``bncheck derive``: the derivation, with a numerical check of every equation."""
 
 import click
 
 from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.options import options
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
-from bncheck.cli.parameters import REAL, SEED, SIZE
-from bncheck.cli.sections import SectionedCommand, SectionOption
-from bncheck.derivation import derive as derive_at
-from bncheck.model.problem import random_problem
-from bncheck.render.derivation_report import DerivationReport
-
-problem_option = partial(click.option, cls=SectionOption, section="Problem")
+from bncheck.cli.sections import SectionedCommand
 
 
 @click.command(
     cls=SectionedCommand,
-    short_help="Show the derivation, every equation checked.",
     examples=(
         "bncheck derive",
         "bncheck derive centering",
@@ -26,23 +18,22 @@ problem_option = partial(click.option, cls=SectionOption, section="Problem")
     ),
 )
 @click.argument("equation", required=False)
-@problem_option("--N", "N", type=SIZE, default=3, help="Batch size.")
-@problem_option("--D", "D", type=SIZE, default=4, help="Input features.")
-@problem_option("--H", "H", type=SIZE, default=2, help="Hidden units.")
-@problem_option("--seed", type=SEED, default=0, help="Seed of the random problem.")
-@problem_option("--bn-eps", type=REAL, default=1e-5, help="Batch norm's constant, inside the square root.")
+@options("N", "D", "H", "seed", "bn_eps", N=3, D=4, H=2)
 @output_options(*CHECK_FORMATS, "latex")
 def derive(
     equation: str | None, N: int, D: int, H: int, seed: int, bn_eps: float, format_: str, save: tuple[str, ...]
 ) -> ExitCode:
-    """Show the derivation of the backward pass, every equation checked by finite differences.
+    """Show the derivation and check every equation.
 
-    Without EQUATION all of them, and the same gradients by the computational graph, node by node;
-    with one (relu, scale, centering, var, xhat, dh, dgamma, dbeta, dW, db, dX) the steps in
-    between, and its matrices.
+    Without EQUATION, show all equations and the same gradients from the computational graph. With EQUATION (relu,
+    scale, centering, var, xhat, dh, dgamma, dbeta, dW, db, dX), show its derivation step by step, with the matrices.
     """
+    from bncheck.derivation import derive as check_derivation  # noqa: PLC0415 - imports numpy
+    from bncheck.model.problem import random_problem  # noqa: PLC0415 - imports numpy
+    from bncheck.render.derivation_report import DerivationReport  # noqa: PLC0415 - imports numpy
+
     problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps)
     with Output(format_, save) as output:
-        found = derive_at(problem, equation)
-        output.show(DerivationReport(found, in_full=equation is not None))
-    return ExitCode.from_verdict(found.verdict)
+        derivation = check_derivation(problem, equation)
+        output.show(DerivationReport(derivation, in_full=equation is not None))
+    return ExitCode.from_verdict(derivation.verdict)

@@ -1,20 +1,22 @@
-"""What the exit code says."""
+"""The exit codes of all commands."""
 
 import enum
+from typing import TYPE_CHECKING
 
-from bncheck.model.verdict import Verdict
+if TYPE_CHECKING:  # numpy, which the help of a command does not need
+    from bncheck.model.results import Verdict
 
 
 class ExitCode(enum.IntEnum):
-    """The exit codes of every command; a signal adds its number to 128."""
+    """The exit codes of all commands; for a signal, its number plus 128."""
 
     PASS = 0
-    NOT_PASSED = 1  # something returned is wrong, or the check was inconclusive
-    COULD_NOT_RUN = 2  # bad usage, or the code under test gave no answer
+    NOT_PASSED = 1  # a check failed or was inconclusive
+    COULD_NOT_RUN = 2  # invalid options, or the code under test did not load
     INTERRUPTED = 130
     TERMINATED = 143
 
     @classmethod
-    def from_verdict(cls, verdict: Verdict) -> "ExitCode":
-        """Return the exit code of a verdict: only a pass is 0."""
-        return cls.PASS if verdict is Verdict.PASS else cls.NOT_PASSED
+    def from_verdict(cls, verdict: "Verdict") -> "ExitCode":
+        """Return 0 for a pass and 1 for any other verdict."""
+        return cls.PASS if verdict.name == cls.PASS.name else cls.NOT_PASSED

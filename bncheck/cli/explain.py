@@ -1,10 +1,9 @@
-"""``bncheck explain``: list the known mistakes, or show some in full."""
+"""``bncheck explain``: the catalogue of mistakes."""
 
 import click
 
 from bncheck.cli.output import Output, output_options
 from bncheck.cli.sections import SectionedCommand
-from bncheck.mistakes import all_mistakes, mistake_named
 
 
 @click.command(
@@ -22,8 +21,9 @@ def explain(codes: tuple[str, ...], format_: str, save: tuple[str, ...]) -> None
 
     CODE is a code such as BN204, or a name such as variance-term-missing.
     """
-    from bncheck.render.catalogue import CatalogueReport  # noqa: PLC0415 - imports rich, which the help text does not need
+    from bncheck.mistakes import all_mistakes, mistake_named  # noqa: PLC0415 - slow import, which help texts do not need
+    from bncheck.render.catalogue import CatalogueReport  # noqa: PLC0415 - slow import, which help texts do not need
 
-    mistakes = [mistake_named(code) for code in codes] or all_mistakes()
+    mistakes = [mistake_named(code) for code in codes] or list(all_mistakes())
     with Output(format_, save) as output:
         output.show(CatalogueReport(mistakes, in_full=bool(codes)))

@@ -4,8 +4,6 @@ import click
 
 from bncheck.cli.output import Output, output_options
 from bncheck.cli.sections import SectionedCommand
-from bncheck.guide import read_topic, topic_names
-from bncheck.render.guide_report import GuideIndex, GuidePage
 
 
 @click.command(
@@ -19,5 +17,8 @@ def guide(topic: str | None, format_: str, save: tuple[str, ...]) -> None:
 
     Without TOPIC, list the topics.
     """
+    from bncheck.guide import read_topic, topic_names  # noqa: PLC0415 - help texts do not need it
+    from bncheck.render.guide_report import GuideIndex, GuidePage  # noqa: PLC0415 - imports rich
+
     with Output(format_, save) as output:
         output.show(GuidePage(read_topic(topic)) if topic else GuideIndex([read_topic(name) for name in topic_names()]))

@@ -1,7 +1,6 @@
-"""The group of commands, and how every run of it ends: one sentence and an exit code."""
+"""The command ``bncheck``: its subcommands, error messages and exit codes."""
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
@@ -11,43 +10,34 @@ from typing import Any
 
 import click
 
-import bncheck
 from bncheck.cli import signals, stdio
 from bncheck.cli.exit_codes import ExitCode
 from bncheck.errors import BncheckError
+from bncheck.model.options import to_option_spelling
+from bncheck.model.version import __version__
 
-# The commands, and the module that each is in: imported when it is asked for.
-COMMANDS = {
-    "run": "run",
-    "sweep": "sweep",
-    "report": "sweep",
-    "smoke": "selftest",
-    "selftest": "selftest",
-    "derive": "derive",
-    "explain": "explain",
-    "guide": "guide",
-    "template": "template",
-}
+# The commands; each is in the module of its name, which is imported when it is needed.
+COMMANDS = ("run", "sweep", "report", "smoke", "selftest", "derive", "explain", "guide", "template")
 
-AMBIGUOUS_EPS = "--eps could mean either: --bn-eps is batch norm's constant, --step the finite-difference step"
+AMBIGUOUS_EPS = "--eps is ambiguous; use --bn-eps (constant in batch norm) or --step (finite-difference step)"
 
 
 class CLI(click.Group):
-    """A click group that says what went wrong in one line, and exits by ``ExitCode``."""
+    """A click group that imports a command when it is needed, writes one-line errors and exits with an ``ExitCode``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the commands."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"bncheck.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(import_module(f"bncheck.cli.{cmd_name}"), cmd_name)
         return command
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line; click's own ending would exit 1 for what is no wrong gradient."""
+        """Run the command line; click's own error handling would exit with 1 for invalid options."""
         command: Callable[[], Any] = partial(super().main, *args, **{**options, "standalone_mode": False})
         if not options.get("standalone_mode", True):
             return command()
@@ -56,58 +46,54 @@ class CLI(click.Group):
             sys.exit(_run_and_get_exit_code(command))
 
 
-def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - one return for each way in which a run can end
-    """Run a command and return its exit code, whatever happens in it."""
+def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - a command ends in this many ways
+    """Run a command and return its exit code; every exception becomes a message."""
     try:
         code = command()
-        if sys.stdout is not None:  # closed before we came
+        if sys.stdout is not None:  # the parent closed stdout
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.COULD_NOT_RUN
     except click.ClickException as error:
-        return _refuse(_format_click_error(error))
+        return _report_error(_format_click_error(error))
     except BncheckError as error:
-        return _refuse(_use_option_spelling(str(error)))
+        return _report_error(to_option_spelling(str(error)))
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted: nothing was judged.", err=True)
+        click.echo("Interrupted before any result.", err=True)
         code = ExitCode.INTERRUPTED
     except MemoryError:
-        return _refuse("the memory ran out; take smaller sizes")
+        return _report_error("out of memory; use a smaller --N, --D or --H")
     except SystemExit:
-        # click's answer to a reader that closed the pipe on a help text.
+        # click exits if the reader of a help text closed the pipe.
         stdio.redirect_stdout_to_devnull()
         return ExitCode.PASS
     except OSError as error:
         stdio.redirect_stdout_to_devnull()
-        return _refuse(f"cannot write the result: {os.strerror(error.errno or 0)}")
-    except Exception:  # noqa: BLE001 - a crash must not exit 1, which says that a gradient is wrong
+        return _report_error(f"cannot write the result: {os.strerror(error.errno or 0)}")
+    except Exception:  # noqa: BLE001 - an internal error must not exit with 1, which means that a check did not pass
         if not signals.received_signals:
-            import traceback  # noqa: PLC0415 - there is seldom one
+            import traceback  # noqa: PLC0415 - only needed for an internal error
 
             traceback.print_exc()
-            return _refuse("this is a bug in bncheck, not in the code under test")
-        click.echo("Interrupted.", err=True)  # some compiled code turns the interruption into an error of its own
+            return _report_error("internal error in bncheck, not in the code under test; please report it")
+        click.echo("Interrupted.", err=True)  # some compiled code turns KeyboardInterrupt into another exception
         code = ExitCode.INTERRUPTED
     if code == ExitCode.INTERRUPTED and signal.SIGTERM in signals.received_signals:
         return ExitCode.TERMINATED
     return int(code or ExitCode.PASS)
 
 
-def _refuse(sentence: str) -> ExitCode:
-    click.echo(f"Error: {sentence}", err=True)
+def _report_error(message: str) -> ExitCode:
+    click.echo(f"Error: {message}", err=True)
     return ExitCode.COULD_NOT_RUN
 
 
 def _format_click_error(error: click.ClickException) -> str:
+    """Return the message of click on one line."""
     if isinstance(error, click.NoSuchOption) and error.option_name in ("--eps", "--epsilon"):
         return AMBIGUOUS_EPS
     return " ".join(error.format_message().split())
-
-
-def _use_option_spelling(sentence: str) -> str:
-    """Write bn_eps, the name in Python, as --bn-eps, the name on the command line."""
-    return re.sub(r"\b(bn|x)_(eps|mean|std)\b", r"--\1-\2", sentence)
 
 
 @click.group(
@@ -115,10 +101,10 @@ def _use_option_spelling(sentence: str) -> str:
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     help="Check the backward pass of affine, batch norm and ReLU against finite differences.",
     epilog=(
-        "Exit codes: 0 everything passed; 1 something is wrong, or the check was inconclusive; "
-        "2 no answer (bad usage, or the code did not run)."
+        "Exit codes: 0 all checks passed; 1 a check failed or was inconclusive; 2 a check could not run (invalid "
+        "options, or the code under test did not load)."
     ),
 )
-@click.version_option(bncheck.__version__, message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def main() -> None:
-    """Every command is a file beside this one."""
+    """Run a subcommand, each in a module of this package."""

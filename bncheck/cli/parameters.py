@@ -1,110 +1,139 @@
-"""Parameter types: they turn words into values, and say what else could have been typed.
+"""Parameter types: they convert the words of the command line and reject what they cannot convert.
 
-Ranges are the library's business, which words its own refusals; here is only what cannot be read.
+Whether a number is in its range is mostly decided by the library, whose messages name the parameter.
 """
 
 import math
+import reprlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from bncheck.errors import unknown_name
+from bncheck.model.axis_values import decades
+from bncheck.model.options import Kind, Option
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
 else:
     ParamType = click.ParamType  # generic from click 8.4 on
 
-SHOWN = 40
+# Most values of an axis; a longer one is probably a typing error.
+MAX_AXIS_VALUES = 1_000_000
 
 
 class Number(ParamType):
-    """A number; ``expected`` is what a refusal says it must be, ``word`` what may stand for it."""
+    """A number of at least ``minimum``, or ``keyword``."""
 
-    def __init__(self, kind: type[int] | type[float], expected: str, word: str = "") -> None:
-        self.name = "integer" if kind is int else "number"
-        self._kind, self._expected, self._word = kind, expected, word
+    def __init__(
+        self, kind: Kind, number: type[int] | type[float], minimum: float = -math.inf, keyword: str = ""
+    ) -> None:
+        self.name = "integer" if number is int else "number"
+        self._expected, self._number, self._minimum, self._keyword = kind.value, number, minimum, keyword
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float | str:
-        """Return the number, or the word, or refuse with the value and what it must be."""
-        if self._word and value == self._word:
-            return self._word
+        """Return the number or the keyword."""
+        if self._keyword and value == self._keyword:
+            return self._keyword
         try:
-            return self._kind(value)
+            number = self._number(value)
         except (ValueError, OverflowError):
-            shown = str(value) if len(str(value)) <= SHOWN else f"{str(value)[:SHOWN]}..."
-            self.fail(f"{shown!r} is not {self._expected}", param, ctx)
+            number = None
+        if number is None or number < self._minimum:
+            shown = reprlib.repr(value) if number is None else number
+            raise click.UsageError(f"{_label(param)} must be {self._expected}, got {shown}", ctx)
+        return number
+
+
+class Choice(click.Choice[str]):
+    """One of several names; the error for another one suggests the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 - click's signature
+        """Return the name."""
+        if value not in self.choices:
+            raise unknown_name(_label(param).lstrip("-"), value, self.choices)
+        return str(value)
 
 
 class Names(ParamType):
-    """Gradient names, separated by commas."""
+    """Names, separated by commas."""
 
     name = "names"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Return the names; the library says which there are."""
-        del param, ctx
-        if isinstance(value, tuple):
-            return value
-        return tuple(word.strip() for word in str(value).split(","))
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ARG002 - click's signature
+        """Return the names; the library checks them."""
+        return value if isinstance(value, tuple) else tuple(word.strip() for word in str(value).split(","))
 
 
 class Values(ParamType):
-    """A list (8,64,256), a range of whole numbers (0..9) or of decades (1e-1..1e-12, or ../3 a decade)."""
+    """Several values of one type: a list, a range of integers, or a range of decades (see ``axis_values``)."""
 
-    def __init__(self, single: ParamType, whole: bool) -> None:
-        self.name = "list or range"
-        self._single, self._whole = single, whole
+    name = "values"
+
+    def __init__(self, single: ParamType, integers: bool) -> None:
+        self._single, self._integers = single, integers
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
-        """Return the values in the order in which they are named."""
+        """Return the values in the order in which they are written."""
         if isinstance(value, tuple):
             return value
-        found: list[Any] = []
-        for part in filter(None, (part.strip() for part in str(value).split(","))):
-            first, dots, rest = part.partition("..")
-            if not dots:
-                found.append(self._single.convert(part, param, ctx))
-                continue
-            last, _, per_decade = rest.partition("/")
-            ends = [self._single.convert(end, param, ctx) for end in (first, last)]
-            if self._whole and not per_decade:
-                found += _whole_range(*ends)
-            elif self._whole or any(isinstance(end, str) or not 0 < end < math.inf for end in ends):
-                self.fail(f"{part!r} is no range; {RANGES[self._whole]}", param, ctx)
-            else:
-                count = int(SIZE.convert(per_decade or "1", param, ctx))
-                if count < 1:
-                    self.fail(f"{part!r} asks for {count} values a decade; take 1 or more", param, ctx)
-                found += _decades(float(ends[0]), float(ends[1]), count)
-            if len(found) > MAX_AXIS_VALUES:
-                self.fail(f"{part!r} is {len(found):,} values; take at most {MAX_AXIS_VALUES:,}", param, ctx)
-        return tuple(found)
+        parts = filter(None, (part.strip() for part in str(value).split(",")))
+        return tuple(value for part in parts for value in self._expand(part, param, ctx))
+
+    def _expand(self, part: str, param: click.Parameter | None, ctx: click.Context | None) -> Sequence[Any]:
+        """Return the values of a range, or the single value."""
+        first, dots, rest = part.partition("..")
+        if not dots:
+            return (self._single.convert(part, param, ctx),)
+        last, slash, per_decade = rest.partition("/")
+        start, stop = (self._single.convert(end, param, ctx) for end in (first, last))
+        if self._integers and not slash:
+            _require_length(part, abs(stop - start) + 1)
+            direction = 1 if stop >= start else -1
+            return range(start, stop + direction, direction)
+        if self._integers:
+            self.fail(f"invalid range {part!r}: integers are written as 0..9, or as a list 8,64,256", param, ctx)
+        if any(isinstance(end, str) or not 0 < end < math.inf for end in (start, stop)):
+            self.fail(
+                f"invalid range {part!r}: it needs two positive numbers, as in 1e-1..1e-12; list others: 0,1.5",
+                param,
+                ctx,
+            )
+        count = int(per_decade or 1) if per_decade.isdecimal() or not slash else 0
+        if count < 1:
+            self.fail(f"at least 1 value per decade is required, got {per_decade or 'none'}", param, ctx)
+        _require_length(part, abs(math.log10(stop) - math.log10(start)) * count)
+        return decades(start, stop, count)
 
 
-# A longer axis is a slip of the finger.
-MAX_AXIS_VALUES = 1_000_000
-RANGES = {
-    True: "whole numbers go as 0..9, or are listed: 8,64,256",
-    False: "it takes two numbers above 0, as 1e-1..1e-12; list others: 0,1.5",
+def _require_length(part: str, length: float) -> None:
+    if length > MAX_AXIS_VALUES:
+        raise click.UsageError(f"{part!r} expands to {length:,.0f} values; the limit is {MAX_AXIS_VALUES:,}")
+
+
+def _label(param: click.Parameter | None) -> str:
+    """Return the option as it is typed."""
+    return "the value" if param is None else param.opts[0]
+
+
+TYPES: dict[Kind, ParamType] = {
+    Kind.SIZE: Number(Kind.SIZE, int, minimum=1),
+    Kind.SEED: Number(Kind.SEED, int, minimum=0),
+    Kind.REAL: Number(Kind.REAL, float),
+    Kind.STEP: Number(Kind.STEP, float, keyword="auto"),
+    Kind.NAMES: Names(),
+    Kind.PATH: click.Path(path_type=Path),
+    Kind.TEXT: click.STRING,
 }
 
 
-def _whole_range(first: int, last: int) -> range:
-    if abs(last - first) >= MAX_AXIS_VALUES:
-        raise click.BadParameter(
-            f"{first}..{last} is {abs(last - first) + 1:,} values; take at most {MAX_AXIS_VALUES:,}"
-        )
-    return range(first, last + 1) if first <= last else range(first, last - 1, -1)
+def option_type(option: Option) -> ParamType:
+    """Return the type of one value of an option."""
+    return Choice(option.choices) if option.choices else TYPES[option.kind]
 
 
-def _decades(first: float, last: float, per_decade: int) -> list[float]:
-    """Return first, and on in even shares of decades, up to last; those between with four digits."""
-    direction = 1 if last >= first else -1
-    count = math.floor(abs(math.log10(last / first)) * per_decade + 1e-9)
-    return [float(f"{first * 10 ** (direction * i / per_decade):.4g}") for i in range(count + 1)]
-
-
-SIZE = Number(int, "a whole number, 1 or larger")
-SEED = Number(int, "a whole number, 0 or larger")
-REAL = Number(float, "a number")
-STEP = Number(float, "a number above 0, such as 1e-5, or auto", word="auto")
-NAMES = Names()
+def axis_type(option: Option) -> Values:
+    """Return the type of several values of an option."""
+    return Values(option_type(option), integers=option.kind in (Kind.SIZE, Kind.SEED))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: both end a command, and never in the middle of what belongs together."""
+"""SIGINT and SIGTERM: both end a command, but not within a critical section."""
 
 import signal
 import sys
@@ -7,28 +7,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# The signals that came and ask for an end.
+# The signals that were received since ``handle_signals`` was entered.
 received_signals: list[int] = []
-# What must not be torn apart by one, while it is done.
+# Depth of nested sections in which signals are deferred: one entry each.
 _critical_section_depth: list[None] = []
 
 
 @contextmanager
 def handle_signals() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does, and remember which came."""
+    """Make SIGTERM raise KeyboardInterrupt as SIGINT does, and record the signals."""
     received_signals.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # A parent may have asked for Ctrl-C to be ignored, as shells do for what runs in the background.
+    # A parent can set SIGINT to be ignored, as shells do for background jobs.
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) not in (signal.SIG_IGN, None)]
-    before, hook = {number: signal.signal(number, _handle_signal) for number in numbers}, sys.unraisablehook
-    sys.unraisablehook = lambda lost: None if isinstance(lost.exc_value, KeyboardInterrupt) else hook(lost)
+    previous_handlers = {number: signal.signal(number, _handle_signal) for number in numbers}
+    previous_hook = sys.unraisablehook
+    # An interrupt in a __del__ cannot be raised; defer_signals raises it later, so Python need not report it.
+    sys.unraisablehook = lambda args: None if isinstance(args.exc_value, KeyboardInterrupt) else previous_hook(args)
     try:
         yield
     finally:
-        sys.unraisablehook = hook
-        for number, handler in before.items():
+        sys.unraisablehook = previous_hook
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 
@@ -40,9 +42,9 @@ def _handle_signal(number: int, _: FrameType | None) -> None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Let an interruption wait until this is done; one that came before and was lost is raised then as well.
+    """Defer KeyboardInterrupt to the end of the section; also raise one that Python dropped before.
 
-    Python drops it where it comes within a ``__del__``, of which Dask has many.
+    Python drops an exception within a ``__del__``, and Dask has many of these.
     """
     _critical_section_depth.append(None)
     try:

@@ -1,57 +1,61 @@
-"""stdout and stderr: whatever the stream's encoding, a pipe that closes, a disk that is full."""
+"""stdout and stderr: their encoding, a closed pipe, a full disk."""
 
 import codecs
 import io
 import os
 import sys
-from typing import TextIO
-
-from rich.console import Console, RenderableType
+from typing import TYPE_CHECKING, TextIO
 
 from bncheck.render.encoding import ASCII_REPLACEMENTS
 
-ERRORS = "bncheck-spelling"
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+# The name of the handler of encoding errors.
+ENCODING_FALLBACK = "bncheck-ascii"
 
 
-def _spelled(error: UnicodeError) -> tuple[str, int]:
+def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    missing = error.object[error.start : error.end]
-    return "".join(ASCII_REPLACEMENTS.get(character, "?") for character in missing), error.end
+    unencodable = error.object[error.start : error.end]
+    return "".join(ASCII_REPLACEMENTS.get(character, "?") for character in unencodable), error.end
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether somebody looks at a stream; one that is closed nobody does."""
+    """Return whether a stream is a terminal; a closed one, None, is not."""
     return stream is not None and stream.isatty()
 
 
 def configure_encoding_fallback() -> None:
-    """Let stdout and stderr spell out what their encoding lacks, instead of raising."""
-    codecs.register_error(ERRORS, _spelled)
+    """Make stdout and stderr write ASCII replacements of characters that their encoding lacks."""
+    codecs.register_error(ENCODING_FALLBACK, _replace_unencodable)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=ERRORS)
+            stream.reconfigure(errors=ENCODING_FALLBACK)
 
 
-def console_on(stream: TextIO) -> Console:
-    """Return a rich console on a stream that shows text as it is."""
+def console_on(stream: TextIO) -> "Console":
+    """Return a rich console that writes text unchanged to a stream."""
+    from rich.console import Console  # noqa: PLC0415 - slow import, which help texts do not need
+
     return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
-def write(content: RenderableType | str) -> None:
-    """Write a result to stdout; a reader that has gone away is no error.
+def write(content: "RenderableType | str") -> None:
+    """Write a result to stdout; a closed pipe is not an error.
 
     Raises
     ------
     OSError
-        The stream cannot take it: a full disk.
+        If stdout cannot be written, for example because the disk is full.
     """
     if not isinstance(content, str):
         console = console_on(sys.stdout)
         with console.capture() as captured:
             console.print(content, crop=False)
         content = "\n".join(line.rstrip() for line in captured.get().split("\n"))
-    if sys.stdout is None:  # closed before we came
+    if sys.stdout is None:  # the parent closed stdout
         return
     try:
         sys.stdout.write(content)
@@ -61,6 +65,6 @@ def write(content: RenderableType | str) -> None:
 
 
 def redirect_stdout_to_devnull() -> None:
-    """Send what stdout still holds nowhere, so that nothing is said of it at exit."""
+    """Discard what stdout still buffers, so that Python reports no error when it exits."""
     if sys.stdout is sys.__stdout__ and sys.__stdout__ is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())

@@ -1,6 +1,6 @@
-"""``bncheck template``: a starting file for one's own implementation."""
+"""``bncheck template``: a starting file for an implementation."""
 
-from importlib.resources import files
+from pathlib import Path
 
 import click
 
@@ -10,8 +10,8 @@ from bncheck.cli.sections import SectionedCommand
 
 @click.command(cls=SectionedCommand, examples=("bncheck template > my_layers.py",))
 def template() -> None:
-    """Write a commented starting file for your own implementation.
+    """Print a commented template for your own implementation.
 
-    It runs at once: bncheck run my_layers.py says what is not implemented yet.
+    You can check it immediately: bncheck run my_layers.py lists the functions that are not implemented yet.
     """
-    stdio.write(files("bncheck.cli").joinpath("template.txt").read_text(encoding="utf-8"))
+    stdio.write(Path(__file__).with_suffix(".txt").read_text(encoding="utf-8"))

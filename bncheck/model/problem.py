@@ -24,8 +24,6 @@ ASSUMED_MEMORY_BYTES = 2**34
 
 # Values of eps that are commonly hard-coded; 2^-52 is the machine epsilon of float64, 2^-23 that of float32.
 COMMON_EPS = (1e-5, 1e-8, 1e-6, 1e-7, 1e-3, 2.0**-52, 2.0**-23, 1e-4, 1e-2, 0.1, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16)
-# Default settings of a random problem.
-PROBLEM_DEFAULTS = {"bn_eps": 1e-5, "x_mean": 0.0, "x_std": 1.0}
 
 # Smallest var + eps for which sigma, its cube and quotients by them stay clear of float64's subnormal numbers.
 MIN_VARIANCE = 1e-200

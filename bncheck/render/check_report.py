@@ -8,8 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.model.options import to_option_spelling
-from bncheck.model.problem import PROBLEM_DEFAULTS
+from bncheck.model.options import PROBLEM_DEFAULTS, to_option_spelling
 from bncheck.model.results import CheckResult, ForwardResult, GradientResult
 from bncheck.model.verdict import Verdict
 from bncheck.render import check_sentences as sentences

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bncheck.errors import InvalidInput, unknown_name
-from bncheck.model.options import CheckOptions
-from bncheck.model.problem import PROBLEM_DEFAULTS, Problem, random_problem, require_settings
+from bncheck.model.options import PROBLEM_DEFAULTS, CheckOptions
+from bncheck.model.problem import Problem, random_problem, require_settings
 from bncheck.numerical.schemes import get_scheme
 
 # Points that are tried in the search for the first one whose problem can be drawn.

@@ -1,4 +1,4 @@
-"""Every command and option says what it does, what it is by default, and how it is used."""
+"""The help: every command and option is explained, has a default and occurs in an example."""
 
 import re
 import shlex
@@ -24,8 +24,12 @@ OPTIONS = [
     if isinstance(parameter, click.Option)
 ]
 IDS = [f"{name} {option.opts[0]}" for name, option in OPTIONS]
-# With what a command's one line begins: it is told to do something.
-VERBS = ("Check", "List", "Prove", "Show", "Write")
+# The first words of the help of a command.
+VERBS = ("Check", "List", "Print", "Run", "Show", "Test")
+
+
+def invoke(*arguments: str) -> str:
+    return CliRunner(env={"COLUMNS": "80"}).invoke(main, arguments, prog_name="bncheck").stdout
 
 
 def examples(command: click.Command) -> list[str]:
@@ -33,8 +37,8 @@ def examples(command: click.Command) -> list[str]:
     return list(command.examples)
 
 
-def shown() -> Iterator[list[str]]:
-    """Yield the words of every command in an example or in the README."""
+def example_commands() -> Iterator[list[str]]:
+    """Yield the words of every command in an example of the help or in the README."""
     for _, command in COMMANDS:
         yield from map(shlex.split, examples(command))
     lines = [line for language in ("sh", "console") for block in blocks(language) for line in block.splitlines()]
@@ -44,39 +48,38 @@ def shown() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
-def test_a_command_says_in_the_imperative_what_it_does(name: str, command: click.Command) -> None:
+def test_the_help_of_a_command_starts_with_an_imperative_verb(name: str, command: click.Command) -> None:
     assert command.help is not None
     assert command.help.startswith(VERBS), name
     assert command.get_short_help_str(200).startswith(VERBS)
 
 
-def test_the_list_of_commands_says_of_each_in_one_line_what_it_does() -> None:
-    text = CliRunner(env={"COLUMNS": "80"}).invoke(main, ["--help"]).stdout
-    assert re.findall(r"^  (\w+) +[A-Z].*[^.]\.$", text, re.MULTILINE) == [name for name, _ in COMMANDS]
+def test_the_list_of_commands_shows_a_sentence_for_each_that_is_not_cut_off() -> None:
+    assert re.findall(r"^  (\w+) +[A-Z].*[^.]\.$", invoke("--help"), re.MULTILINE) == [name for name, _ in COMMANDS]
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS, ids=IDS)
-def test_an_option_says_what_it_does_and_its_default(name: str, option: click.Option) -> None:
+def test_the_help_of_an_option_ends_with_the_default(name: str, option: click.Option) -> None:
     context = click.Context(dict(COMMANDS)[name], info_name=name, show_default=True)
     record = option.get_help_record(context)
     assert record is not None
-    assert re.search(r"\[default: .+\]$", record[1]), record
+    assert re.search(r"\.  \[default: [^()\[\]]+\]$", record[1]), record
     assert len(record[1].partition("[")[0]) > 5
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS, ids=IDS)
-def test_an_option_stands_in_an_example(name: str, option: click.Option) -> None:
-    assert any(words[1] == name and option.opts[0] in words for words in shown()), option.opts
+def test_an_option_occurs_in_an_example(name: str, option: click.Option) -> None:
+    assert any(words[1] == name and option.opts[0] in words for words in example_commands()), option.opts
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
 def test_the_readme_shows_every_command(name: str, command: click.Command) -> None:
-    assert any(words[:2] == ["bncheck", name] for words in shown())
+    assert any(words[:2] == ["bncheck", name] for words in example_commands())
     assert f"bncheck {name}" in README
     assert examples(command)
 
 
-proved = cache(smoke)
+short_selftest = cache(smoke)
 
 
 @pytest.mark.parametrize("example", [example for _, command in COMMANDS for example in examples(command)])
@@ -87,8 +90,9 @@ def test_an_example_runs(example: str, tmp_path: Path, monkeypatch: pytest.Monke
             (tmp_path / name[1]).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     CliRunner().invoke(main, ["sweep", "--N", "4", "--D", "3", "--H", "2", "--out", "rows.jsonl"])
-    monkeypatch.setattr("bncheck.cli.selftest.trials.selftest", lambda *_, **__: proved())  # seconds, not minutes
-    monkeypatch.setattr("bncheck.cli.selftest.trials.smoke", proved)
+    # The full self-test takes minutes.
+    monkeypatch.setattr("bncheck.selftest.trials.selftest", lambda *_, **__: short_selftest())
+    monkeypatch.setattr("bncheck.selftest.trials.smoke", short_selftest)
     if "--plot" in example:
         pytest.importorskip("matplotlib")
     words, _, _ = example.partition(" > ")
@@ -99,18 +103,28 @@ def test_an_example_runs(example: str, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
-def test_an_example_is_a_line_that_can_be_pasted_from_the_help(name: str, command: click.Command) -> None:
-    text = CliRunner(env={"COLUMNS": "80"}).invoke(main, [name, "--help"]).stdout
+def test_the_help_is_ascii_in_80_columns_with_every_example_on_one_line(name: str, command: click.Command) -> None:
+    text = invoke(name, "--help")
+    assert text.isascii()
     assert max(map(len, text.splitlines())) <= 80
     assert all(f"\n  {example}\n" in text for example in examples(command))
 
 
-def test_run_has_its_options_under_the_headings_of_its_parts() -> None:
-    text = CliRunner().invoke(main, ["run", "--help"]).stdout
-    headings = re.findall(r"^(\w+):\n", text, re.MULTILINE)
-    assert headings == ["Problem", "Scheme", "Target", "Judgement", "Output", "Options", "Examples"]
-    parts = dict(zip(headings, re.split(r"^\w+:\n", text, flags=re.MULTILINE)[1:], strict=True))
-    assert "--bn-eps" in parts["Problem"]
-    assert "--step" in parts["Scheme"]
-    assert "--timeout" in parts["Target"]
-    assert "--save" in parts["Output"]
+def headings(command: str) -> dict[str, str]:
+    """Return the sections of a help by heading."""
+    _, *parts = re.split(r"^(\w[^:\n]*):\n", invoke(command, "--help"), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_the_options_of_run_are_grouped_by_heading() -> None:
+    parts = headings("run")
+    groups = ["Problem", "Numerical method", "Target", "Tolerances", "Output", "Options", "Examples"]
+    assert list(parts) == groups
+    for heading, option in zip(groups, ("--bn-eps", "--step", "--timeout", "--rtol", "--save", "--help"), strict=False):
+        assert option in parts[heading]
+
+
+def test_the_options_of_sweep_are_grouped_by_heading() -> None:
+    axes, *others = headings("sweep")
+    assert axes.startswith("Axes (a value, a list such as 8,64,256, or a range such as 0..9)")
+    assert others == ["Shared settings", "Execution", "Output", "Options", "Examples"]

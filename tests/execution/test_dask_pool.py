@@ -258,7 +258,7 @@ def test_ctrl_c_disconnects_from_the_cluster_and_keeps_the_rows(cluster: Cluster
     assert running.returncode == 130
     assert f"  {count_lines(path):,}: " in stdout
     assert re.search(
-        r"^Interrupted after [\d,]+ of 100,000 checks; finish it with: .* --resume\n\Z", stderr, re.MULTILINE
+        r"^Interrupted after [\d,]+ of 100,000 checks\. Resume with: .* --resume\n\Z", stderr, re.MULTILINE
     )
     next_sweep = cluster.sweep("--seed", "0..3")  # the workers are free
     assert next_sweep.communicate(timeout=30)[1] == ""
@@ -374,7 +374,7 @@ def test_a_worker_without_bncheck_or_with_another_version_ends_the_sweep_also_wh
             stdout, stderr = running.communicate(timeout=60)
             assert running.returncode == 2
             assert re.match(rf"Error: {message}; {install} \(after [\d,]+ of 100,000", stderr)
-            assert "finish it with: bncheck sweep" in stderr
+            assert "Resume with: bncheck sweep" in stderr
             assert f"  {count_lines(path):,}: " in stdout  # the finished rows are shown
             for process in (good, late):
                 process.kill()
@@ -441,7 +441,7 @@ def test_without_dask_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
 def test_jobs_and_dask_cannot_be_combined() -> None:
     result = CliRunner().invoke(main, ["sweep", "--dask", "tcp://127.0.0.1:8786", "--jobs", "2"])
     assert result.exit_code == 2
-    assert "--jobs 2 are processes of this machine; leave it out with --dask" in result.stderr
+    assert "--jobs and --dask cannot be combined" in result.stderr
 
 
 def test_unpickling_a_call_runs_it() -> None:

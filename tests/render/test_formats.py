@@ -310,8 +310,8 @@ def test_reports_are_saved_by_suffix_at_a_fixed_width_in_addition_to_stdout(colu
     ("path", "message"),
     [
         ("no/such/folder/report.html", "cannot write no/such/folder/report.html: No such file or directory"),
-        (".", "'.' does not say a format; end it in .html, .svg, .txt, .json, .md or .xml"),
-        ("report.pdf", "'report.pdf' does not say a format; end it in .html, .svg"),
+        (".", "cannot tell a format from '.'; use .html, .svg, .txt, .json, .md or .xml"),
+        ("report.pdf", "cannot tell a format from 'report.pdf'; use .html, .svg"),
         ("folder.txt", "cannot write folder.txt: Is a directory"),
     ],
 )
@@ -319,7 +319,7 @@ def test_a_file_that_cannot_be_written_is_an_error_before_the_check(
     path: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("folder.txt").mkdir()
-    monkeypatch.setattr("bncheck.cli.run.check", lambda *_, **__: pytest.fail("the check started"))
+    monkeypatch.setattr("bncheck.cli.checks.check", lambda *_, **__: pytest.fail("the check started"))
     result = invoke("run", "--save", path)
     assert result.exit_code == 2
     assert message in result.stderr
@@ -360,7 +360,7 @@ def test_a_saved_report_of_an_interrupted_run_says_so(monkeypatch: pytest.Monkey
         if len(calls) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("bncheck.cli.run.silent", interrupt)
+    monkeypatch.setattr("bncheck.cli.progress.ProgressDisplay.update", lambda _, *counts: interrupt(*counts))
     result = invoke("run", *SMALL, "--engine", "full", "--format", "json", "--save", "report.xml")
     assert result.exit_code == 130
     assert json.loads(result.stdout)["verdict"] == "inconclusive"
@@ -411,7 +411,7 @@ def test_a_selftest_that_misses_a_mistake_fails_in_every_format(monkeypatch: pyt
         resolution=1e-9,
         seconds=1.0,
     )
-    monkeypatch.setattr("bncheck.cli.selftest.trials.selftest", lambda *_, **__: missed)
+    monkeypatch.setattr("bncheck.selftest.trials.selftest", lambda *_, **__: missed)
     result = invoke("selftest", "--format", "junit")
     assert result.exit_code == 1
     assert outcomes(parsed(result.stdout)) == [
@@ -489,7 +489,7 @@ def test_targets_that_an_interruption_left_unchecked_are_reported_as_errors(monk
             raise KeyboardInterrupt
         return check(problem, name, **options)  # type: ignore[arg-type]  # options of any type
 
-    monkeypatch.setattr("bncheck.cli.run.check", interrupt)
+    monkeypatch.setattr("bncheck.cli.checks.check", interrupt)
     result = invoke("run", *SMALL, "right.py", "wrong.py", "raises.py", "--format", "junit")
     assert result.exit_code == 130
     assert result.stderr == "Interrupted; not checked: wrong.py, raises.py.\n"

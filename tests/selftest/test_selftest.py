@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from bncheck import InvalidInput, Verdict, check, random_problem
 from bncheck.cli.main import main
-from bncheck.cli.selftest import SMOKE_SHAPE
+from bncheck.cli.smoke import SMOKE_SHAPE
 from bncheck.mistakes import Mistake, all_mistakes
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.render.check_report import CheckReport
@@ -167,7 +167,7 @@ def test_the_json_document_contains_the_results_of_the_tables() -> None:
 def test_a_number_below_1_gives_a_one_line_error(option: str) -> None:
     result = CliRunner().invoke(main, ["selftest", option, "0"])
     assert result.exit_code == 2
-    assert result.stderr.endswith(f"{option.strip('-')} must be an integer of at least 1, got 0\n")
+    assert result.stderr == f"Error: {option} must be an integer of at least 1, got 0\n"
     with pytest.raises(InvalidInput, match="problems must be an integer of at least 1, got 0"):
         selftest(0)
 

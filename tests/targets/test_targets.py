@@ -734,9 +734,9 @@ def test_an_interrupted_file_hands_over_what_was_done(tmp_path: Path) -> None:
     path = tmp_path / "net.py"
     path.write_text(NETWORK, encoding="utf-8")
     script = (
-        "import signal, sys, bncheck.cli.run as r; from bncheck.cli.main import main; "
+        "import signal, sys; from bncheck.cli.main import main; from bncheck.cli.progress import ProgressDisplay; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "r.silent = lambda *_: print('done', file=sys.stderr, flush=True); main(prog_name='bncheck')"
+        "ProgressDisplay.update = lambda *_: print('done', file=sys.stderr, flush=True); main(prog_name='bncheck')"
     )
     arguments = ["run", str(path), "--engine", "full", "--N", "300", "--D", "300", "--H", "50"]
     running = subprocess.Popen(

@@ -570,8 +570,8 @@ def test_report_over_three_files_of_a_sweep_draws_what_the_whole_and_the_sweep_d
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("v.jpg", "Invalid value for '--plot': 'v.jpg' does not say a format; end it in .png, .svg or .pdf"),
-        ("v", "'v' does not say a format"),
+        ("v.jpg", "Invalid value for '--plot': cannot tell a format from 'v.jpg'; use .png, .svg or .pdf"),
+        ("v", "cannot tell a format from 'v'"),
         ("/nowhere/v.png", "cannot write /nowhere/v.png: No such file or directory"),
     ],
 )
@@ -580,8 +580,8 @@ def test_a_file_that_cannot_be_drawn_to_is_told_before_the_work(
 ) -> None:
     pytest.importorskip("matplotlib")
     invoke("sweep", *OPTIONS, "--out", "rows.jsonl")
-    monkeypatch.setattr("bncheck.cli.sweep.run_grid", None)
-    monkeypatch.setattr("bncheck.cli.sweep.rows_of", None)
+    monkeypatch.setattr("bncheck.cli.sweep_run.run_grid", None)
+    monkeypatch.setattr("bncheck.sweeps.sweep_file.rows_of", None)
     result = invoke(*command, "--plot", name)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Error: ")
@@ -614,10 +614,10 @@ def test_without_a_matplotlib_that_works_one_sentence_says_what_to_install(
         monkeypatch.setitem(sys.modules, "matplotlib", None)
     else:
         monkeypatch.setattr(sys, "meta_path", [Broken(error), *sys.meta_path])
-    monkeypatch.setattr("bncheck.cli.sweep.run_grid", None)
+    monkeypatch.setattr("bncheck.cli.sweep_run.run_grid", None)
     result = invoke(*command, "--plot", "v.png")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "Error: --plot needs matplotlib: pip install 'bncheck[plot]'\n"
+    assert result.stderr == "Error: --plot requires matplotlib; install it with: pip install 'bncheck[plot]'\n"
     assert not Path("v.png").exists()
     for name in [name for name in sys.modules if name in ours]:  # half imported
         monkeypatch.delitem(sys.modules, name)
@@ -648,9 +648,9 @@ def test_a_picture_is_not_drawn_over_rows_nor_over_a_report() -> None:
     for command in (("sweep", *OPTIONS, "--out", "rows.svg", "--resume"), ("report", "rows.svg")):
         result = invoke(*command, "--plot", "./rows.svg")
         assert result.exit_code == 2
-        assert result.stderr == ("Error: --plot ./rows.svg would overwrite the rows in rows.svg; name another file\n")
+        assert result.stderr == ("Error: --plot ./rows.svg would overwrite the rows in rows.svg; choose another file\n")
     result = invoke("sweep", *OPTIONS, "--save", "v.svg", "--plot", "./v.svg")
-    assert result.stderr == "Error: --plot ./v.svg would overwrite --save v.svg; name another file\n"
+    assert result.stderr == "Error: --plot ./v.svg would overwrite --save v.svg; choose another file\n"
     assert Path("rows.svg").read_bytes() == before
     assert not Path("v.svg").exists()
 
@@ -675,7 +675,7 @@ def test_an_interrupted_sweep_is_drawn_as_far_as_it_came(monkeypatch: pytest.Mon
         yield from itertools.islice(whole(*arguments, **options), 4)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bncheck.cli.sweep.run_grid", interrupted)
+    monkeypatch.setattr("bncheck.cli.sweep_run.run_grid", interrupted)
     result = invoke("sweep", *OPTIONS, *STEPS, "--out", "rows.jsonl", "--plot", "v.svg")
     assert result.exit_code == 130
     assert "Interrupted after 4 of 8 checks" in result.stderr

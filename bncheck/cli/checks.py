@@ -1,0 +1,106 @@
+"""Checks of several targets on one problem: reports, summary, exit code."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from bncheck.checking.check import check
+from bncheck.checking.in_process import InterruptedCheck
+from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.output import Output
+from bncheck.cli.progress import ProgressDisplay
+from bncheck.errors import TargetError
+from bncheck.model.problem import Problem
+from bncheck.model.results import CheckResult, Verdict
+from bncheck.render import format
+from bncheck.render.check_report import INCOMPLETE, CheckReport
+from bncheck.render.summary import RunFailure, Summary, TargetSummary
+from bncheck.targets.loading import expand_pattern
+
+
+def expand_targets(targets: Sequence[str]) -> list[str]:
+    """Return the targets with patterns replaced by the files that match; the reference if there is no target."""
+    return [name for target in targets or ("reference",) for name in expand_pattern(target)]
+
+
+def check_targets(
+    names: Sequence[str], problem: Problem, output: Output, *, strict: bool, summary: bool = True, **options: Any
+) -> ExitCode:
+    """Check targets one after another, and show a report for each.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The targets, without patterns.
+    problem : Problem
+        The problem on which they are checked.
+    output : Output
+        Where the reports are written.
+    strict : bool
+        Whether a pass with unchecked functions exits with 1.
+    summary : bool, default True
+        Whether a table of all targets follows, if there are several.
+    **options
+        Options of ``check``.
+
+    Returns
+    -------
+    ExitCode
+        The exit code of all targets if it is the same, otherwise NOT_PASSED.
+    """
+    summaries: list[TargetSummary] = []
+    codes = set()
+    try:
+        for number, name in enumerate(names):
+            try:
+                with ProgressDisplay("entries") as progress:
+                    result = check(problem, name, **options, progress=progress.update)
+            except KeyboardInterrupt as interrupt:
+                _report_interruption(interrupt, names[number:], output, summaries)
+                return ExitCode.INTERRUPTED
+            except TargetError as error:
+                failure = RunFailure(name, str(error))
+                click.echo(f"Error: {failure.message}", err=True)
+                output.show(failure, on_stderr=True)
+                summaries.append(TargetSummary.unanswered(name))
+                codes.add(ExitCode.COULD_NOT_RUN)
+            else:
+                output.show(CheckReport(result))
+                summaries.append(TargetSummary.of(name, result))
+                codes.add(_exit_code(name, result, strict))
+    finally:
+        if summary and len(names) > 1:
+            output.show(Summary(summaries))
+    # If a target could not run, a pass of the others is not a pass of all.
+    return codes.pop() if len(codes) == 1 else ExitCode.NOT_PASSED
+
+
+def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
+    """Return the exit code of a check; print the reason if a pass does not exit with 0."""
+    if result.verdict is Verdict.FAIL:
+        return ExitCode.NOT_PASSED
+    if result.incomplete:
+        click.echo(f"{INCOMPLETE}: {name}: {format.missing(result)}", err=True)
+        return ExitCode.COULD_NOT_RUN
+    if strict and result.not_checked:
+        functions = ", ".join(dict.fromkeys(item.function for item in result.not_checked))
+        click.echo(f"Not checked, which --strict does not allow: {name}: {functions}", err=True)
+        return ExitCode.NOT_PASSED
+    return ExitCode.from_verdict(result.verdict)
+
+
+def _report_interruption(
+    interrupt: KeyboardInterrupt, names: Sequence[str], output: Output, summaries: list[TargetSummary]
+) -> None:
+    """Show the partial result of the first of the remaining targets, if there is one, and list the unchecked ones."""
+    message = "Interrupted" if summaries else "Interrupted before any result"
+    if isinstance(interrupt, InterruptedCheck):
+        output.show(CheckReport(interrupt.result))
+        summaries.append(TargetSummary.of(names[0], interrupt.result))
+        message, names = str(interrupt).capitalize(), names[1:]
+    unchecked = f"; not checked: {', '.join(names)}" if names and summaries else ""
+    for name in names:
+        output.show(RunFailure(name, "not checked (interrupted)"), on_stderr=True)
+        summaries.append(TargetSummary.unanswered(name))
+    click.echo(f"{message}{unchecked}.", err=True)

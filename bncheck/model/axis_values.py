@@ -1,0 +1,40 @@
+"""The notation of several values: lists (8,64,256), integer ranges (0..9) and decades (1e-1..1e-12, 1..0.1/3)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+# Values per decade that a range is tried with when values are written: 1e-1..1e-12/3.
+MAX_VALUES_PER_DECADE = 10
+
+
+def decades(first: float, last: float, per_decade: int) -> list[float]:
+    """Return values that are evenly spaced in the logarithm, from first up or down to last.
+
+    Parameters
+    ----------
+    first, last : float
+        The ends, both positive. The last value is ``last`` only if the spacing reaches it.
+    per_decade : int
+        The number of values per factor of ten.
+
+    Returns
+    -------
+    list of float
+        Rounded to four digits.
+    """
+    direction = 1 if last >= first else -1
+    count = math.floor(abs(math.log10(last / first)) * per_decade + 1e-9)  # 1e-9: rounding of the logarithm
+    return [float(f"{first * 10 ** (direction * i / per_decade):.4g}") for i in range(count + 1)]
+
+
+def format_values(values: Sequence[Any]) -> str:
+    """Write values as an option accepts them: ascending integers and decades as a range, others as a list."""
+    if len(values) > 2 and all(isinstance(v, int) for v in values):
+        if list(values) == list(range(values[0], values[-1] + 1)):
+            return f"{values[0]}..{values[-1]}"
+    elif len(values) > 2 and all(isinstance(v, float) and v > 0 for v in values):
+        for per_decade in range(1, MAX_VALUES_PER_DECADE + 1):
+            if list(values) == decades(values[0], values[-1], per_decade):
+                return f"{values[0]:g}..{values[-1]:g}" + (f"/{per_decade}" if per_decade > 1 else "")
+    return ",".join(str(v).removesuffix(".0") for v in values)
