@@ -12,9 +12,10 @@ from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
 from bncheck.errors import TargetError
 from bncheck.model.problem import Problem
-from bncheck.model.results import CheckResult, Verdict
-from bncheck.render import format
-from bncheck.render.check_report import INCOMPLETE, CheckReport
+from bncheck.model.results import CheckResult
+from bncheck.model.verdict import Verdict
+from bncheck.render import check_sentences as sentences
+from bncheck.render.check_report import CheckReport
 from bncheck.render.summary import RunFailure, Summary, TargetSummary
 from bncheck.targets.loading import expand_pattern
 
@@ -63,11 +64,11 @@ def check_targets(
                 failure = RunFailure(name, str(error))
                 click.echo(f"Error: {failure.message}", err=True)
                 output.show(failure, on_stderr=True)
-                summaries.append(TargetSummary.unanswered(name))
+                summaries.append(TargetSummary.could_not_run(name))
                 codes.add(ExitCode.COULD_NOT_RUN)
             else:
                 output.show(CheckReport(result))
-                summaries.append(TargetSummary.of(name, result))
+                summaries.append(TargetSummary.from_result(name, result))
                 codes.add(_exit_code(name, result, strict))
     finally:
         if summary and len(names) > 1:
@@ -81,7 +82,7 @@ def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
     if result.verdict is Verdict.FAIL:
         return ExitCode.NOT_PASSED
     if result.incomplete:
-        click.echo(f"{INCOMPLETE}: {name}: {format.missing(result)}", err=True)
+        click.echo(f"{sentences.INCOMPLETE}: {name}: {sentences.missing(result)}", err=True)
         return ExitCode.COULD_NOT_RUN
     if strict and result.not_checked:
         functions = ", ".join(dict.fromkeys(item.function for item in result.not_checked))
@@ -97,10 +98,10 @@ def _report_interruption(
     message = "Interrupted" if summaries else "Interrupted before any result"
     if isinstance(interrupt, InterruptedCheck):
         output.show(CheckReport(interrupt.result))
-        summaries.append(TargetSummary.of(names[0], interrupt.result))
+        summaries.append(TargetSummary.from_result(names[0], interrupt.result))
         message, names = str(interrupt).capitalize(), names[1:]
     unchecked = f"; not checked: {', '.join(names)}" if names and summaries else ""
     for name in names:
         output.show(RunFailure(name, "not checked (interrupted)"), on_stderr=True)
-        summaries.append(TargetSummary.unanswered(name))
+        summaries.append(TargetSummary.could_not_run(name))
     click.echo(f"{message}{unchecked}.", err=True)

@@ -4,7 +4,7 @@ import enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # numpy, which the help of a command does not need
-    from bncheck.model.results import Verdict
+    from bncheck.model.verdict import Verdict
 
 
 class ExitCode(enum.IntEnum):

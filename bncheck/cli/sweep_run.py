@@ -17,7 +17,7 @@ from bncheck.cli.progress import ProgressDisplay
 from bncheck.errors import BncheckError, InvalidInput
 from bncheck.execution.pool import WorkerPool
 from bncheck.model.options import CheckOptions, build_command, parse_gradient_names
-from bncheck.model.results import Verdict
+from bncheck.model.verdict import Verdict
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.convergence import observed_orders
