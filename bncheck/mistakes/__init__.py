@@ -53,6 +53,31 @@ class Mistake:
         return text_of(self.code)
 
     @property
+    def name(self) -> str:
+        """The name, in kebab case."""
+        return self.text.name
+
+    @property
+    def message(self) -> str:
+        """One line that states what is wrong."""
+        return self.text.message
+
+    @property
+    def replaces(self) -> Formulas:
+        """The formulas that replace correct values."""
+        return self.formulas
+
+    @property
+    def is_side_effect(self) -> bool:
+        """Whether the mistake is in what the code does in addition to its computation."""
+        return self.code in SIDE_EFFECTS
+
+    @property
+    def layer_only(self) -> bool:
+        """Whether the network as a whole gives correct gradients."""
+        return self.code in LAYER_ONLY
+
+    @property
     def undetectable_because(self) -> str:
         """Why no check can tell it from the right pass; empty for most."""
         return UNDETECTABLE.get(self.code, "")
@@ -76,6 +101,11 @@ class Mistake:
 CATALOGUE = tuple(
     Mistake(code, section, formulas) for section, mistakes in SECTIONS.items() for code, formulas in mistakes.items()
 ) + tuple(Mistake(code, "conduct", {}) for code in SIDE_EFFECTS)
+
+
+def catalogue() -> tuple[Mistake, ...]:
+    """Return every known mistake."""
+    return CATALOGUE
 
 
 @cache

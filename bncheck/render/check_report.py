@@ -11,7 +11,7 @@ from rich.text import Text
 from bncheck.model.problem import PROBLEM_DEFAULTS
 from bncheck.model.results import CheckResult, EdgeCaseResult, ForwardResult, GradientResult, Verdict
 from bncheck.render import format
-from bncheck.render.diagnosis_report import departure, diagnosis, format_note
+from bncheck.render.diagnosis_report import diagnosis_rows, format_note, wrong_part_rows
 from bncheck.render.layout import GAP, STYLES, Command, Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 from bncheck.targets import BUILT_IN
@@ -21,11 +21,11 @@ BACKWARD_ORDER = ("dbeta", "dgamma", "dh", "db", "dW", "dX")
 
 
 # What answers the reader's question, among the lines of machinery.
-HIGHLIGHTED_LABELS = ("not checked", "departs", "why", "smallest")
+HIGHLIGHTED_LABELS = ("not checked", "wrong part", "explain", "minimal example")
 # Why a check in which nothing is wrong is no pass.
 INCOMPLETE = "Nothing is wrong, but not everything is there"
 # Columns of the labels next to these lines.
-LABEL_WIDTH = 11
+LABEL_WIDTH = 15
 
 
 def _zero(g: GradientResult) -> bool:
@@ -265,7 +265,7 @@ class _Page(Page):
         }[verdict]()
         for number, sentence in enumerate(sentences):
             grid.add_row(word if number == 0 else "", sentence)
-        for label, told in diagnosis(self, self.result):
+        for label, told in diagnosis_rows(self, self.result):
             grid.add_row(self.text(label, "bold"), told)
         by_loss = {name: number for number, name in enumerate(BACKWARD_ORDER)}
         failing = [g for g in self.result.gradients.values() if g.wrong]
@@ -356,7 +356,7 @@ class _Page(Page):
             ("audit", format.audit(r)),
             *(("remark", format_note(r, remark)) for remark in r.notes),
             ("edge cases", format.edge_cases(r)),
-            *departure(r),
+            *wrong_part_rows(r),
         ):
             if sentence:
                 shown = sentence if isinstance(sentence, Command) else self.text(sentence)
