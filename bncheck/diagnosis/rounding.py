@@ -1,5 +1,6 @@
 """Tests whether the errors of an array are random and small, as rounding errors are."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,7 +56,7 @@ def rounding_levels(evidence: Evidence, name: str) -> list[float]:
 def _relative_error(p: ProblemEvidence, d: Discrepancy, name: str) -> float:
     size = np.abs(d.expected).max(axis=0) if name == OUTPUT else p.result.measurement.gradients[name].term_size
     relative = np.divide(d.error, size, out=np.zeros_like(d.error), where=size != 0)
-    return norm(relative) / float(relative.size) ** 0.5
+    return norm(relative) / math.sqrt(relative.size)
 
 
 def _patterns(d: Discrepancy, name: str) -> list[FloatArray]:

@@ -71,7 +71,7 @@ def find_terms(evidence: Evidence, name: str) -> Terms | None:
     fits, d = fit_terms(evidence, name), Discrepancy.of(primary, name)
     if primary in fits or (fits and not d.region and not _determines_coefficients(d, name)):
         # If the primary problem has too few rows, the coefficients are those of the largest other problem.
-        problems = sorted(fits, key=lambda p: (p is primary, p.correct.N * p.correct.H), reverse=True)
+        problems = sorted(fits, key=lambda p: (p is primary, evidence.problems.index(p)), reverse=True)
         factors = list(zip(*(fits[p] for p in problems), strict=True))
         labels = [_label(f, [p.correct for p in problems]) for f in factors]
         if labels == ["1", "1", "1"]:

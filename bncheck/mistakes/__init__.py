@@ -67,6 +67,11 @@ class Mistake:
         """The formulas that replace correct values."""
         return self.formulas
 
+    def code_blocks(self, heading: str) -> list[str]:
+        """Return the Python code below "Wrong" or "Correct"."""
+        part = self.text.parts[f"The {'right' if heading == 'Correct' else 'wrong'} line"]
+        return re.findall(r"```python\n(.*?)\n```", part, re.DOTALL)
+
     @property
     def is_side_effect(self) -> bool:
         """Whether the mistake is in what the code does in addition to its computation."""
