@@ -42,7 +42,7 @@ def diagnose(results: Sequence[PairResult]) -> list[Diagnosis]:
             matches = find_matches(evidence, name)
             if len(matches) > 1:
                 matches.sort(key=lambda match: not _explains_next_failure(evidence, match))
-            diagnoses.append(_report_match(evidence, name, matches) if matches else _describe(evidence, name))
+            diagnoses.append(_diagnosis(evidence, name, matches))
             if matches:
                 evidence.assume_mistake(matches[0].mistake, matches[0].explains, matches[0].eps)
             else:
@@ -55,11 +55,7 @@ def diagnose(results: Sequence[PairResult]) -> list[Diagnosis]:
 def diagnose_side_effects(notes: Iterable[Note]) -> list[Diagnosis]:
     """Identify the side effects of the code under test, from the notes about its calls."""
     by_name = {mistake.name: mistake for mistake in catalogue() if mistake.is_side_effect}
-    return [
-        Diagnosis(by_name[note.code].code, note.code, None, None, message=note.text)
-        for note in notes
-        if note.code in by_name
-    ]
+    return [Diagnosis(by_name[n].code, n, None, None, message=message) for n, message in notes if n in by_name]
 
 
 def _explains_next_failure(evidence: Evidence, match: Match) -> bool:
@@ -79,32 +75,20 @@ def _describe_order(evidence: Evidence, contents: dict[str, str]) -> Diagnosis:
     return Diagnosis(None, None, output.backward_name, first, also_explains=tuple(others), description=(text,))
 
 
-def _labels(evidence: Evidence, name: str) -> tuple[str | None, str]:
-    """Return the name of the function that returned a wrong array, and the name of the array."""
-    result = evidence.primary(name).result
-    if name == OUTPUT:
-        return result.pair_output.forward_name, result.output.name
-    return result.pair_output.backward_name, result.gradients[name].name
-
-
-def _describe(evidence: Evidence, name: str) -> Diagnosis:
-    """Describe an array that matches no known mistake."""
-    function, label = _labels(evidence, name)
-    terms = find_terms(evidence, name)
-    description = describe_discrepancy(evidence, name, terms)
-    # Coefficients are not reported if another description fits better.
-    is_about_terms = terms is not None and description == (describe_terms(terms),)
-    return Diagnosis(None, None, function, label, terms=terms if is_about_terms else None, description=description)
-
-
-def _report_match(evidence: Evidence, name: str, matches: Sequence[Match]) -> Diagnosis:
-    """Report the first of the matching mistakes."""
-    function, label = _labels(evidence, name)
-    terms, match = find_terms(evidence, name), matches[0]
-    mistake, gradients = match.mistake, evidence.primary(name).result.gradients
-    description = [f"the code uses {format_hard_coded_eps(match.eps)}"] if match.eps else []
+def _diagnosis(evidence: Evidence, name: str, matches: Sequence[Match]) -> Diagnosis:
+    """Report the first of the matching mistakes, or describe a wrong array that matches none."""
+    primary, terms = evidence.primary(name), find_terms(evidence, name)
+    output, labels = primary.result.pair_output, {n: array.label for n, array in primary.returned.items()}
+    function, label = output.forward_name if name == OUTPUT else output.backward_name, labels[name]
+    if not matches:
+        description = describe_discrepancy(evidence, name, terms)
+        # Coefficients are not reported if another description fits better.
+        is_about_terms = terms is not None and description == (describe_terms(terms),)
+        return Diagnosis(None, None, function, label, terms=terms if is_about_terms else None, description=description)
+    match, mistake = matches[0], matches[0].mistake
+    clauses = [f"the code uses {format_hard_coded_eps(match.eps)}"] if match.eps else []
     if len(evidence.problems) == 1:
-        description.append("this diagnosis is based on one problem only")
+        clauses.append("this diagnosis is based on one problem only")
     codes = dict.fromkeys(other.mistake.code for other in matches if other.mistake.code != mistake.code)
     return Diagnosis(
         code=mistake.code,
@@ -113,8 +97,8 @@ def _report_match(evidence: Evidence, name: str, matches: Sequence[Match]) -> Di
         gradient=label,
         relative_distance=match.relative_distance,
         message=mistake.message if mistake in catalogue() else f"{mistake.message} Only {label} is affected.",
-        also_explains=tuple(gradients[n].name for n in match.explains if n not in (name, OUTPUT)),
+        also_explains=tuple(labels[n] for n in match.explains if n not in (name, OUTPUT)),
         alternatives=tuple(codes),
         terms=terms if terms is not None and terms.exact else None,
-        description=tuple(description),
+        description=tuple(clauses),
     )

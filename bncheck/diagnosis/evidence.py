@@ -45,6 +45,7 @@ class ReturnedArray:
     rounding: FloatArray  # largest rounding error of a correct entry, by unit (H,); (1,) for X, whose rows mix units
     term_size: FloatArray  # the same shape, largest terms that the entries are sums of
     is_wrong: bool  # whether the check failed
+    label: str  # the name that the target uses: dx for the dh of a layer
 
     @property
     def is_real(self) -> bool:
@@ -105,7 +106,7 @@ class ProblemEvidence:
         """Collect what a pair returned, and compute the correct values."""
         measurement, output, factor = result.measurement, result.pair_output, result.precision.roundoff_factor
         rounding, size = measurement.output_bound.max(axis=0) * factor, np.abs(measurement.output).max(axis=0)
-        returned = {OUTPUT: ReturnedArray(output.output, rounding, size, bool(result.output.wrong))}
+        returned = {OUTPUT: ReturnedArray(output.output, rounding, size, bool(result.output.wrong), result.output.name)}
         for name, gradient in result.gradients.items():
             numerical = measurement.gradients[name]
             axis = 0 if name in ("W", "h", "y") else None if name == "X" else ()
@@ -113,8 +114,8 @@ class ProblemEvidence:
                 np.atleast_1d(np.broadcast_to(part, numerical.value.shape).max(axis=axis))
                 for part in (numerical.conditioning, numerical.term_size)
             )
-            is_wrong = gradient.verdict is Verdict.FAIL
-            returned[name] = ReturnedArray(output.gradients[name], factor * conditioning, size, is_wrong)
+            rounding, is_wrong = factor * conditioning, gradient.verdict is Verdict.FAIL
+            returned[name] = ReturnedArray(output.gradients[name], rounding, size, is_wrong, gradient.name)
         correct = PassValues.of(measurement.problem, output.component)
         return cls(result, correct, correct, returned)
 

@@ -147,7 +147,9 @@ def _identities(result: PairResult) -> Iterator[tuple[str, bool]]:
     component = result.pair_output.component
     w = PassValues.of(result.measurement.problem, component)
     d = {name: gradient.analytic for name, gradient in result.gradients.items()}
-    error = {name: _rounding(result, name) for name in d}
+    factor, numerical = result.precision.roundoff_factor, result.measurement.gradients
+    # The largest rounding error of each entry of a correct gradient.
+    error = {n: np.broadcast_to(factor * numerical[n].conditioning, numerical[n].value.shape) for n in d}
     if {"h", "gamma"} <= set(component.inputs):
         if "h" in d:
             yield "sum dh = 0", bool((np.abs(d["h"].sum(axis=0)) <= error["h"].sum(axis=0)).all())
@@ -166,12 +168,6 @@ def _identities(result: PairResult) -> Iterator[tuple[str, bool]]:
             rounding = SUM_ROUNDINGS * UNIT_ROUNDOFF * sum(float(np.abs(t).sum()) for t in terms)
             allowance = sum(allowances[n] for n in (*left, *right))
             yield formula, bool(abs(sum(float(t.sum()) for t in terms)) <= allowance + rounding)
-
-
-def _rounding(result: PairResult, name: str) -> FloatArray:
-    """Return the largest rounding error of each entry of a correct gradient."""
-    numerical = result.measurement.gradients[name]
-    return np.broadcast_to(result.precision.roundoff_factor * numerical.conditioning, numerical.value.shape)
 
 
 def _independent_inputs(component: Component) -> list[str]:

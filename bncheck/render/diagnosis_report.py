@@ -99,5 +99,6 @@ def wrong_part_rows(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
 
 def format_note(result: CheckResult, note: Note) -> str:
     """Return the message of a note, with the code under which the catalogue explains it."""
-    code = next((d.code for d in result.diagnosis if d.name == note.code), None)
-    return f"{note.text} ({code})" if code else note.text
+    name, message = note
+    code = next((d.code for d in result.diagnosis if d.name == name), None)
+    return f"{message} ({code})" if code else message

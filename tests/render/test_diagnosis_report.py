@@ -51,26 +51,24 @@ def test_the_report_shows_the_mistake_the_wrong_part_and_a_minimal_example_that_
 
 
 @pytest.mark.parametrize(
-    ("target", "options", "expected"),
+    ("target", "edge_cases", "expected"),
     [
-        (lambda: CorruptedNetwork(multiply("dbeta", 2)), {}, "dbeta: it is 2 times the correct value."),
+        (lambda: CorruptedNetwork(multiply("dbeta", 2)), True, "dbeta: it is 2 times the correct value."),
         (
-            lambda: FaultyNetwork(mistake_named("BN101")), {},
+            lambda: FaultyNetwork(mistake_named("BN101")), True,
             "dW and dX are the gradients of standard batch norm, so they do not match this forward pass.",
         ),
         (
-            lambda: layers_with({"s": "v + EPS"}, "1e-8"), {}, "The code uses eps = 1e-08 instead of the given value."
+            lambda: layers_with({"s": "v + EPS"}, "1e-8"), True, "The code uses eps = 1e-08 instead of the given value."
         ),
         (
-            lambda: FaultyNetwork(mistake_named("BN216")), {"edge_cases": False},
+            lambda: FaultyNetwork(mistake_named("BN216")), False,
             "This diagnosis is based on one problem only.",
         ),
     ],
 )  # fmt: skip
-def test_a_diagnosis_is_reported_in_sentences(
-    target: Callable[[], object], options: dict[str, bool], expected: str
-) -> None:
-    assert expected in sentences(check(random_problem(9, 6, 5), target(), minimal_example=False, **options))
+def test_a_diagnosis_is_reported_in_sentences(target: Callable[[], object], edge_cases: bool, expected: str) -> None:
+    assert expected in sentences(check(random_problem(9, 6, 5), target(), edge_cases=edge_cases, minimal_example=False))
 
 
 def test_mistakes_that_match_equally_well_are_reported_as_alternatives() -> None:
