@@ -100,7 +100,7 @@ class WrittenMistake:
     """The network with the wrong code that the catalogue shows; the values after it are computed from its results."""
 
     def __init__(self, mistake: Mistake) -> None:
-        self._code = mistake.code_blocks("Wrong")[0]
+        self._code = mistake.code_blocks("Wrong")[-1]  # the closed form
 
     def _values(self, arrays: dict[str, Any]) -> dict[str, Any]:
         N, H = len(arrays["X"]), len(arrays["b"])

@@ -9,7 +9,7 @@ from bncheck.diagnosis.describe import describe_discrepancy, describe_terms, for
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
 from bncheck.diagnosis.match import Match, find_matches
 from bncheck.diagnosis.terms import find_terms, fit_terms
-from bncheck.mistakes import catalogue
+from bncheck.mistakes import all_mistakes
 from bncheck.model.diagnosis_records import Diagnosis
 from bncheck.model.results import Note, PairResult
 
@@ -54,7 +54,7 @@ def diagnose(results: Sequence[PairResult]) -> list[Diagnosis]:
 
 def diagnose_side_effects(notes: Iterable[Note]) -> list[Diagnosis]:
     """Identify the side effects of the code under test, from the notes about its calls."""
-    by_name = {mistake.name: mistake for mistake in catalogue() if mistake.is_side_effect}
+    by_name = {mistake.name: mistake for mistake in all_mistakes() if mistake.is_side_effect}
     return [Diagnosis(by_name[n].code, n, None, None, message=message) for n, message in notes if n in by_name]
 
 
@@ -96,7 +96,7 @@ def _diagnosis(evidence: Evidence, name: str, matches: Sequence[Match]) -> Diagn
         function=function,
         gradient=label,
         relative_distance=match.relative_distance,
-        message=mistake.message if mistake in catalogue() else f"{mistake.message} Only {label} is affected.",
+        message=mistake.message if mistake in all_mistakes() else f"{mistake.message} Only {label} is affected.",
         also_explains=tuple(labels[n] for n in match.explains if n not in (name, OUTPUT)),
         alternatives=tuple(codes),
         terms=terms if terms is not None and terms.exact else None,

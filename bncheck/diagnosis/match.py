@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from bncheck.diagnosis.evidence import MAX_ROUNDINGS, OUTPUT, Evidence, ProblemEvidence, has_wrong_shape_or_dtype
-from bncheck.mistakes import Mistake, catalogue
+from bncheck.mistakes import Mistake, all_mistakes
 from bncheck.mistakes.pass_values import ORDER, PassValues
 from bncheck.model.problem import COMMON_EPS, FloatArray
 
@@ -60,7 +60,7 @@ def infer_hard_coded_eps(evidence: Evidence) -> tuple[float, ...]:
 
 
 def _variants(evidence: Evidence) -> Iterator[Mistake]:
-    for mistake in catalogue():
+    for mistake in all_mistakes():
         yield from mistake.variants(evidence.component)
 
 

@@ -108,7 +108,7 @@ CATALOGUE = tuple(
 ) + tuple(Mistake(code, "conduct", {}) for code in SIDE_EFFECTS)
 
 
-def catalogue() -> tuple[Mistake, ...]:
+def all_mistakes() -> tuple[Mistake, ...]:
     """Return every known mistake."""
     return CATALOGUE
 

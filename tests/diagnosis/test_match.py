@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bncheck import Problem, Verdict, check, random_problem
-from bncheck.mistakes import Mistake, catalogue, mistake_named
+from bncheck.mistakes import Mistake, all_mistakes, mistake_named
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model import network
@@ -36,7 +36,7 @@ LARGE = random_problem(40, 8, 20, seed=3)
 GAMMA = np.logspace(-7, 7, 20) * LARGE.gamma
 WITH_SMALL_COLUMNS = Problem(LARGE.X, LARGE.W, LARGE.b, GAMMA, np.logspace(-7, 7, 20) * LARGE.beta, LARGE.dout, 1e-5)
 
-DETECTABLE = [m for m in catalogue() if not m.undetectable_because]
+DETECTABLE = [m for m in all_mistakes() if not m.undetectable_because]
 # The dX and dW of BN701 do not exist, so a network cannot return them.
 WRITTEN = [m for m in DETECTABLE if m.replaces and not m.layer_only and m.code != "BN701"]
 # These forward passes are written without their backward pass, which the catalogue replaces as well.
