@@ -37,8 +37,10 @@ def diagnose(results: Sequence[PairResult]) -> list[Diagnosis]:
         diagnoses.append(_describe_order(evidence, contents))
         evidence.explained |= contents.keys()
     for name in evidence.failing:
-        # An array that follows correctly from an earlier mistake is not another mistake.
-        if name not in evidence.explained and not (diagnoses and evidence.is_consistent(name)):
+        # An array that follows correctly from an earlier error is not another error. The evidence may have lost the
+        # problems on which it is wrong, because the expected values are unknown there.
+        is_explained = name in evidence.explained or not evidence.problems_with_wrong(name)
+        if not is_explained and not (diagnoses and evidence.is_consistent(name)):
             matches = find_matches(evidence, name)
             if len(matches) > 1:
                 matches.sort(key=lambda match: not _explains_next_failure(evidence, match))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 
@@ -17,8 +16,6 @@ MIN_EPS, MAX_EPS, MAX_HALVINGS = 1e-16, 1.0, 60
 MAX_EPS_ERROR = 1e-6
 # A mistake explains an array if its residual is below this fraction of the residual of the correct value.
 MAX_RESIDUAL_RATIO = 0.02
-
-Change: TypeAlias = Callable[[PassValues], PassValues]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ def _try_with_hard_coded_eps(evidence: Evidence, mistake: Mistake) -> Match | No
     return replace(best[0], eps=tuple(eps for match in best for eps in match.eps)) if best else None
 
 
-def _candidate_eps(evidence: Evidence, change: Change) -> tuple[float, ...]:
+def _candidate_eps(evidence: Evidence, change: Callable[[PassValues], PassValues]) -> tuple[float, ...]:
     """Return the constants eps with which a changed pass may give the output.
 
     The smallest variance determines eps best, so eps is computed from that problem.
@@ -101,7 +98,7 @@ def _candidate_eps(evidence: Evidence, change: Change) -> tuple[float, ...]:
     return common or (float(f"{np.sqrt(low * high):.1e}"),)
 
 
-def _eps_interval(p: ProblemEvidence, change: Change) -> tuple[float, float] | None:
+def _eps_interval(p: ProblemEvidence, change: Callable[[PassValues], PassValues]) -> tuple[float, float] | None:
     """Enclose the constant eps with which a changed pass gives the output, by bisection.
 
     In every formula of the catalogue each output is monotonic in eps. The result is None if the interval excludes an

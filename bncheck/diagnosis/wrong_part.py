@@ -85,10 +85,9 @@ def find_faults(result: PairResult, code: str | None) -> list[Fault]:
     misshapen = [result.gradients[n].name for n in result.failed if has_wrong_shape_or_dtype(result, n)]
     if misshapen:
         return [Fault(f"the shape or type of {' and '.join(misshapen)}")]
-    if component in LAYER_PARTS:
-        return [Fault(LAYER_PARTS[component])]
-    if code and code.startswith("BN4"):
-        return [Fault(LAYER_PARTS["relu"])]
+    layer = "relu" if code and code.startswith("BN4") else component
+    if layer in LAYER_PARTS:
+        return [Fault(LAYER_PARTS[layer])]
     after_h = {"W", "X"} & returned
     # If dh was not returned, an error in all gradients after it is attributed to it, except with a code for these.
     is_affine_mistake = code is not None and code.startswith(("BN5", "BN7"))

@@ -152,7 +152,7 @@ def test_a_mistake_in_one_of_two_gradients_is_reported_as_such() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "message"), [("BN801", "its dout"), ("BN802", "the W"), ("BN803", "second")]
+    ("code", "message"), [("BN801", "dout"), ("BN802", " W "), ("BN803", "second")]
 )  # fmt: skip
 def test_a_side_effect_is_identified_by_its_note(code: str, message: str) -> None:
     result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named(code)))

@@ -20,6 +20,7 @@ from tests.faulty_targets import (
     descriptions,
     diagnosed,
 )
+from tests.python_targets import Gradients
 
 pytestmark = pytest.mark.usefixtures("typical_edge_cases")
 
@@ -118,3 +119,17 @@ def test_a_fit_of_all_units_is_not_called_unexplained_if_single_units_have_too_f
     result = check(random_problem(3, 8, 6), target, edge_cases=False, minimal_example=False)
     assert result.verdict is Verdict.FAIL
     assert "unexplained" not in descriptions(result)
+
+
+def test_coefficients_that_are_known_on_some_problems_only_do_not_prevent_the_diagnosis_of_the_others() -> None:
+    class WrongDWOrDX(CorruptedNetworkWithoutDh):
+        """dW has a wrong coefficient for N >= 5; dX is wrong for a smaller N."""
+
+        def backward(self, dout: Array, cache: network.Cache) -> Gradients:
+            wrong, correct = super().backward(dout, cache), network.backward(dout, cache)
+            name = "dW" if len(dout) >= 5 else "dX"
+            value = wrong[name] if name == "dW" else np.random.default_rng(0).standard_normal(wrong[name].shape)
+            return {**{key: correct[key] for key in wrong}, name: value}
+
+    result = check(random_problem(40, 8, 6), WrongDWOrDX(combine_terms(1, 1, 0.3)), minimal_example=False)
+    assert diagnosed(result) == [(None, "dW")]
