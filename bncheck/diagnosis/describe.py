@@ -1,6 +1,6 @@
 """Sentences about a wrong array that no known mistake gives."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,6 @@ from bncheck.diagnosis.factors import find_factor
 from bncheck.diagnosis.match import infer_hard_coded_eps
 from bncheck.diagnosis.rounding import rounding_levels
 from bncheck.model.diagnosis_records import Terms
-from bncheck.model.layers import Array
 
 # Relative residual with which a multiple of an input explains the error.
 MAX_DECAY_RESIDUAL = 1e-4
@@ -113,18 +112,13 @@ def _describe_swap(p: ProblemEvidence, name: str) -> str:
     """State that another correct array was returned, or this one reversed or transposed."""
     if name == OUTPUT or p.is_black_box:
         return ""
-    candidates = _swaps(p, name)
-    return next((f"it is {text}" for text, array in candidates if p.returned[name].agrees(array) is not None), "")
-
-
-def _swaps(p: ProblemEvidence, name: str) -> Iterator[tuple[str, Array]]:
-    for other in p.returned:
-        if other not in (name, OUTPUT):
-            yield f"d{other}", p.array(p.correct, other)
     correct = p.array(p.correct, name)
-    yield f"the correct value with its {'rows' if correct.ndim > 1 else 'entries'} reversed", correct[::-1]
-    yield "the transpose of the correct value", correct.T
-    yield "the correct value with its columns reversed", correct[..., ::-1]
+    candidates = {f"d{other}": p.array(p.correct, other) for other in p.returned if other not in (name, OUTPUT)}
+    candidates[f"the correct value with its {'rows' if correct.ndim > 1 else 'entries'} reversed"] = correct[::-1]
+    candidates["the transpose of the correct value"] = correct.T
+    candidates["the correct value with its columns reversed"] = correct[..., ::-1]
+    matching = (text for text, array in candidates.items() if p.returned[name].agrees(array) is not None)
+    return next((f"it is {text}" for text in matching), "")
 
 
 def _describe_weight_decay(evidence: Evidence, name: str) -> str:

@@ -70,15 +70,10 @@ def find_factor(evidence: Evidence, name: str, primary: Discrepancy) -> str:
     factor = _fit_factor(primary)
     if factor is None or factor.equals(1.0):
         return ""
-    factors, passes = [factor], [primary.correct]
-    for other in [] if primary.region else all_discrepancies(evidence, name):
-        if other.correct is not primary.correct and other.expected.any():
-            factor = _fit_factor(other)
-            if factor is None:
-                return ""
-            factors.append(factor)
-            passes.append(other.correct)
-    return common_name(factors, passes)
+    others = [] if primary.region else all_discrepancies(evidence, name)
+    others = [d for d in others if d.correct is not primary.correct and d.expected.any()]
+    factors = [factor, *(fit for d in others if (fit := _fit_factor(d)))]
+    return "" if len(factors) <= len(others) else common_name(factors, [d.correct for d in (primary, *others)])
 
 
 def _fit_factor(d: Discrepancy) -> Factor | None:
