@@ -1,6 +1,5 @@
-"""What is wrong with a target, where, and the smallest problem that shows it."""
+"""Explanation of a failed check: which diagnoses are made, and in which order they are reported."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -8,176 +7,129 @@ from typing import TypeAlias
 import numpy as np
 
 from bncheck.checking.edge_cases import EdgeCase
-from bncheck.checking.minimal_example import minimize_problem
+from bncheck.checking.minimal_example import find_minimal_example
 from bncheck.checking.target_check import ProblemResult, TargetCheck
 from bncheck.diagnosis import diagnose, diagnose_side_effects
+from bncheck.diagnosis.merge import merge_diagnoses
 from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
+from bncheck.diagnosis.usages import FunctionKey, diagnose_usages, function_key
 from bncheck.diagnosis.wrong_part import find_wrong_part
 from bncheck.errors import TargetError
-from bncheck.model.components import NETWORK
 from bncheck.model.diagnosis_records import Diagnosis, MinimalExample
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.results import CheckResult, PairResult
 from bncheck.model.verdict import Verdict
-from bncheck.targets.usage import Usage
 
-Function: TypeAlias = tuple[str | None, str]  # the name of a backward function, and of its piece
+EdgeCaseResults: TypeAlias = Sequence[tuple[EdgeCase, ProblemResult]]
+
+# BN802 parameter-update and BN803 nondeterministic: the returned values depend on earlier calls.
+UNREPEATABLE = {"BN802", "BN803"}
 
 
 def explain_failure(
     result: CheckResult,
     main: ProblemResult,
-    edge_cases: Sequence[tuple[EdgeCase, ProblemResult]],
+    edge_cases: EdgeCaseResults,
     problem: Problem,
     checked: TargetCheck,
     command: str | None,
     shrink: bool,
 ) -> CheckResult:
-    """Add to a result what is wrong, where it departs from the right pass, and how small a problem shows it.
+    """Add the diagnosis, the wrong part and a minimal example to the result of a check.
 
-    ``main`` is what came of the problem itself.
+    Parameters
+    ----------
+    result : CheckResult
+        A check that failed or has notes.
+    main : ProblemResult
+        The result on the main problem.
+    edge_cases : sequence of (EdgeCase, ProblemResult)
+        The results on the edge cases.
+    problem : Problem
+        The main problem, before outputs were excluded.
+    checked : TargetCheck
+        The target and the options.
+    command : str or None
+        The target as named on the command line; None if no command can reproduce the check.
+    shrink : bool
+        Whether to search for a minimal example.
+
+    Returns
+    -------
+    CheckResult
+        Unchanged if nothing is diagnosed.
     """
-    conduct = diagnose_side_effects(result.notes)
-    sizes = _only_correct_at(result, edge_cases, checked)
-    diagnoses = (
-        []
-        if sizes
-        else _merge_diagnoses([(d, cases) for cases in _evidence(main, edge_cases) for d in diagnose(cases)])
-    )
-    usages = _wrong_usages(main, edge_cases)
-    if any(d.name in ("nondeterministic", "parameter-update") for d in conduct):
-        diagnoses, usages = [(d, cases) for d, cases in diagnoses if d.code], []  # what changes cannot be described
-    result = replace(result, diagnosis=(*conduct, *sizes, *(d for d, _ in diagnoses), *usages))
+    side_effects = diagnose_side_effects(result.notes)
+    sizes = _diagnose_sizes(result, edge_cases, checked)
+    evidence = [] if sizes else _evidence(main, edge_cases)
+    diagnoses = merge_diagnoses((d, results) for results in evidence for d in diagnose(results))
+    outcomes = [main, *(outcome for _, outcome in edge_cases)]
+    usages = diagnose_usages(r for outcome in outcomes for r in (*outcome.plain, *outcome.cases))
+    if any(d.code in UNREPEATABLE for d in side_effects):
+        # A description of values that change with every call would be wrong.
+        diagnoses, usages = [(d, results) for d, results in diagnoses if d.code], []
+    result = replace(result, diagnosis=(*side_effects, *sizes, *(d for d, _ in diagnoses), *usages))
     if not diagnoses:
         return result
-    first, failing = diagnoses[0][0], next(c for c in diagnoses[0][1] if c.failed or c.output.wrong)
-    result = replace(result, wrong_part=find_wrong_part(failing, first.code))
+    diagnosis, results = diagnoses[0]
+    failing = next(r for r in results if r.failed or r.output.wrong)
+    result = replace(result, wrong_part=find_wrong_part(failing, diagnosis.code))
     if not shrink:
         return result
-    method = replace(result.options, engine="local", sample=None)
-    here = any(failing is case for case in main.plain)
-    if not here:  # only an edge case shows it, and these have steps of their own
-        method = replace(method, step="auto")
-    start = problem if here else failing.measurement.problem
-    small = _find_minimal_example(start, failing, first, checked, method) or (problem if here else None)
-    if small is None or small.seed is None:
+    options = replace(result.options, engine="local", sample=None)
+    fails_on_main = any(failing is r for r in main.plain)
+    if not fails_on_main:  # edge cases are checked with automatic steps
+        options = replace(options, step="auto")
+    start = problem if fails_on_main else failing.measurement.problem
+    example = find_minimal_example(start, failing, diagnosis, checked, options) or (problem if fails_on_main else None)
+    if example is None or example.seed is None:
         return result
-    again = method.command(small, command)
-    return replace(result, minimal_example=MinimalExample(small.N, small.D, small.H, small.seed, again))
+    reproduce = options.command(example, command)
+    return replace(result, minimal_example=MinimalExample(example.N, example.D, example.H, example.seed, reproduce))
 
 
-def _evidence(main: ProblemResult, edge_cases: Sequence[tuple[EdgeCase, ProblemResult]]) -> Iterator[list[PairResult]]:
-    """Yield for each pair of functions the answers that a diagnosis must agree with, that on the problem first.
+def _evidence(main: ProblemResult, edge_cases: EdgeCaseResults) -> Iterator[list[PairResult]]:
+    """Yield the results that a diagnosis must explain, for each pair of functions, the main problem first.
 
-    These are the answers on typical edge cases, and if nothing is wrong there the answers on the others that fail.
+    These are the results on typical edge cases, and if none of them fails, the failures on the other edge cases.
     """
-    others: dict[Function, list[PairResult]] = {}
-    pairs: dict[Function, list[PairResult]] = {_function_of(case): [case] for case in main.plain}
+    typical: dict[FunctionKey, list[PairResult]] = {function_key(r): [r] for r in main.plain}
+    others: dict[FunctionKey, list[PairResult]] = {}
     for edge_case, outcome in edge_cases:
-        for case in outcome.plain:
-            where = pairs if edge_case.typical else others
-            where.setdefault(_function_of(case), []).append(case)
-    for function in dict.fromkeys((*pairs, *others)):
-        cases = pairs.get(function, [])
-        if not any(Verdict.FAIL in case.verdicts for case in cases):
-            cases = [*cases[:1], *(case for case in others.get(function, []) if Verdict.FAIL in case.verdicts)]
-        if cases:
-            yield cases
+        for r in outcome.plain:
+            (typical if edge_case.typical else others).setdefault(function_key(r), []).append(r)
+    for key in dict.fromkeys((*typical, *others)):
+        results = typical.get(key, [])
+        if not any(_has_failed(r) for r in results):
+            results = [*results[:1], *filter(_has_failed, others.get(key, []))]
+        if results:
+            yield results
 
 
-def _only_correct_at(
-    result: CheckResult, edge_cases: Sequence[tuple[EdgeCase, ProblemResult]], checked: TargetCheck
-) -> list[Diagnosis]:
-    """Say so if code is correct for one N, D or H only: it passes on the problem, and on no edge case with another."""
+def _has_failed(result: PairResult) -> bool:
+    return Verdict.FAIL in result.verdicts
+
+
+def _diagnose_sizes(result: CheckResult, edge_cases: EdgeCaseResults, checked: TargetCheck) -> list[Diagnosis]:
+    """Report code that passes on the main problem, and on no edge case with another N, D or H."""
     if Verdict.FAIL in [*(f.verdict for f in result.forward), *(g.verdict for g in result.gradients.values())]:
         return []
     main = Sizes(result.problem.N, result.problem.D, result.problem.H)
-    failing = {probe.name: probe.verdict is Verdict.FAIL for probe in result.edge_cases}
-    outcomes = [(Sizes(*edge_case.sizes), failing[edge_case.name]) for edge_case, _ in edge_cases]
-    if only_correct_at(main, outcomes):  # of which size, other problems tell
+    fails = {edge_case.name: edge_case.verdict is Verdict.FAIL for edge_case in result.edge_cases}
+    outcomes = [(Sizes(*edge_case.sizes), fails[edge_case.name]) for edge_case, _ in edge_cases]
+    if only_correct_at(main, outcomes):  # additional problems show which of the sizes is the cause
         outcomes += [(sizes, _fails_at(sizes, result.options, checked)) for sizes in discriminating_sizes(main)]
     sentence = only_correct_at(main, outcomes)
     return [Diagnosis(None, None, None, None, description=(sentence,))] if sentence else []
 
 
-def _fails_at(sizes: Sizes, method: CheckOptions, checked: TargetCheck) -> bool:
-    """Tell whether code is wrong on a problem of these sizes, or raises there."""
-    method = replace(method, engine="local", step="auto", sample=None, cross_check_entries=0)
-    other = TargetCheck(checked.code, method, ended=tuple(checked.ended), black_box=False)
+def _fails_at(sizes: Sizes, options: CheckOptions, checked: TargetCheck) -> bool:
+    """Return whether the code is wrong, or raises, on a problem of these sizes."""
+    options = replace(options, engine="local", step="auto", sample=None, cross_check_entries=0)
+    check = TargetCheck(checked.code, options, ended=tuple(checked.ended), black_box=False)
     try:
-        with np.errstate(all="ignore"):  # a problem that the user did not ask for
-            return other.examine(random_problem(*sizes)).verdict is Verdict.FAIL or bool(other.unchecked_functions)
+        with np.errstate(all="ignore"):  # warnings about a problem that the user did not request are of no use
+            return check.examine(random_problem(*sizes)).verdict is Verdict.FAIL or bool(check.unchecked_functions)
     except TargetError:
         return True
-
-
-def _wrong_usages(main: ProblemResult, edge_cases: Sequence[tuple[EdgeCase, ProblemResult]]) -> list[Diagnosis]:
-    """Say of functions that are right in single calls in which other calls they are wrong."""
-    tried = [main, *(outcome for _, outcome in edge_cases)]
-    wrong = {_function_of(case) for outcome in tried for case in outcome.plain if Verdict.FAIL in case.verdicts}
-    usages: dict[Function, dict[str, None]] = {}
-    for case in (case for outcome in tried for case in outcome.cases if case.pair_output.usage):
-        if _function_of(case) not in wrong and Verdict.FAIL in case.verdicts:
-            usages.setdefault(_function_of(case), {})[case.pair_output.usage] = None
-    repeated = Usage.REPEATED.value  # then any later call may be wrong, however it is made
-    usages = {function: {repeated: None} if repeated in how else how for function, how in usages.items()}
-    return [
-        Diagnosis(None, None, function, None, description=(f"correct in a single call, wrong {', '.join(how)}",))
-        for (function, _), how in usages.items()
-    ]
-
-
-def _merge_diagnoses(diagnoses: list[tuple[Diagnosis, list[PairResult]]]) -> list[tuple[Diagnosis, list[PairResult]]]:
-    """Merge what several functions share; of a composite of wrong functions say only that."""
-    merged: list[tuple[Diagnosis, list[PairResult]]] = []
-    for d, cases in diagnoses:
-        place = next((i for i, (other, _) in enumerate(merged) if d.code and other.code == d.code), None)
-        if place is not None:
-            first, its_cases = merged[place]
-            also = (f"{name} of {d.function}" for name in (d.gradient, *d.also_explains))
-            merged[place] = replace(first, also_explains=(*first.also_explains, *also)), its_cases
-        elif d.code is None and d.function and cases[0].pair_output.component is NETWORK and merged:
-            inside = ", ".join(
-                dict.fromkeys(str(other.function) for other, _ in merged if other.function != d.function)
-            )
-            text = (f"it may follow from what is wrong in {inside}",) if inside else d.description
-            merged.append((replace(d, terms=None if inside else d.terms, description=text), cases))
-        else:
-            merged.append((d, cases))
-    return merged
-
-
-def _find_minimal_example(
-    start: Problem, failing: PairResult, first: Diagnosis, checked: TargetCheck, method: CheckOptions
-) -> Problem | None:
-    """Return the smallest problem found on which the same function still fails in the same way, if one is smaller."""
-    method, finite = replace(method, cross_check_entries=0), _finite(failing)
-    stage = _fault_part(failing, first)
-
-    def fails(small: Problem) -> bool:
-        try:
-            with np.errstate(all="ignore"):  # a problem that the user did not ask for
-                cases = TargetCheck(checked.code, method, ended=tuple(checked.ended)).examine(small).plain
-        except TargetError:
-            return False
-        same = [c for c in cases if _function_of(c) == _function_of(failing) and _finite(c) == finite]
-        found = ((c, d) for c in same for d in diagnose([c]) if d.gradient == first.gradient)
-        if first.code is None:
-            return any(_fault_part(c, first) == stage for c, _ in found)
-        return any(first.code in (d.code, *d.alternatives) for _, d in found)
-
-    return minimize_problem(fails, start)
-
-
-def _fault_part(case: PairResult, d: Diagnosis) -> str:
-    """Return where a case departs, without the numbers of rows and columns or the value of a factor."""
-    return re.split(r"[,(]", find_wrong_part(case, d.code).part)[0]
-
-
-def _finite(case: PairResult) -> bool:
-    return all(np.isfinite(g.analytic).all() for g in case.gradients.values())
-
-
-def _function_of(case: PairResult) -> Function:
-    return case.pair_output.backward_name, case.pair_output.component.name

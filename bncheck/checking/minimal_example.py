@@ -1,83 +1,148 @@
-"""The smallest problem on which something still fails."""
+"""Search for the smallest problem on which a target still fails in the same way."""
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import takewhile
+from typing import TypeAlias
 
-from bncheck.errors import BncheckError
+import numpy as np
+
+from bncheck.checking.target_check import TargetCheck
+from bncheck.diagnosis import diagnose
+from bncheck.diagnosis.usages import function_key
+from bncheck.diagnosis.wrong_part import find_faults
+from bncheck.errors import BncheckError, TargetError
+from bncheck.model.diagnosis_records import Diagnosis
+from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem, random_problem
+from bncheck.model.results import PairResult
 
-# The sizes that are tried first, on all axes together, and how much work a try may be (N D H).
+Shape: TypeAlias = tuple[int, ...]  # (N, D, H)
+
+# Sizes that are tried first, the same for all axes.
 TRIAL_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+# The largest N D H of a trial.
 MAX_TRIAL_WORK = 2**21
-# Seeds that are tried of each shape, and shapes and seeds of all.
-SEEDS_PER_SHAPE, MAX_TRIALS = 2, 48
-# Seconds that all tries together may take, where each is slow.
-SEARCH_SECONDS = 3.0
+SEEDS_PER_SHAPE = 2
+# Limits of the search, in checks and in seconds.
+MAX_TRIALS, SEARCH_SECONDS = 48, 3.0
+
+
+def find_minimal_example(
+    start: Problem, failing: PairResult, diagnosis: Diagnosis, checked: TargetCheck, options: CheckOptions
+) -> Problem | None:
+    """Search for the smallest problem on which the same function fails in the same way.
+
+    Parameters
+    ----------
+    start : Problem
+        A problem on which it fails.
+    failing : PairResult
+        The result there.
+    diagnosis : Diagnosis
+        Its first diagnosis. If a mistake was identified, the same one must match; if not, the same part must be wrong.
+    checked : TargetCheck
+        The target.
+    options : CheckOptions
+        Options of the trials.
+
+    Returns
+    -------
+    Problem or None
+        None if no smaller problem fails, or ``start`` is not random.
+    """
+    options, part = replace(options, cross_check_entries=0), _wrong_part(failing, diagnosis)
+    key, is_finite = function_key(failing), _is_finite(failing)
+
+    def fails(problem: Problem) -> bool:
+        try:
+            with np.errstate(all="ignore"):  # warnings about a problem that the user did not request are of no use
+                results = TargetCheck(checked.code, options, ended=tuple(checked.ended)).examine(problem).plain
+        except TargetError:
+            return False
+        similar = [r for r in results if function_key(r) == key and _is_finite(r) == is_finite]
+        diagnoses = ((r, d) for r in similar for d in diagnose([r]) if d.gradient == diagnosis.gradient)
+        if diagnosis.code is None:
+            return any(_wrong_part(r, diagnosis) == part for r, _ in diagnoses)
+        return any(diagnosis.code in (d.code, *d.alternatives) for _, d in diagnoses)
+
+    return minimize_problem(fails, start)
+
+
+def _wrong_part(result: PairResult, diagnosis: Diagnosis) -> str:
+    return find_faults(result, diagnosis.code)[0].part
+
+
+def _is_finite(result: PairResult) -> bool:
+    return all(np.isfinite(g.analytic).all() for g in result.gradients.values())
 
 
 def minimize_problem(fails: Callable[[Problem], bool], problem: Problem) -> Problem | None:
-    """Return the smallest random problem found, in (N, D, H) and then the seed, on which ``fails`` is true.
+    """Search for the smallest random problem, in (N, D, H) and then the seed, on which a predicate is true.
 
-    ``problem`` is one that fails; None if it is not random, or nothing smaller fails.
+    Parameters
+    ----------
+    fails : callable
+        The predicate.
+    problem : Problem
+        A problem on which it is true.
+
+    Returns
+    -------
+    Problem or None
+        None if ``problem`` is not random, or the predicate is true on no smaller one.
     """
     if problem.seed is None:
         return None
-    search = _Search(fails, problem)
+    budget = _budget()
+
+    @cache
+    def failing_problem(shape: Shape) -> Problem | None:
+        return next(filter(fails, _random_problems(problem, shape, budget)), None)
+
     original = (problem.N, problem.D, problem.H)
-    rungs = (tuple(min(k, size) for size in original) for k in TRIAL_SIZES)
-    found = next(filter(search.fails, (rung for rung in rungs if rung != original)), original)
-    shrinking = True
-    while shrinking:
-        before = found
+    shapes = (tuple(min(size, limit) for limit in original) for size in TRIAL_SIZES)
+    smallest = next((shape for shape in shapes if shape != original and failing_problem(shape)), original)
+    previous = None
+    while smallest != previous:
+        previous = smallest
         for axis in range(3):
-            found = search.minimize_axis(found, axis)
-        shrinking = found != before
-    return search.failing.get(found)
+            smallest = _minimize_axis(failing_problem, smallest, axis)
+    return failing_problem(smallest) if smallest != original else None
 
 
-class _Search:
-    """Tries shapes, and remembers what failed."""
+def _budget() -> Iterator[int]:
+    """Yield until the limits of the search are reached."""
+    deadline = time.monotonic() + SEARCH_SECONDS
+    yield from takewhile(lambda _: time.monotonic() <= deadline, range(MAX_TRIALS))
 
-    def __init__(self, fails: Callable[[Problem], bool], problem: Problem) -> None:
-        self._fails, self._problem = fails, problem
-        self._left, self._until = MAX_TRIALS, time.monotonic() + SEARCH_SECONDS
-        self._tried: set[tuple[int, ...]] = set()
-        self.failing: dict[tuple[int, ...], Problem] = {}
 
-    def fails(self, shape: tuple[int, ...]) -> bool:
-        """Tell whether some seed of a shape fails; False for what is too much work to try."""
-        if shape not in self._tried:
-            self._tried.add(shape)
-            first = next(filter(self._fails, self._problems(shape)), None)
-            if first is not None:
-                self.failing[shape] = first
-        return shape in self.failing
+def _random_problems(like: Problem, shape: Shape, budget: Iterator[int]) -> Iterator[Problem]:
+    """Yield problems of a shape, with the settings of another one, as long as the budget lasts."""
+    N, D, H = shape
+    x_mean, x_std = like.x_mean or 0.0, like.x_std or 1.0
+    for seed in range(SEEDS_PER_SHAPE if N * D * H <= MAX_TRIAL_WORK else 0):
+        if next(budget, None) is None:
+            return
+        try:
+            yield random_problem(N, D, H, seed=seed, bn_eps=like.bn_eps, x_mean=x_mean, x_std=x_std)
+        except BncheckError:  # for example N = 1 without eps
+            return
 
-    def _problems(self, shape: tuple[int, ...]) -> Iterator[Problem]:
-        N, D, H = shape
-        p = self._problem
-        for seed in range(SEEDS_PER_SHAPE if N * D * H <= MAX_TRIAL_WORK else 0):
-            if self._left == 0 or time.monotonic() > self._until:
-                return
-            self._left -= 1
-            try:
-                yield random_problem(
-                    N, D, H, seed=seed, bn_eps=p.bn_eps, x_mean=p.x_mean or 0.0, x_std=p.x_std or 1.0
-                )  # fmt: skip
-            except BncheckError:  # such as N = 1 without an eps
-                return
 
-    def minimize_axis(self, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-        """Return a failing shape of the least size on one axis: 1, 2, 3, or by bisection."""
+def _minimize_axis(failing_problem: Callable[[Shape], Problem | None], shape: Shape, axis: int) -> Shape:
+    """Return a failing shape with the smallest size of one axis: 1, 2, 3, or by bisection."""
 
-        def at(size: int) -> tuple[int, ...]:
-            return (*shape[:axis], size, *shape[axis + 1 :])
+    def resized(size: int) -> Shape:
+        return (*shape[:axis], size, *shape[axis + 1 :])
 
-        right, wrong = 0, shape[axis]
-        while wrong - right > 1:
-            size = right + 1 if right < 3 else (right + wrong) // 2
-            if self.fails(at(size)):
-                wrong = size
-            else:
-                right = size
-        return at(wrong)
+    passing, failing = 0, shape[axis]
+    while failing - passing > 1:
+        size = passing + 1 if passing < 3 else (passing + failing) // 2
+        if failing_problem(resized(size)):
+            failing = size
+        else:
+            passing = size
+    return resized(failing)

@@ -1,114 +1,106 @@
-"""What is wrong with a gradient: a mistake of the catalogue by name, or a true description."""
+"""Identification of the mistake in a wrong forward/backward pair, or a description of its wrong arrays."""
 
 from collections.abc import Iterable, Sequence
 from copy import copy
 
 import numpy as np
 
-from bncheck.diagnosis.describe import describe_discrepancy, describe_terms, fit_terms, terms_of, with_fixed
+from bncheck.diagnosis.describe import describe_discrepancy, describe_terms, format_hard_coded_eps
 from bncheck.diagnosis.evidence import OUTPUT, Evidence
 from bncheck.diagnosis.match import Match, find_matches
-from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
-from bncheck.diagnosis.wrong_part import find_wrong_part
+from bncheck.diagnosis.terms import find_terms, fit_terms
 from bncheck.mistakes import all_mistakes
 from bncheck.model.diagnosis_records import Diagnosis
 from bncheck.model.results import Note, PairResult
 
-__all__ = ["Sizes", "diagnose", "diagnose_side_effects", "discriminating_sizes", "find_wrong_part", "only_correct_at"]
+__all__ = ["diagnose", "diagnose_side_effects"]
 
 
-def diagnose(cases: Sequence[PairResult]) -> list[Diagnosis]:
-    """Say what is wrong with one pair of functions; nothing if nothing is.
+@np.errstate(all="ignore")  # wrong values may overflow or be invalid
+def diagnose(results: Sequence[PairResult]) -> list[Diagnosis]:
+    """Identify or describe the errors of a forward/backward pair.
 
     Parameters
     ----------
-    cases : sequence of Case
-        The same pair on the problem and on the probes.
+    results : sequence of PairResult
+        The same pair on one or several problems, the main problem first.
 
     Returns
     -------
     list of Diagnosis
-        The one nearest to the loss first. A mistake is named only where what it would give on the
-        same problems agrees with what was returned, on all of them, within rounding.
+        In the order of backpropagation; empty if nothing is wrong. A mistake is identified only if the returned
+        arrays match the values that it gives, up to rounding, on every problem.
     """
-    with np.errstate(all="ignore"):  # a wrong value may be anything
-        return _diagnosed(Evidence(cases))
-
-
-def _diagnosed(evidence: Evidence) -> list[Diagnosis]:
-    found: list[Diagnosis] = []
-    order = evidence.permuted_gradients()
-    if order and order.keys() != {"gamma", "beta"}:  # which has a name
-        found.append(_of_order(evidence, order))
-        evidence.explained |= order.keys()
+    evidence, diagnoses = Evidence(results), []
+    contents = evidence.permuted_gradients()
+    if contents and contents.keys() != {"gamma", "beta"}:  # BN305: dgamma and dbeta are swapped
+        diagnoses.append(_describe_order(evidence, contents))
+        evidence.explained |= contents.keys()
     for name in evidence.failing:
-        # What is right, given what went wrong before it, is no mistake of its own.
-        if name in evidence.explained or (found and evidence.is_consistent(name)):
-            continue
-        told = find_matches(evidence, name)
-        if len(told) > 1:  # first the one that what is wrong behind it goes with
-            told.sort(key=lambda one: not _explains_next_failure(evidence, name, one))
-        found.append(_diagnosis(evidence, name, told))
-        if told:
-            evidence.assume(name, told[0].mistake, told[0].explains, eps=next(iter(told[0].eps), None))
-        else:
-            weights = {number: fit.values for number, fit in fit_terms(evidence, name).items()}
-            evidence.assume(name, None, weights=weights)
-    return found
+        # An array that follows correctly from an earlier error is not another error. The evidence may have lost the
+        # problems on which it is wrong, because the expected values are unknown there.
+        is_explained = name in evidence.explained or not evidence.problems_with_wrong(name)
+        if not is_explained and not (diagnoses and evidence.is_consistent(name)):
+            matches = find_matches(evidence, name)
+            if len(matches) > 1:
+                matches.sort(key=lambda match: not _explains_next_failure(evidence, match))
+            diagnoses.append(_diagnosis(evidence, name, matches))
+            if matches:
+                evidence.assume_mistake(matches[0].mistake, matches[0].explains, matches[0].eps)
+            else:
+                evidence.assume_returned(
+                    name, {p: [factor.values for factor in fit] for p, fit in fit_terms(evidence, name).items()}
+                )
+    return diagnoses
 
 
-def _of_order(evidence: Evidence, order: dict[str, str]) -> Diagnosis:
-    called = evidence.first.pair_output.labels
-    expected = [called[name] for name in evidence.first.gradients]
-    found = [called[order.get(name, name)] for name in evidence.first.gradients]
-    names = [n for n in evidence.first.gradients if n in order]
-    text = f"the gradients come in another order: expected {', '.join(expected)}, found {', '.join(found)}"
-    function, also = evidence.first.pair_output.backward_name, tuple(called[n] for n in names[1:])
-    return Diagnosis(None, None, function, called[names[0]], also_explains=also, description=(text,))
+def diagnose_side_effects(notes: Iterable[Note]) -> list[Diagnosis]:
+    """Identify the side effects of the code under test, from the notes about its calls."""
+    by_name = {mistake.name: mistake for mistake in all_mistakes() if mistake.is_side_effect}
+    return [Diagnosis(by_name[n].code, n, None, None, message=message) for n, message in notes if n in by_name]
 
 
-def _explains_next_failure(evidence: Evidence, name: str, one: Match) -> bool:
-    """Tell whether the next wrong gradient can be explained, if this is the mistake before it."""
+def _explains_next_failure(evidence: Evidence, match: Match) -> bool:
+    """Return whether a mistake leaves the next wrong array correct, or explained by another mistake."""
     hypothesis = copy(evidence)
-    hypothesis.assume(name, one.mistake, one.explains, eps=next(iter(one.eps), None))
-    behind = next((other for other in evidence.failing if other not in hypothesis.explained), None)
-    return behind is None or hypothesis.is_consistent(behind) or bool(find_matches(hypothesis, behind))
+    hypothesis.assume_mistake(match.mistake, match.explains, match.eps)
+    following = next((other for other in evidence.failing if other not in hypothesis.explained), None)
+    return following is None or hypothesis.is_consistent(following) or bool(find_matches(hypothesis, following))
 
 
-def _diagnosis(evidence: Evidence, name: str, told: Sequence[Match]) -> Diagnosis:
-    case = evidence.primary_case(name)
-    label = case.output.name if name == OUTPUT else case.gradients[name].name
-    function = case.pair_output.forward_name if name == OUTPUT else case.pair_output.backward_name
-    terms = terms_of(evidence, name)
-    if not told:
-        said = describe_discrepancy(evidence, name, terms)
-        fits = terms is not None and said == (describe_terms(terms),)  # other things are said where they explain more
-        return Diagnosis(None, None, function, label, terms=terms if fits else None, description=said)
-    first = told[0]
-    whole = next(m for m in all_mistakes() if m.code == first.mistake.code)
-    alone = f" Here in {label} alone." if len(first.mistake.replaces) < len(whole.replaces) else ""
-    also = [case.gradients[other].name for other in first.explains if other not in (name, OUTPUT)]
-    fixed = (with_fixed(first.eps),) if first.eps else ()
-    tried = () if len(evidence.cases) > 1 else ("one problem was tried: on others it may differ",)
+def _describe_order(evidence: Evidence, contents: dict[str, str]) -> Diagnosis:
+    """Report gradients that are returned in another order."""
+    output, names = evidence.main.pair_output, evidence.main.gradients
+    expected, returned = ([output.labels[n] for n in order] for order in (names, [contents.get(n, n) for n in names]))
+    text = f"the gradients are returned in the wrong order: expected {', '.join(expected)}, got {', '.join(returned)}"
+    first, *others = (output.labels[n] for n in names if n in contents)
+    return Diagnosis(None, None, output.backward_name, first, also_explains=tuple(others), description=(text,))
+
+
+def _diagnosis(evidence: Evidence, name: str, matches: Sequence[Match]) -> Diagnosis:
+    """Report the first of the matching mistakes, or describe a wrong array that matches none."""
+    primary, terms = evidence.primary(name), find_terms(evidence, name)
+    output, labels = primary.result.pair_output, {n: array.label for n, array in primary.returned.items()}
+    function, label = output.forward_name if name == OUTPUT else output.backward_name, labels[name]
+    if not matches:
+        description = describe_discrepancy(evidence, name, terms)
+        # Coefficients are not reported if another description fits better.
+        is_about_terms = terms is not None and description == (describe_terms(terms),)
+        return Diagnosis(None, None, function, label, terms=terms if is_about_terms else None, description=description)
+    match, mistake = matches[0], matches[0].mistake
+    clauses = [f"the code uses {format_hard_coded_eps(match.eps)}"] if match.eps else []
+    if len(evidence.problems) == 1:
+        clauses.append("this diagnosis is based on one problem only")
+    codes = dict.fromkeys(other.mistake.code for other in matches if other.mistake.code != mistake.code)
     return Diagnosis(
-        code=first.mistake.code,
-        name=first.mistake.name,
+        code=mistake.code,
+        name=mistake.name,
         function=function,
         gradient=label,
-        relative_distance=first.closeness,
-        message=first.mistake.message + alone,
-        also_explains=tuple(also),
-        alternatives=tuple(dict.fromkeys(n.mistake.code for n in told[1:] if n.mistake.code != first.mistake.code)),
+        relative_distance=match.relative_distance,
+        message=mistake.message if mistake in all_mistakes() else f"{mistake.message} Only {label} is affected.",
+        also_explains=tuple(labels[n] for n in match.explains if n not in (name, OUTPUT)),
+        alternatives=tuple(codes),
         terms=terms if terms is not None and terms.exact else None,
-        description=(*fixed, *tried),
+        description=tuple(clauses),
     )
-
-
-def diagnose_side_effects(remarks: Iterable[Note]) -> list[Diagnosis]:
-    """Name what code does beside computing, from the remarks that its calls gave rise to."""
-    by_name = {m.name: m for m in all_mistakes() if m.is_side_effect}
-    return [
-        Diagnosis(mistake.code, mistake.name, None, None, message=remark.message)
-        for remark in remarks
-        if (mistake := by_name.get(remark.code))
-    ]

@@ -1,9 +1,10 @@
-"""What a pair of functions returned on several problems, beside what they should have."""
+"""The arrays that a forward/backward pair returned on several problems, and the values that are expected there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -11,209 +12,233 @@ import numpy.typing as npt
 
 from bncheck.mistakes import Mistake
 from bncheck.mistakes.pass_values import PassValues
-from bncheck.model.components import Component
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray
 from bncheck.model.results import PairResult
 from bncheck.model.verdict import Verdict
 
-# What stands for a forward function's output among the names of inputs.
+# The name of the forward output among the names of the inputs, which stand for their gradients.
 OUTPUT = "output"
-# From the loss back: what comes later may follow from what came before.
-BACKWARD_ORDER = (OUTPUT, "y", "beta", "gamma", "h", "W", "X", "b")
-# Roundings that a right value, computed in another order, may be away from ours.
+# In the order of backpropagation: an error in one array may propagate to the arrays after it.
+PROPAGATION_ORDER = (OUTPUT, "y", "beta", "gamma", "h", "W", "X", "b")
+# A correct value may differ from bncheck's by this many roundings, because it is summed in another order.
 MAX_ROUNDINGS = 4.0
 
 
 def norm(array: npt.NDArray[Any]) -> float:
-    """Return the root of the sum of squares, also where float64 cannot hold a square."""
+    """Return the Euclidean norm, scaled so that no square leaves the range of float64."""
     largest = float(np.abs(array).max(initial=0.0))
     return largest * float(np.linalg.norm(array / largest)) if 0 < largest < np.inf else largest
 
 
-def is_misshapen(case: PairResult, name: str) -> bool:
-    """Return whether an array does not consist of real numbers, or has another shape than the correct one."""
-    value = case.pair_output.output if name == OUTPUT else case.pair_output.gradients[name]
-    expected = case.measurement.output if name == OUTPUT else case.measurement.gradients[name].value
+def has_wrong_shape_or_dtype(result: PairResult, name: str) -> bool:
+    """Return whether an array has another shape than the correct one, or does not contain real numbers."""
+    value = result.pair_output.output if name == OUTPUT else result.pair_output.gradients[name]
+    expected = result.measurement.output if name == OUTPUT else result.measurement.gradients[name].value
     return value.dtype.kind not in "fiu" or value.shape != expected.shape
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnedArray:
-    """One returned array: what a guess at it must agree with, column by column."""
+    """An array that the code under test returned, and the rounding error that is allowed in it."""
 
-    value: npt.NDArray[Any]  # as it came, of whatever shape
-    rounding: FloatArray  # the largest that an entry may have, by column; one number for all where columns mix
-    size: FloatArray  # the largest terms that an entry is made of, likewise
-    wrong: bool
+    value: npt.NDArray[Any]  # as returned, of any shape and dtype
+    rounding: FloatArray  # largest rounding error of a correct entry, by unit (H,); (1,) for X, whose rows mix units
+    term_size: FloatArray  # the same shape, largest terms that the entries are sums of
+    is_wrong: bool  # whether the check failed
+    label: str  # the name that the target uses: dx for the dh of a layer
 
     @property
-    def numbers(self) -> bool:
-        """Whether it is an array of real numbers."""
+    def is_real(self) -> bool:
+        """Whether the array contains real numbers."""
         return self.value.dtype.kind in "fiu"
 
-    def agrees(self, guess: Any, term_growth: float = 1.0) -> float | None:
-        """Return ||value - guess|| / ||guess||, or None where some entry is off by more than rounding.
+    def agrees(self, candidate: npt.ArrayLike, term_growth: float = 1.0) -> float | None:
+        """Compare with a candidate, unit by unit.
 
-        Where the guess is little but rounding, it is of the terms that it is made of.
+        Parameters
+        ----------
+        candidate : array_like
+            The values that a mistake gives.
+        term_growth : float, default 1.0
+            Size of the candidate's terms, as a multiple of the correct ones.
 
-        ``term_growth`` is how many times larger than the right ones its terms are.
+        Returns
+        -------
+        float or None
+            ||value - candidate|| / ||candidate||, or relative to the size of its terms if the candidate is smaller
+            than these. None if an entry differs by more than rounding.
         """
-        guess = np.asarray(guess)
-        if guess.shape != self.value.shape or not self.numbers:
+        candidate = np.asarray(candidate)
+        if candidate.shape != self.value.shape or not self.is_real:
             return None
-        with np.errstate(all="ignore"):
-            known = np.isfinite(guess)
-            if not np.array_equal(known, np.isfinite(self.value)):
-                return None
-            guess, value = np.where(known, guess, 0.0), np.where(known, self.value, 0.0)
-            off = np.abs(value - guess)
-            columns = guess.shape[-1:] == self.rounding.shape
-            over = tuple(range(guess.ndim - 1)) if columns else None
-            rounding, size = (self.rounding, self.size) if columns else (self.rounding.max(), self.size.max())
-            larger = np.divide(np.abs(guess).max(axis=over), size, out=np.ones_like(size), where=size > 0)
-            if not (off.max(axis=over) <= MAX_ROUNDINGS * rounding * np.maximum(larger, term_growth)).all():
-                return None
-            return norm(off) / (max(norm(guess), norm(self.size)) or 1.0)
+        finite = np.isfinite(candidate)
+        if not np.array_equal(finite, np.isfinite(self.value)):
+            return None
+        candidate, value = np.where(finite, candidate, 0.0), np.where(finite, self.value, 0.0)
+        difference = np.abs(value - candidate)
+        by_unit = candidate.shape[-1:] == self.rounding.shape
+        axes = tuple(range(candidate.ndim - 1)) if by_unit else None
+        rounding, size = (self.rounding, self.term_size) if by_unit else (self.rounding.max(), self.term_size.max())
+        growth = np.divide(np.abs(candidate).max(axis=axes), size, out=np.ones_like(size), where=size > 0)
+        if not (difference.max(axis=axes) <= MAX_ROUNDINGS * rounding * np.maximum(growth, term_growth)).all():
+            return None
+        return norm(difference) / (max(norm(candidate), norm(self.term_size)) or 1.0)
 
-    def distance_to(self, right: Any) -> float:
-        """Return how far the array is from another, where both are finite; infinite for another shape."""
-        right = np.asarray(right)
-        if right.shape != self.value.shape or not self.numbers:
+    def distance_to(self, candidate: npt.ArrayLike) -> float:
+        """Return the norm of the difference where it is finite; inf for an array of another shape."""
+        if np.shape(candidate) != self.value.shape or not self.is_real:
             return float("inf")
-        with np.errstate(all="ignore"):
-            difference = self.value - right
-            return norm(difference[np.isfinite(difference)])
+        difference = self.value - candidate
+        return norm(difference[np.isfinite(difference)])
 
 
-class Evidence:
-    """The cases of one pair of functions, and the passes that they are compared with."""
+@dataclass(frozen=True, slots=True, eq=False)
+class ProblemEvidence:
+    """The evidence from one problem."""
 
-    def __init__(self, cases: Sequence[PairResult]) -> None:
-        # The smallest first: most guesses are refuted there, cheaply.
-        self.cases = sorted(cases, key=lambda case: case.measurement.output.size)
-        self.first = cases[0]
-        self.piece: Component = cases[0].pair_output.component
-        self.right = [PassValues.of(case.measurement.problem, self.piece) for case in self.cases]
-        self.base: list[PassValues] | None = list(self.right)  # with what was found so far; None: unknown
-        self.observed = [self._observe(case) for case in self.cases]
-        self.explained: set[str] = set()
+    result: PairResult
+    correct: PassValues
+    expected: PassValues | None  # correct, given the mistakes that were diagnosed so far; None: unknown
+    returned: Mapping[str, ReturnedArray]  # by the name of the input, and OUTPUT
 
-    @staticmethod
-    def _observe(case: PairResult) -> Mapping[str, ReturnedArray]:
-        measured, answer = case.measurement, case.pair_output
-        bar = measured.output_bound.max(axis=0) * case.precision.roundoff_factor
-        found = {
-            OUTPUT: ReturnedArray(answer.output, bar, np.abs(measured.output).max(axis=0), bool(case.output.wrong))
-        }
-        for name, g in case.gradients.items():
-            numerical = measured.gradients[name]
-            over = 0 if name in ("W", "h", "y") else None if name == "X" else ()
+    @classmethod
+    def of(cls, result: PairResult) -> "ProblemEvidence":
+        """Collect what a pair returned, and compute the correct values."""
+        measurement, output, factor = result.measurement, result.pair_output, result.precision.roundoff_factor
+        rounding, size = measurement.output_bound.max(axis=0) * factor, np.abs(measurement.output).max(axis=0)
+        returned = {OUTPUT: ReturnedArray(output.output, rounding, size, bool(result.output.wrong), result.output.name)}
+        for name, gradient in result.gradients.items():
+            numerical = measurement.gradients[name]
+            axis = 0 if name in ("W", "h", "y") else None if name == "X" else ()
             conditioning, size = (
-                np.atleast_1d(np.broadcast_to(part, numerical.value.shape).max(axis=over))
+                np.atleast_1d(np.broadcast_to(part, numerical.value.shape).max(axis=axis))
                 for part in (numerical.conditioning, numerical.term_size)
             )
-            rounding = case.precision.roundoff_factor * conditioning
-            found[name] = ReturnedArray(answer.gradients[name], rounding, size, g.verdict is Verdict.FAIL)
-        return found
+            rounding, is_wrong = factor * conditioning, gradient.verdict is Verdict.FAIL
+            returned[name] = ReturnedArray(output.gradients[name], rounding, size, is_wrong, gradient.name)
+        correct = PassValues.of(measurement.problem, output.component)
+        return cls(result, correct, correct, returned)
 
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """What was returned on every problem."""
-        return tuple(n for n in BACKWARD_ORDER if all(n in observed for observed in self.observed))
+    @property
+    def is_black_box(self) -> bool:
+        """Whether the gradients were compared with the derivative of the target's own forward pass."""
+        return self.result.measurement.black_box
 
-    @cached_property
-    def failing(self) -> tuple[str, ...]:
-        """What is wrong on some problem, from the loss back."""
-        return tuple(n for n in self.names if any(observed[n].wrong for observed in self.observed))
-
-    def primary_case(self, name: str) -> PairResult:
-        """Return the case that a failure is told by: the problem itself if it fails there."""
-        wrong = [case for case, seen in zip(self.cases, self.observed, strict=True) if seen[name].wrong]
-        return self.first if any(case is self.first for case in wrong) else wrong[0]
-
-    def index_of(self, case: PairResult) -> int:
-        """Return where a case stands among the cases."""
-        return next(i for i, other in enumerate(self.cases) if other is case)
-
-    def with_eps(self, eps: float) -> "Evidence":
-        """Return the evidence that compares with passes whose eps is a constant in place of bn_eps."""
-        other = copy(self)
-        other.base = [w.with_eps(eps) for w in self.right]
-        return other
-
-    def value(self, w: PassValues, name: str) -> Array:
-        """Return what a pass gives under a name.
+    def array(self, w: PassValues, name: str) -> Array:
+        """Return an array of a pass.
 
         Raises
         ------
         ValueError
-            The mistake's shapes do not fit together there.
+            The shapes in the pass do not fit together.
         """
-        with np.errstate(all="ignore"):
-            found: Array = getattr(w, self.piece.output if name == OUTPUT else f"d{name}")
-        return found
+        value: Array = getattr(w, self.result.pair_output.component.output if name == OUTPUT else f"d{name}")
+        return value
 
-    def agreement(self, number: int, name: str, w: PassValues) -> float | None:
-        """Return how closely one problem's array agrees with a pass; None where it does not."""
+    def agreement(self, name: str, w: PassValues | None) -> float | None:
+        """Return how closely the returned array matches a pass; None if it does not, or the pass is unknown."""
+        if w is None:
+            return None
         try:
-            # db may be nothing but the rounding of a dh that is many times too large.
-            term_growth = norm(np.nan_to_num(w.dh)) / (norm(self.right[number].dh) or 1.0) if name == "b" else 1.0
-            return self.observed[number][name].agrees(self.value(w, name), term_growth)
-        except ValueError:  # shapes that cannot be multiplied
+            # db may be nothing but the rounding error of a dh that is many times too large.
+            term_growth = norm(np.nan_to_num(w.dh)) / (norm(self.correct.dh) or 1.0) if name == "b" else 1.0
+            return self.returned[name].agrees(self.array(w, name), term_growth)
+        except ValueError:  # the shapes of the pass do not fit together
             return None
 
+    def contains(self, name: str, other: str) -> bool:
+        """Return whether one gradient has the correct values of another one."""
+        swapped = replace(self.returned[other], value=self.returned[name].value)
+        return swapped.agrees(self.array(self.correct, other)) is not None
+
+    def assume(self, change: Callable[[PassValues], PassValues | None]) -> "ProblemEvidence":
+        """Return the evidence with other expected values, if these are known."""
+        return self if self.expected is None else replace(self, expected=change(self.expected))
+
+
+class Evidence:
+    """What a forward/backward pair returned on one or several problems."""
+
+    def __init__(self, results: Sequence[PairResult]) -> None:
+        # The smallest problem first: it refutes most candidate mistakes at little cost.
+        by_size = sorted(results, key=lambda result: result.measurement.output.size)
+        self.problems = [ProblemEvidence.of(result) for result in by_size]
+        self.main = results[0]
+        self.component = self.main.pair_output.component
+        self.explained: frozenset[str] = frozenset()  # arrays whose error is already diagnosed
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The arrays that were returned on every problem."""
+        return tuple(n for n in PROPAGATION_ORDER if all(n in p.returned for p in self.problems))
+
+    @cached_property
+    def failing(self) -> tuple[str, ...]:
+        """The arrays that are wrong on some problem, in the order of backpropagation."""
+        return tuple(name for name in self.names if self.problems_with_wrong(name))
+
+    def problems_with_wrong(self, name: str) -> list[ProblemEvidence]:
+        """Return the problems on which an array is wrong."""
+        return [p for p in self.problems if p.returned[name].is_wrong]
+
+    def primary(self, name: str) -> ProblemEvidence:
+        """Return the problem that the report of a wrong array is about: the main problem if it fails there."""
+        wrong = self.problems_with_wrong(name)
+        return next((p for p in wrong if p.result is self.main), wrong[0])
+
+    def with_eps(self, eps: float) -> "Evidence":
+        """Return the evidence that expects a constant eps instead of the problem's."""
+        other = copy(self)
+        other.problems = [replace(p, expected=p.correct.with_eps(eps)) for p in self.problems]
+        return other
+
     def is_consistent(self, name: str) -> bool:
-        """Tell whether an array is right given what was found to be wrong before it."""
-        if self.base is None:
-            return False
-        return all(self.agreement(i, name, w) is not None for i, w in enumerate(self.base))
+        """Return whether an array is correct, given the mistakes that were diagnosed so far."""
+        return all(p.agreement(name, p.expected) is not None for p in self.problems)
 
     def permuted_gradients(self) -> dict[str, str]:
-        """Return which right gradient stands in the place of each wrong one, if they are in another order."""
-        names = [n for n in self.failing if n != OUTPUT]
-        instead = {}
-        for name in names if not any(case.measurement.black_box for case in self.cases) else []:
-            for other in names:
-                found = [replace(seen[other], value=seen[name].value) for seen in self.observed]
-                right = [f.agrees(self.value(w, other)) is not None for f, w in zip(found, self.right, strict=True)]
-                if other != name and all(right):
-                    instead[name] = other
-        return instead if len(instead) > 1 and set(instead) == set(instead.values()) else {}
+        """Return the gradient that each wrong gradient contains, if they are returned in another order."""
+        names = [name for name in self.failing if name != OUTPUT]
+        if any(p.is_black_box for p in self.problems):
+            return {}
+        contents = {
+            name: other for name, other in permutations(names, 2) if all(p.contains(name, other) for p in self.problems)
+        }
+        return contents if len(contents) > 1 and set(contents) == set(contents.values()) else {}
 
-    def assume(
-        self,
-        name: str,
-        mistake: Mistake | None,
-        explains: Sequence[str] = (),
-        weights: Mapping[int, FloatArray] | None = None,
-        eps: float | None = None,
-    ) -> None:
-        """Go on from what was found: a named mistake, three terms of other weights, or the wrong dh itself.
+    def assume_mistake(self, mistake: Mistake, explains: Sequence[str], eps: Sequence[float]) -> None:
+        """Expect the values that a mistake gives, with the first of some constants eps if there are any."""
+        self.explained |= {*explains}
+        if eps:
+            self.problems = self.with_eps(eps[0]).problems
+        self.problems = [p.assume(mistake.apply_to) for p in self.problems]
 
-        ``eps`` is the constant that the code uses in place of bn_eps, if it does.
+    def assume_returned(self, name: str, coefficients: Mapping[ProblemEvidence, Sequence[FloatArray]]) -> None:
+        """Expect the values that follow from a wrong array which no mistake explains.
+
+        Parameters
+        ----------
+        name : str
+            The wrong array.
+        coefficients : mapping of ProblemEvidence to sequence of ndarray
+            Three coefficients (H,), with which the terms of dx give the array, on the problems where they are known.
         """
-        self.explained = self.explained | {name, *explains}
-        if eps is not None:
-            self.base = self.with_eps(eps).base
-        if self.base is None:
-            return
-        if mistake is not None:
-            self.base = [mistake.apply_to(w) for w in self.base]
-        elif name == OUTPUT:
-            self.base = None
-        elif name in ("W", "X") and weights:
-            self._restrict_to(sorted(weights))
-            for term, part in enumerate(("direct", "mean_term", "variance_term")):
-                self.base = [
-                    w.replaced(part, weights[i][:, term] * getattr(w, part))
-                    for i, w in zip(sorted(weights), self.base, strict=True)
-                ]
-        elif name == "h" and not any(is_misshapen(case, name) for case in self.cases):
-            self.base = [w.replaced("dh", o["h"].value) for o, w in zip(self.observed, self.base, strict=True)]
+        self.explained |= {name}
+        if name == OUTPUT:
+            self.problems = [p.assume(lambda _: None) for p in self.problems]
+        elif name in ("W", "X") and coefficients and self.problems[0].expected is not None:
+            # Without coefficients the expected values of the other problems are unknown.
+            self.problems = [p.assume(partial(_scale_terms, coefficients=k)) for p, k in coefficients.items()]
+        elif name == "h" and not any(has_wrong_shape_or_dtype(p.result, name) for p in self.problems):
+            replaced = PassValues.replaced
+            self.problems = [
+                p.assume(partial(replaced, name="dh", value=p.returned[name].value)) for p in self.problems
+            ]
 
-    def _restrict_to(self, numbers: Sequence[int]) -> None:
-        """Go on with these cases alone: of the others it is not known what the right values would be."""
-        self.cases, self.right = [self.cases[i] for i in numbers], [self.right[i] for i in numbers]
-        self.observed = [self.observed[i] for i in numbers]
-        self.base = None if self.base is None else [self.base[i] for i in numbers]
+
+def _scale_terms(w: PassValues, coefficients: Sequence[FloatArray]) -> PassValues:
+    """Multiply the three terms of dx by coefficients (H,)."""
+    for k, term in zip(coefficients, ("direct", "mean_term", "variance_term"), strict=True):
+        w = w.replaced(term, k * getattr(w, term))
+    return w

@@ -1,178 +1,197 @@
-"""Which known mistake gives what was returned."""
+"""Search for the known mistakes that give the returned arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bncheck.diagnosis.evidence import MAX_ROUNDINGS, OUTPUT, Evidence, is_misshapen
-from bncheck.mistakes import NO_MISTAKE, Mistake, all_mistakes
-from bncheck.mistakes.pass_values import COMPONENT_VALUES, ORDER, PassValues
+from bncheck.diagnosis.evidence import MAX_ROUNDINGS, OUTPUT, Evidence, ProblemEvidence, has_wrong_shape_or_dtype
+from bncheck.mistakes import Mistake, all_mistakes
+from bncheck.mistakes.pass_values import ORDER, PassValues
 from bncheck.model.problem import COMMON_EPS, FloatArray
 
-# Between these a constant is solved for; so many bisections of its logarithm leave less than its last digit.
+# The interval in which a hard-coded eps is searched for, and the bisections of its logarithm that exhaust float64.
 MIN_EPS, MAX_EPS, MAX_HALVINGS = 1e-16, 1.0, 60
-# By so much of it a usual constant may lie outside its bracket, whose ends are rounded.
+# The ends of the interval are rounded: a common eps may lie outside by this fraction.
 MAX_EPS_ERROR = 1e-6
-# A mistake gives an array if what is left is no more than this share of what the right values leave.
+# A mistake explains an array if its residual is below this fraction of the residual of the correct value.
 MAX_RESIDUAL_RATIO = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A mistake that gives what was returned on every problem."""
+    """A mistake that gives the returned array on every problem."""
 
     mistake: Mistake
-    closeness: float  # the largest relative distance, over the problems on which it is wrong
-    explains: tuple[str, ...]  # everything failing that it gives
-    eps: tuple[float, ...] = ()  # constants in place of bn_eps with which it does, if it does not with bn_eps
+    relative_distance: float  # the largest over the problems on which the array is wrong
+    explains: tuple[str, ...]  # the wrong arrays that the mistake gives
+    eps: tuple[float, ...] = ()  # the hard-coded eps with which it matches; empty: the problem's eps
 
 
 def find_matches(evidence: Evidence, name: str) -> list[Match]:
-    """Return the mistakes that give an array, those first that explain most; equally good ones only.
+    """Return the mistakes that give an array on every problem.
 
-    A wrong output that no mistake gives with bn_eps is compared with the same mistakes around a constant eps.
+    Parameters
+    ----------
+    evidence : Evidence
+        The returned and the expected arrays.
+    name : str
+        A wrong array.
+
+    Returns
+    -------
+    list of Match
+        The mistakes that explain the largest number of wrong arrays. If no mistake gives a wrong output with the
+        problem's eps, a constant eps is tried.
     """
-    if evidence.base is None:
-        return []
-    matches = [
-        match for mistake in _variants(evidence) if (match := _try_mistake(evidence, mistake, name, evidence.base))
-    ]
-    if not matches and name == OUTPUT and not fixed_eps_of(evidence):
-        matches = list(_with_fixed_eps(evidence))
-    most = max((len(match.explains) for match in matches), default=0)
-    return [match for match in matches if len(match.explains) == most]
+    matches = [match for mistake in _variants(evidence) if (match := _try_mistake(evidence, mistake, name))]
+    if not matches and name == OUTPUT and not infer_hard_coded_eps(evidence):
+        matches = [match for mistake in _variants(evidence) if (match := _try_with_hard_coded_eps(evidence, mistake))]
+    return _most_explaining(matches)
 
 
-def fixed_eps_of(evidence: Evidence) -> tuple[float, ...]:
-    """Return the constants with which a wrong output is batch norm's own; none if it is not."""
-    return tuple(eps for eps in _candidate_eps(evidence, NO_MISTAKE) if evidence.with_eps(eps).is_consistent(OUTPUT))
-
-
-def _with_fixed_eps(evidence: Evidence) -> Iterator[Match]:
-    """Yield the mistakes that give the output if eps is the same constant on all problems."""
-    forward = set(ORDER[: ORDER.index(evidence.piece.output) + 1])
-    for mistake in _variants(evidence):
-        if forward.isdisjoint(mistake.replaces):
-            continue
-        matches = {}
-        for eps in _candidate_eps(evidence, mistake):
-            hypothesis = evidence.with_eps(eps)
-            match = _try_mistake(hypothesis, mistake, OUTPUT, hypothesis.base or [])
-            if match is not None:
-                matches[eps] = match
-        # What follows from the output may show eps better than the output does.
-        most = max((len(match.explains) for match in matches.values()), default=0)
-        best = {eps: match for eps, match in matches.items() if len(match.explains) == most}
-        if best:
-            yield replace(next(iter(best.values())), eps=tuple(best))
-
-
-def _candidate_eps(evidence: Evidence, mistake: Mistake) -> tuple[float, ...]:
-    """Return the constants in place of bn_eps with which a mistake may give the output.
-
-    The smallest variance shows eps best, so a mistake is solved for its eps on that problem, by bisection. In every
-    formula of the catalogue each output is monotonic in eps: a bracket that leaves out an entry refutes the mistake.
-    """
-    numbers = (
-        [i for i, w in enumerate(evidence.right) if w.N > 1] if "sigma" in COMPONENT_VALUES[evidence.piece] else []
-    )
-    if not numbers:
-        return ()
-    number = min(numbers, key=lambda i: float(np.median(evidence.right[i].var)))
-    observed = evidence.observed[number][OUTPUT]
-    if is_misshapen(evidence.cases[number], OUTPUT):
-        return ()
-    value = np.asarray(observed.value, float)
-
-    def output(eps: float) -> FloatArray:
-        w = mistake.apply_to(evidence.right[number].with_eps(eps))
-        return np.asarray(evidence.value(w, OUTPUT), float)
-
-    low, high = MIN_EPS, MAX_EPS
-    at_low, at_high = output(low), output(high)
-    if at_low.shape != value.shape:
-        return ()
-    growth = np.abs(value).max(axis=0) / np.maximum(observed.size, np.finfo(float).tiny)
-    rounding_allowance = MAX_ROUNDINGS * observed.rounding * np.maximum(growth, 1.0)
-    entry = np.unravel_index(int(np.argmax(np.abs(at_high - at_low))), value.shape)
-    rises = at_high[entry] > at_low[entry]
-    for _ in range(MAX_HALVINGS):
-        inside = (np.minimum(at_low, at_high) - rounding_allowance <= value) & (
-            value <= np.maximum(at_low, at_high) + rounding_allowance
-        )
-        if not inside.all():
-            return ()
-        if (np.abs(at_high - at_low) <= rounding_allowance).all():
-            break
-        middle = float(np.sqrt(low * high))
-        at_middle = output(middle)
-        if (at_middle[entry] < value[entry]) == rises:
-            low, at_low = middle, at_middle
-        else:
-            high, at_high = middle, at_middle
-    usual = tuple(eps for eps in COMMON_EPS if low <= eps * (1 + MAX_EPS_ERROR) and eps <= high * (1 + MAX_EPS_ERROR))
-    # Code contains round numbers: another constant is kept to two digits.
-    return usual or (float(f"{np.sqrt(low * high):.1e}"),)
+def infer_hard_coded_eps(evidence: Evidence) -> tuple[float, ...]:
+    """Return the constants eps with which a wrong output is correct batch norm; empty if there are none."""
+    candidates = _candidate_eps(evidence, lambda w: w)
+    return tuple(eps for eps in candidates if evidence.with_eps(eps).is_consistent(OUTPUT))
 
 
 def _variants(evidence: Evidence) -> Iterator[Mistake]:
     for mistake in all_mistakes():
-        yield from mistake.variants(evidence.piece)
+        yield from mistake.variants(evidence.component)
 
 
-def _try_mistake(evidence: Evidence, mistake: Mistake, name: str, base: list[PassValues]) -> Match | None:
-    """Return what a mistake explains, or None where it does not give this array, or spoils a right one."""
+def _most_explaining(matches: Sequence[Match]) -> list[Match]:
+    most = max((len(match.explains) for match in matches), default=0)
+    return [match for match in matches if len(match.explains) == most]
+
+
+def _try_with_hard_coded_eps(evidence: Evidence, mistake: Mistake) -> Match | None:
+    """Return the match of a mistake in the forward pass with a constant eps, the same on all problems."""
+    if set(ORDER[: ORDER.index(evidence.component.output) + 1]).isdisjoint(mistake.replaces):
+        return None
+    matches = []
+    for eps in _candidate_eps(evidence, mistake.apply_to):
+        match = _try_mistake(evidence.with_eps(eps), mistake, OUTPUT)
+        if match is not None:
+            matches.append(replace(match, eps=(eps,)))
+    # The gradients may determine eps better than the output does.
+    best = _most_explaining(matches)
+    return replace(best[0], eps=tuple(eps for match in best for eps in match.eps)) if best else None
+
+
+def _candidate_eps(evidence: Evidence, change: Callable[[PassValues], PassValues]) -> tuple[float, ...]:
+    """Return the constants eps with which a changed pass may give the output.
+
+    The smallest variance determines eps best, so eps is computed from that problem.
+    """
+    problems = [p for p in evidence.problems if p.correct.N > 1 and "gamma" in evidence.component.inputs]
+    if not problems:
+        return ()
+    p = min(problems, key=lambda p: float(np.median(p.correct.var)))
+    interval = None if has_wrong_shape_or_dtype(p.result, OUTPUT) else _eps_interval(p, change)
+    if interval is None:
+        return ()
+    low, high = interval
+    common = tuple(eps for eps in COMMON_EPS if low <= eps * (1 + MAX_EPS_ERROR) and eps <= high * (1 + MAX_EPS_ERROR))
+    # Constants in code are short: an uncommon one is rounded to two digits.
+    return common or (float(f"{np.sqrt(low * high):.1e}"),)
+
+
+def _eps_interval(p: ProblemEvidence, change: Callable[[PassValues], PassValues]) -> tuple[float, float] | None:
+    """Enclose the constant eps with which a changed pass gives the output, by bisection.
+
+    In every formula of the catalogue each output is monotonic in eps. The result is None if the interval excludes an
+    entry.
+    """
+    returned = p.returned[OUTPUT]
+    value = np.asarray(returned.value, float)
+
+    def output(eps: float) -> FloatArray:
+        return np.asarray(p.array(change(p.correct.with_eps(eps)), OUTPUT), float)
+
+    low, high = MIN_EPS, MAX_EPS
+    at_low, at_high = output(low), output(high)
+    if at_low.shape != value.shape:
+        return None
+    growth = np.abs(value).max(axis=0) / np.maximum(returned.term_size, np.finfo(float).tiny)
+    allowance = MAX_ROUNDINGS * returned.rounding * np.maximum(growth, 1.0)
+    entry = np.unravel_index(int(np.argmax(np.abs(at_high - at_low))), value.shape)
+    increases = at_high[entry] > at_low[entry]
+    for _ in range(MAX_HALVINGS):
+        smallest, largest = np.minimum(at_low, at_high) - allowance, np.maximum(at_low, at_high) + allowance
+        if not ((smallest <= value) & (value <= largest)).all():
+            return None
+        if (np.abs(at_high - at_low) <= allowance).all():
+            break
+        middle = float(np.sqrt(low * high))
+        at_middle = output(middle)
+        if (at_middle[entry] < value[entry]) == increases:
+            low, at_low = middle, at_middle
+        else:
+            high, at_high = middle, at_middle
+    return low, high
+
+
+def _try_mistake(evidence: Evidence, mistake: Mistake, name: str) -> Match | None:
+    """Return the match of a mistake; None if it does not give the array, or changes a correct one."""
     try:
-        fit = _closeness(evidence, name, base, mistake)
-    except ValueError:  # its shapes do not go with what was found before
+        fit = _fit(evidence, mistake, name)
+    except ValueError:  # its shapes do not fit with the mistakes that were diagnosed so far
         return None
     if fit is None:
         return None
-    closeness, passes = fit
-    # What is wrong behind dh, by a mistake made before it, must be so in everything there: dh itself was not seen.
-    indirect = name in ("b", "W", "X") and f"d{name}" not in mistake.replaces
+    relative_distance, passes = fit
+    # dW, dX and db reveal a mistake in dh only indirectly: then all wrong ones among them must match.
+    is_indirect = name in ("b", "W", "X") and f"d{name}" not in mistake.replaces
     explains = [name]
     for other in evidence.names:
         if other == name:
             continue
-        gives = [evidence.agreement(i, other, w) is not None for i, w in enumerate(passes)]
+        matches = [p.agreement(other, after) is not None for p, _, after in passes]
         if other in evidence.failing and other not in evidence.explained:
-            explains += [other] if all(gives) else []
-            if indirect and not all(gives):
+            if all(matches):
+                explains.append(other)
+            elif is_indirect:
                 return None
-        elif name == OUTPUT:  # the backward pass may be the derivative of that forward pass
-            continue
-        elif any(not g and _changes(evidence, other, i, base[i], passes[i]) for i, g in enumerate(gives)):
+        elif name != OUTPUT and any(  # after a wrong output, the gradients may be those of that forward pass
+            not agrees and _changes(p, other, before, after)
+            for agrees, (p, before, after) in zip(matches, passes, strict=True)
+        ):
             return None
-    return Match(mistake, closeness, tuple(explains))
+    return Match(mistake, relative_distance, tuple(explains))
 
 
-def _closeness(
-    evidence: Evidence, name: str, base: list[PassValues], mistake: Mistake
-) -> tuple[float, list[PassValues]] | None:
-    """Return how far an array is at most from what a mistake gives, and its passes; None where it does not give it."""
+def _fit(
+    evidence: Evidence, mistake: Mistake, name: str
+) -> tuple[float, list[tuple[ProblemEvidence, PassValues, PassValues]]] | None:
+    """Return the largest relative distance of an array from what a mistake gives; None if it does not give the array.
+
+    With it come the problems, each with its pass before and after the mistake is applied.
+    """
     distances, passes = [], []
-    for number, before in enumerate(base):
+    for p in evidence.problems:
+        before = p.expected
+        if before is None:
+            return None
         after = mistake.apply_to(before)
-        passes.append(after)
-        distance, seen = evidence.agreement(number, name, after), evidence.observed[number][name]
+        passes.append((p, before, after))
+        distance, returned = p.agreement(name, after), p.returned[name]
         if distance is None:
             return None
-        if seen.wrong and np.isfinite(seen.value).any():
-            # Rounding may be so coarse, or what is wrong so little, that the right values agree as well.
-            guess, right = (seen.distance_to(evidence.value(w, name)) for w in (after, before))
-            if not guess <= MAX_RESIDUAL_RATIO * right:
+        if returned.is_wrong and np.isfinite(returned.value).any():
+            # In low precision, or for a tiny error, the correct values agree as well: compare the residuals.
+            residual, residual_of_correct = (returned.distance_to(p.array(w, name)) for w in (after, before))
+            if not residual <= MAX_RESIDUAL_RATIO * residual_of_correct:
                 return None
             distances.append(distance)
     return (max(distances), passes) if distances else None
 
 
-def _changes(evidence: Evidence, name: str, number: int, before: PassValues, after: PassValues) -> bool:
-    """Tell whether a mistake changes an array beyond rounding."""
+def _changes(p: ProblemEvidence, name: str, before: PassValues, after: PassValues) -> bool:
+    """Return whether a mistake changes an array by more than rounding."""
     try:
-        right, made = evidence.value(before, name), evidence.value(after, name)
-    except ValueError:
+        unchanged, changed = p.array(before, name), p.array(after, name)
+    except ValueError:  # the shapes do not fit together any more
         return True
-    seen = evidence.observed[number][name]
-    return replace(seen, value=np.asarray(right)).agrees(made) is None
+    return replace(p.returned[name], value=np.asarray(unchanged)).agrees(changed) is None

@@ -1,4 +1,4 @@
-"""Recognition of code that is correct for one batch size, or one number of features or units, alone."""
+"""Recognition of code that is correct only for one batch size, or for one number of features or units."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,7 +12,7 @@ class Sizes(NamedTuple):
     H: int  # units
 
 
-# The two sizes that a discriminating problem takes from here are small and differ from the main problem's.
+# A discriminating problem has one size of the main problem, and two small sizes that differ from the main problem's.
 SMALL_SIZES, OTHER_SMALL_SIZES = Sizes(7, 5, 4), Sizes(11, 9, 8)
 # With a single other size that fails, the size is not established as the cause.
 MIN_FAILING_SIZES = 2
@@ -21,22 +21,22 @@ MIN_FAILING_SIZES = 2
 def only_correct_at(main: Sizes, edge_cases: Iterable[tuple[Sizes, bool]]) -> str:
     """State that code is correct for one size only, if the edge cases establish that.
 
-    A size is the cause if every edge case with another value of it fails, and no edge case with the same value does.
-    Without an edge case that shares a size with the main problem several sizes qualify; then all of them are
-    named. ``discriminating_sizes`` gives problems that decide.
+    A size is the cause if every edge case with another value of this size fails, and no edge case with the same value
+    fails. If no edge case has a size in common with the main problem, several sizes qualify and all of them are named;
+    the problems of ``discriminating_sizes`` then decide.
 
     Parameters
     ----------
     main : Sizes
         The sizes of the main problem, on which nothing fails.
     edge_cases : iterable of (Sizes, bool)
-        The sizes of each edge case, and whether a gradient or an output is wrong there or the code raises.
+        The sizes of each edge case, and whether the code fails there: it returns a wrong array, or raises.
 
     Returns
     -------
     str
-        A sentence, such as "correct only for N = 64: every edge case with another N fails"; empty if the edge cases
-        establish nothing of the kind.
+        Such as "correct only for N = 64: every edge case with another N fails"; empty if the edge cases do not
+        establish that a size is the cause.
     """
     outcomes = list(edge_cases)
     causes = []
@@ -54,9 +54,9 @@ def only_correct_at(main: Sizes, edge_cases: Iterable[tuple[Sizes, bool]]) -> st
 
 
 def discriminating_sizes(main: Sizes) -> tuple[Sizes, ...]:
-    """Return sizes of small problems that share N, D and H in turn with a problem, and nothing else.
+    """Return the sizes of three small problems, each of which has one of N, D and H in common with a problem.
 
-    Code that fails on every edge case passes only on the one that shares the size it depends on.
+    Code that is correct for one size only passes on the problem with that size.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def discriminating_sizes(main: Sizes) -> tuple[Sizes, ...]:
     Returns
     -------
     tuple of Sizes
-        Three of them.
+        The sizes of the problems with the same N, the same D and the same H.
     """
     replacement = (
         small if small != size else other

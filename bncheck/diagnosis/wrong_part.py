@@ -1,192 +1,209 @@
-"""Where a backward pass departs from the right one: the stage, and the identities it breaks."""
+"""The first wrong step of a backward pass, and the identities and the Taylor test that its gradients fail."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.diagnosis.describe import factor_of, looks_like_rounding, terms_of, wrong_region
-from bncheck.diagnosis.evidence import Evidence, is_misshapen
+from bncheck.diagnosis.discrepancy import Discrepancy
+from bncheck.diagnosis.evidence import Evidence, has_wrong_shape_or_dtype
+from bncheck.diagnosis.factors import find_factor
+from bncheck.diagnosis.rounding import rounding_levels
+from bncheck.diagnosis.terms import VARIES_BY_UNIT, find_terms
 from bncheck.mistakes.pass_values import PassValues
+from bncheck.model.components import Component
 from bncheck.model.diagnosis_records import Identity, WrongPart
 from bncheck.model.problem import FloatArray
 from bncheck.model.results import PairResult
 from bncheck.model.verdict import Verdict
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 
-# The steps at which the Taylor remainder is taken: below, rounding is all of it.
+# Steps of the Taylor test; below the last one the remainder is rounding.
 TAYLOR_STEPS = tuple(2.0**-k for k in range(12, 21))
-STAGES = {"affine": "the affine layer", "relu": "ReLU's mask"}
+# Steps at which the Taylor remainder must exceed rounding, to fit an order.
+MIN_TAYLOR_POINTS = 3
+# Roundings that are allowed in a sum, in units of the sum of the magnitudes.
+SUM_ROUNDINGS = 64
+LAYER_PARTS = {"affine": "the affine layer", "relu": "the ReLU mask"}
+BATCHNORM_PART = "the backward pass of batch norm"
+TERMS = ("the direct term", "the mean term", "the variance term")
+# Identities between sums over all entries: component (empty: any), formula, names on the left and on the right. "L" is
+# the loss, the sum of dout times the component's output; each other name stands for the sum of input times gradient.
+SUMS = (
+    ("", "sum W dW + sum b db = sum h dh", ("W", "b"), ("h",)),
+    ("affine", "sum W dW + sum b db = L", ("W", "b"), ("L",)),
+    ("", "sum X dX = sum W dW", ("X",), ("W",)),
+    ("", "L = sum gamma dgamma + sum beta dbeta", ("L",), ("gamma", "beta")),
+    ("", "L = sum y dy", ("L",), ("y",)),
+)
 
 
-def find_wrong_part(case: PairResult, code: str | None) -> WrongPart:
-    """Name the stage at which a case departs, and say which identities its gradients keep.
+class Fault(NamedTuple):
+    """A wrong part of a backward pass."""
 
-    ``code`` is the mistake that was named, if one was.
+    part: str  # the same for every problem that shows it, with {} in the place of the detail
+    detail: str = ""  # rows, columns, numbers or names, which may differ between problems
+
+    def __str__(self) -> str:
+        return self.part.format(self.detail)
+
+
+@np.errstate(all="ignore")  # wrong values may overflow or be invalid
+def find_wrong_part(result: PairResult, code: str | None) -> WrongPart:
+    """Locate the wrong part of a backward pass and test the identities of its gradients.
+
+    Parameters
+    ----------
+    result : PairResult
+        A pair that fails on one problem.
+    code : str or None
+        The mistake that was identified, if there is one.
+
+    Returns
+    -------
+    WrongPart
+        With the names that the code under test uses: dx for the dh of a layer.
     """
-    with np.errstate(all="ignore"):  # a wrong value may be anything
-        return _departure(case, code)
-
-
-def _departure(case: PairResult, code: str | None) -> WrongPart:
-    function, stage = case.pair_output.backward_name, _fault_part(case, code)
-    if case.measurement.black_box:  # the identities are batch norm's, and so is the loss of the Taylor remainder
-        return WrongPart(function, stage, (), None)
-    # In the words of the code under test: dx for a layer's dh.
-    called = {f"d{n}": g.name for n, g in case.gradients.items()}
-    told = ((re.sub(r"\bd\w+", lambda m: called.get(m[0], m[0]), i.formula), i.satisfied) for i in _identities(case))
-    identities = tuple(Identity(formula, holds) for formula, holds in told)
-    return WrongPart(function, stage, identities, _taylor_rate(case) if _complete(case) else None)
-
-
-def _fault_part(case: PairResult, code: str | None) -> str:
-    piece, wrong, there = case.pair_output.component.name, set(case.failed), set(case.gradients)
-    if case.output.wrong:
-        return f"the forward pass ({case.pair_output.forward_name or 'forward'}){_derivative(case)}"
-    has_wrong_shape_or_dtype = [case.gradients[n].name for n in case.failed if is_misshapen(case, n)]
-    if has_wrong_shape_or_dtype:
-        return f"the shape or kind of {' and '.join(has_wrong_shape_or_dtype)}"
-    if piece in STAGES:
-        return STAGES[piece]
-    behind = {"W", "X"} & there
-    inner = "h" in wrong or (
-        "h" not in there and bool(behind) and behind <= wrong and (code or "BN2")[:3] not in ("BN5", "BN7")
+    function, part = result.pair_output.backward_name, " and ".join(map(str, find_faults(result, code)))
+    if result.measurement.black_box:  # the identities and the loss of the Taylor test are those of batch norm
+        return WrongPart(function, part, (), None)
+    labels = {f"d{name}": gradient.name for name, gradient in result.gradients.items()}
+    identities = tuple(
+        Identity(re.sub(r"\bd\w+", lambda m: labels.get(m[0], m[0]), formula), satisfied)
+        for formula, satisfied in _identities(result)
     )
-    if code and code.startswith("BN4"):
-        return STAGES["relu"]
-    if inner and piece == "network" and {"beta", "gamma"} <= wrong and _path(case) == "batch norm's backward":
-        return "ReLU's mask, or several stages: everything behind it is wrong"
-    found = []
+    return WrongPart(function, part, identities, _taylor_order(result) if _is_complete(result) else None)
+
+
+@np.errstate(all="ignore")  # wrong values may overflow or be invalid
+def find_faults(result: PairResult, code: str | None) -> list[Fault]:
+    """Return the wrong parts of a pair that fails on one problem, in the order of backpropagation."""
+    component, wrong, returned = result.pair_output.component.name, set(result.failed), result.gradients.keys()
+    if result.output.wrong:
+        name = result.pair_output.forward_name or "forward"
+        return [Fault("the forward pass{}", f" ({name}){_describe_derivative(result)}")]
+    misshapen = [result.gradients[n].name for n in result.failed if has_wrong_shape_or_dtype(result, n)]
+    if misshapen:
+        return [Fault(f"the shape or type of {' and '.join(misshapen)}")]
+    layer = "relu" if code and code.startswith("BN4") else component
+    if layer in LAYER_PARTS:
+        return [Fault(LAYER_PARTS[layer])]
+    after_h = {"W", "X"} & returned
+    # If dh was not returned, an error in all gradients after it is attributed to it, except with a code for these.
+    is_affine_mistake = code is not None and code.startswith(("BN5", "BN7"))
+    dh_is_wrong = "h" in wrong or ("h" not in returned and after_h and after_h <= wrong and not is_affine_mistake)
+    fault = _fault_in_dh(result) if dh_is_wrong else None
+    if fault and component == "network" and {"beta", "gamma"} <= wrong and fault.part == BATCHNORM_PART:
+        return [Fault("the ReLU mask or several steps: everything computed after it is wrong")]
+    faults = []
     if wrong & {"beta", "gamma"}:
-        found.append("the sums over the batch (" + ", ".join(f"d{n}" for n in ("gamma", "beta") if n in wrong) + ")")
-    if inner:
-        found.append(_path(case))
+        faults.append(Fault("the sums over the batch{}", _list_gradients(wrong, ("gamma", "beta"))))
+    if fault:
+        faults.append(fault)
     elif wrong & {"W", "X", "b"}:
-        found.append("the affine layer (" + ", ".join(f"d{n}" for n in ("X", "W", "b") if n in wrong) + ")")
-    return " and ".join(found)
+        faults.append(Fault("the affine layer{}", _list_gradients(wrong, ("X", "W", "b"))))
+    return faults
 
 
-def _derivative(case: PairResult) -> str:
+def _list_gradients(wrong: set[str], names: tuple[str, ...]) -> str:
+    return f" ({', '.join(f'd{name}' for name in names if name in wrong)})"
+
+
+def _describe_derivative(result: PairResult) -> str:
     """State whether the backward pass is the derivative of the wrong forward pass, if that was established."""
-    if not case.measurement.black_box:  # the gradients were compared with batch norm's
+    if not result.measurement.black_box:  # the gradients were compared with those of batch norm
         return ""
-    if case.failed:
-        return ", and the backward pass is not its derivative"
-    gradients = case.gradients.values()
-    passed = all(g.verdict is Verdict.PASS and g.checked == g.entries for g in gradients)
-    return ", whose derivative the backward pass is" if passed and _complete(case) else ""
+    if result.failed:
+        return "; the backward pass is not its derivative"
+    passed = all(g.verdict is Verdict.PASS and g.checked == g.entries for g in result.gradients.values())
+    return "; the backward pass is its correct derivative" if passed and _is_complete(result) else ""
 
 
-def _path(case: PairResult) -> str:
-    """Name the path of dx that departs, if the three weights give it."""
-    evidence = Evidence([case])
-    name = next(n for n in ("h", "W", "X") if n in case.failed)
-    part = wrong_region(evidence, name)
-    if part:
-        return f"{case.gradients[name].name}, {part}"
-    factor = factor_of(evidence, name)
+def _fault_in_dh(result: PairResult) -> Fault:
+    """Return the wrong rows, factor or terms of dh, as it appears in the first wrong gradient that it affects."""
+    evidence = Evidence([result])
+    name = next(n for n in ("h", "W", "X") if n in result.failed)
+    d = Discrepancy.of(evidence.primary(name), name)
+    if d.region:
+        return Fault(f"{result.gradients[name].name}{{}}", f", {d.region}")
+    factor = find_factor(evidence, name, d)
+    if not factor and rounding_levels(evidence, name):
+        return Fault("probably only rounding")
+    terms = None if factor else find_terms(evidence, name)
+    if terms and terms.exact and len(set(terms.labels)) == 1:
+        factor = terms.labels[0]
     if factor:
-        return f"a factor on all three terms ({factor})"
-    if looks_like_rounding(evidence, name):
-        return "nothing but rounding, it seems"
-    terms = terms_of(evidence, name)
-    if terms is None or not terms.exact:
-        return (
-            "batch norm's backward"
-            if name == "h" or {"W", "X"} <= case.gradients.keys()
-            else "batch norm's backward or the affine layer"
-        )
-    if len(set(terms.labels)) == 1:
-        return f"a factor on all three terms ({terms.labels[0]})"
-    paths = zip(("the direct path", "the mean path", "the variance path"), terms.labels, strict=True)
-    return " and ".join(path for path, told in paths if told != "1")
+        return Fault("a factor{} on all three terms", f" {'that' if factor == VARIES_BY_UNIT else 'of'} {factor}")
+    if terms and terms.exact:
+        wrong = (term for term, label in zip(TERMS, terms.labels, strict=True) if label != "1")
+        return Fault(" and ".join(wrong))
+    is_located = name == "h" or {"W", "X"} <= result.gradients.keys()
+    return Fault(BATCHNORM_PART if is_located else f"{BATCHNORM_PART} or the affine layer")
 
 
-VARIANCE = "sum dh xhat = gamma dgamma eps / sigma^3"
+def _identities(result: PairResult) -> Iterator[tuple[str, bool]]:
+    """Yield the exact identities between the returned gradients, and whether they are satisfied."""
+    component = result.pair_output.component
+    w = PassValues.of(result.measurement.problem, component)
+    d = {name: gradient.analytic for name, gradient in result.gradients.items()}
+    factor, numerical = result.precision.roundoff_factor, result.measurement.gradients
+    # The largest rounding error of each entry of a correct gradient.
+    error = {n: np.broadcast_to(factor * numerical[n].conditioning, numerical[n].value.shape) for n in d}
+    if {"h", "gamma"} <= set(component.inputs):
+        if "h" in d:
+            yield "sum dh = 0", bool((np.abs(d["h"].sum(axis=0)) <= error["h"].sum(axis=0)).all())
+        elif "b" in d:
+            yield "db = 0", bool((np.abs(d["b"]) <= error["b"]).all())
+        if {"h", "gamma"} <= d.keys():
+            scale = w.gamma * w.eps / w.sigma**3
+            difference = (d["h"] * w.xhat).sum(axis=0) - scale * d["gamma"]
+            allowance = (error["h"] * np.abs(w.xhat)).sum(axis=0) + np.abs(scale) * error["gamma"]
+            yield "sum dh xhat = gamma dgamma eps / sigma^3", bool((np.abs(difference) <= allowance).all())
+    summands = {"L": w.dout * getattr(w, component.output)} | {name: getattr(w, name) * d[name] for name in d}
+    allowances = {"L": 0.0} | {name: float((np.abs(getattr(w, name)) * error[name]).sum()) for name in d}
+    for only_in, formula, left, right in SUMS:
+        if only_in in ("", component.name) and {*left, *right} <= summands.keys():
+            terms = [*(summands[n] for n in left), *(-summands[n] for n in right)]
+            rounding = SUM_ROUNDINGS * UNIT_ROUNDOFF * sum(float(np.abs(t).sum()) for t in terms)
+            allowance = sum(allowances[n] for n in (*left, *right))
+            yield formula, bool(abs(sum(float(t.sum()) for t in terms)) <= allowance + rounding)
 
 
-def _identities(case: PairResult) -> Iterator[Identity]:
-    """Yield the exact identities whose gradients are all there."""
-    piece, w = case.pair_output.component, PassValues.of(case.measurement.problem, case.pair_output.component)
-    output: FloatArray = getattr(w, piece.output)
-    loss: FloatArray = w.dout * output
-    d = {n: g.analytic for n, g in case.gradients.items()}
-    e = {n: _rounding(case, n) for n in d}
-    inputs = {n: getattr(w, n) for n in d}
-    normalised = piece.name in ("network", "batchnorm")
-
-    def terms(name: str) -> FloatArray:
-        weighted: FloatArray = inputs[name] * d[name]
-        return weighted
-
-    def rounding_allowance(*names: str) -> float:
-        return float(sum((np.abs(inputs[n]) * e[n]).sum() for n in names))
-
-    def one(formula: str, left: list[FloatArray], right: list[FloatArray], allowed: float) -> Identity:
-        terms = [*left, *(-t for t in right)]
-        rounding = 64 * UNIT_ROUNDOFF * sum(float(np.abs(t).sum()) for t in terms)
-        return Identity(formula, bool(abs(sum(float(t.sum()) for t in terms)) <= allowed + rounding))
-
-    has: Callable[..., bool] = lambda *names: set(names) <= d.keys()  # noqa: E731 - reads as the table below
-    if normalised and has("h"):
-        yield Identity("sum dh = 0", bool((np.abs(d["h"].sum(axis=0)) <= e["h"].sum(axis=0)).all()))
-    elif normalised and has("b"):
-        yield Identity("db = 0", bool((np.abs(d["b"]) <= e["b"]).all()))
-    if normalised and has("h", "gamma"):
-        scale = w.gamma * w.eps / w.sigma**3
-        off = (d["h"] * w.xhat).sum(axis=0) - scale * d["gamma"]
-        bar = (e["h"] * np.abs(w.xhat)).sum(axis=0) + np.abs(scale) * e["gamma"]
-        yield Identity(VARIANCE, bool((np.abs(off) <= bar).all()))
-    if has("W", "b", "h"):
-        formula = "sum W dW + sum b db = sum h dh"
-        yield one(formula, [terms("W"), terms("b")], [terms("h")], rounding_allowance("W", "b", "h"))
-    if piece.name == "affine" and has("W", "b"):
-        yield one("sum W dW + sum b db = L", [terms("W"), terms("b")], [loss], rounding_allowance("W", "b"))
-    if has("X", "W"):
-        yield one("sum X dX = sum W dW", [terms("X")], [terms("W")], rounding_allowance("X", "W"))
-    if has("gamma", "beta"):
-        formula = "L = sum gamma dgamma + sum beta dbeta"
-        yield one(formula, [loss], [terms("gamma"), terms("beta")], rounding_allowance("gamma", "beta"))
-    if has("y"):
-        yield one("L = sum y dy", [loss], [terms("y")], rounding_allowance("y"))
+def _independent_inputs(component: Component) -> list[str]:
+    """Return the inputs that can be perturbed independently: all except an h that is computed from X."""
+    return [name for name in component.inputs if name != "h" or "X" not in component.inputs]
 
 
-def _rounding(case: PairResult, name: str) -> FloatArray:
-    """Return the rounding that an analytic gradient may have, entry by entry."""
-    measured = case.measurement.gradients[name]
-    return np.broadcast_to(case.precision.roundoff_factor * measured.conditioning, measured.value.shape)
+def _is_complete(result: PairResult) -> bool:
+    """Return whether every input that can be perturbed independently has a finite gradient."""
+    names = _independent_inputs(result.pair_output.component)
+    return all(n in result.gradients and np.isfinite(result.gradients[n].analytic).all() for n in names)
 
 
-def _complete(case: PairResult) -> bool:
-    """Tell whether every input that can be moved by itself has a gradient."""
-    moved = {n for n in case.pair_output.component.inputs if n != "h" or "X" not in case.pair_output.component.inputs}
-    return moved <= case.gradients.keys() and all(np.isfinite(case.gradients[n].analytic).all() for n in moved)
+def _taylor_order(result: PairResult) -> float | None:
+    """Fit the power of t with which L(p + t v) - L(p) - t <g, v> decreases, for a random direction v.
 
-
-def _taylor_rate(case: PairResult) -> float | None:
-    """Return the power of t with which the Taylor remainder of the guarded loss falls along a random line.
-
-    The mask stays that of the base point: no output crosses the kink.
+    The ReLU mask is that of the base point, so that no output crosses the kink.
     """
-    problem, piece = case.measurement.problem, case.pair_output.component
-    w = PassValues.of(problem, piece)
-    names = [n for n in piece.inputs if n != "h" or "X" not in piece.inputs]
+    problem, component = result.measurement.problem, result.pair_output.component
+    w = PassValues.of(problem, component)
     rng = np.random.default_rng([problem.seed or 0, 2])
-    line = {n: rng.standard_normal(getattr(w, n).shape) * (np.abs(getattr(w, n)).max() or 1.0) for n in names}
-    slope = sum(float((case.gradients[n].analytic * v).sum()) for n, v in line.items())
-    frozen = {"active": w.active} if piece.output == "a" else {}
+    base = {name: getattr(w, name) for name in _independent_inputs(component)}
+    direction = {n: rng.standard_normal(value.shape) * (np.abs(value).max() or 1.0) for n, value in base.items()}
+    slope = sum(float((result.gradients[n].analytic * v).sum()) for n, v in direction.items())
+    fixed = {"eps": w.eps, "N": w.N, "H": w.H, **({"active": w.active} if component.output == "a" else {})}
 
-    def loss(t: float) -> FloatArray:
-        moved: Mapping[str, FloatArray] = {n: getattr(w, n) + t * v for n, v in line.items()}
-        given = {"eps": w.eps, "N": w.N, "H": w.H, **moved, **frozen}
-        weighted: FloatArray = w.dout * getattr(PassValues(given), piece.output)
+    def summands(t: float) -> FloatArray:
+        perturbed = PassValues({**fixed, **{name: value + t * direction[name] for name, value in base.items()}})
+        weighted: FloatArray = w.dout * getattr(perturbed, component.output)
         return weighted
 
-    base = loss(0.0)
-    left = [abs(float((loss(t) - base).sum()) - t * slope) for t in TAYLOR_STEPS]
-    rounding = 64 * UNIT_ROUNDOFF * float(np.abs(base).sum())
-    seen = np.array([(t, r) for t, r in zip(TAYLOR_STEPS, left, strict=True) if r > rounding])
-    if len(seen) < 3:
+    unperturbed = summands(0.0)
+    rounding = SUM_ROUNDINGS * UNIT_ROUNDOFF * float(np.abs(unperturbed).sum())
+    remainders = [(t, abs(float((summands(t) - unperturbed).sum()) - t * slope)) for t in TAYLOR_STEPS]
+    measurable = np.array([(t, remainder) for t, remainder in remainders if remainder > rounding])
+    if len(measurable) < MIN_TAYLOR_POINTS:
         return None
-    t, remainder = np.log(seen.T)
-    return round(float(np.polyfit(t, remainder, 1)[0]), 2)
+    log_t, log_remainder = np.log(measurable.T)
+    return round(float(np.polyfit(log_t, log_remainder, 1)[0]), 2)

@@ -1,62 +1,64 @@
-"""The frozen records of what is wrong: the diagnosis, where it departs, and the smallest problem that shows it."""
+"""Records that explain a failed check: the diagnosis, the wrong part, and a minimal example."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A gradient's coefficients on the three terms of dx; right is 1, 1, 1."""
+    """The coefficients of the three terms of dx in a wrong gradient; all of them are 1 in the correct one."""
 
-    direct: float | None  # of g / sigma; None where it differs from unit to unit
-    mean: float | None  # of -mean g / sigma
-    variance: float | None  # of -xhat mean(g xhat) / sigma
-    unexplained: float  # the share of the gradient that they do not give
-    exact: bool  # they give all of it, but for rounding
-    labels: tuple[str, str, str]  # each by its name: "1", "0.7", "1/N", "1/sigma"
+    direct: float | None  # coefficient of g / sigma; None: it differs between units
+    mean: float | None  # coefficient of -mean(g) / sigma
+    variance: float | None  # coefficient of -xhat mean(g xhat) / sigma
+    unexplained: float  # ||gradient - combination of the terms|| / ||gradient||; 0 if exact
+    exact: bool  # whether the combination gives the gradient up to rounding
+    labels: tuple[str, str, str]  # names of the three coefficients: "1", "0.7", "1/N", "1/sigma"
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What is wrong: a mistake of the catalogue, or where none matches a description."""
+    """An error of the target: a known mistake that matches, or a description if none does."""
 
-    code: str | None  # "BN204"; None: nothing in the catalogue matches
-    name: str | None
-    function: str | None  # of a course file; None for a whole network
-    gradient: str | None  # "dX", "dx", or the output's "out"; None for a matter of conduct
-    relative_distance: float | None = (
-        None  # ||a - c|| / ||c||, c what the mistake would give (of its terms if c is tiny)
-    )
-    message: str = ""  # the catalogue's, in a line
-    also_explains: tuple[str, ...] = ()  # other gradients of the function that it explains
-    alternatives: tuple[str, ...] = ()  # other codes that match as well: no problem tried tells them apart
-    terms: Terms | None = None
-    description: tuple[str, ...] = ()  # sentences about what was found
+    code: str | None  # "BN204"; None: no known mistake matches
+    name: str | None  # "variance-term-missing"; None like the code
+    function: str | None  # the layer function with the error; None: a whole network, or the target in general
+    gradient: str | None  # "dX", "dx", or the output's "a" or "out"; None: the error is not in a single array
+    # ||a - c|| / ||c|| with c the values that the mistake gives, or relative to its terms if these nearly cancel;
+    # None: no known mistake
+    relative_distance: float | None = None
+    message: str = ""  # what the mistake is, from the catalogue
+    also_explains: tuple[str, ...] = ()  # other wrong gradients that the mistake gives
+    alternatives: tuple[str, ...] = ()  # codes of mistakes that give the same result on every problem tried
+    terms: Terms | None = None  # None: unknown, all correct, or not part of the explanation
+    description: tuple[str, ...] = ()  # clauses about the error, without a final period
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """An exact identity between right gradients, and whether those found keep it."""
+    """An exact relation between correct gradients."""
 
-    formula: str
-    satisfied: bool
+    formula: str  # such as "sum dx = 0"
+    satisfied: bool  # whether the returned gradients satisfy it, up to rounding
 
 
 @dataclass(frozen=True, slots=True)
 class WrongPart:
-    """Where a backward pass departs from the right one; shown, never judged by."""
+    """The first wrong step of a backward pass; information that does not affect the verdict."""
 
-    function: str | None
-    part: str
-    identities: tuple[Identity, ...]
-    taylor_order: float | None  # the power of t with which L(p + t v) - L(p) - t <g, v> falls; right is 2
+    function: str | None  # the backward function; None for a network
+    part: str  # such as "the variance term"
+    identities: tuple[Identity, ...]  # empty: the forward pass is not batch norm
+    taylor_order: (
+        float | None
+    )  # power of t with which L(p + t v) - L(p) - t <g, v> decreases, correct is 2; None: unknown
 
 
 @dataclass(frozen=True, slots=True)
 class MinimalExample:
-    """The smallest problem found on which the same gradient is still wrong."""
+    """The smallest random problem found on which the same error occurs."""
 
-    N: int
-    D: int
-    H: int
+    N: int  # samples
+    D: int  # features
+    H: int  # units
     seed: int
-    reproduce: str | None
+    reproduce: str | None  # the command that checks it; None for a target given in Python

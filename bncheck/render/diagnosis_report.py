@@ -1,4 +1,4 @@
-"""What is wrong, as a report tells it: the mistake's name, the evidence for it, and what to type next."""
+"""The rows of a report about what is wrong: diagnoses, the wrong part, and the commands to type next."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -11,84 +11,95 @@ from bncheck.model.results import CheckResult, Note
 from bncheck.model.verdict import Verdict
 from bncheck.render.layout import Command, Page
 
-if TYPE_CHECKING:  # what a pass has none of
+if TYPE_CHECKING:  # only needed to explain a failure
     from bncheck.model.diagnosis_records import Diagnosis, Terms
 
 
 def diagnosis_rows(page: Page, result: CheckResult) -> Iterator[tuple[str, RenderableType]]:
-    """Yield labels and sentences for each diagnosis, and the weights of dx's terms once."""
-    told = [d for d in result.diagnosis if d.gradient is not None or result.verdict is Verdict.FAIL]
-    several = len({d.function for d in told}) > 1 or any(" of " in name for d in told for name in d.also_explains)
-    weighted = next((d for d in told if d.terms is not None), None)
-    for d in told:
+    """Yield labels and sentences for each diagnosis, and the coefficients of the terms of the first that has them."""
+    shown = [d for d in result.diagnosis if d.gradient is not None or result.verdict is Verdict.FAIL]
+    has_several = len({d.function for d in shown}) > 1 or any(" of " in name for d in shown for name in d.also_explains)
+    first_with_terms = next((d for d in shown if d.terms is not None), None)
+    for d in shown:
         yield "", Text()
-        for label, sentence in _sentences(d, f" of {d.function}" if several and d.function else ""):
+        function = f" of {d.function}" if has_several and d.function else ""
+        for label, sentence in _sentences(d, function) if d.code else _description(d, function):
             yield label, page.text(sentence)
-        if d is weighted and d.terms is not None:
+        if d is first_with_terms and d.terms is not None:
             yield "", Text()
-            yield "", _terms(page, d.gradient or "", d.terms)
+            yield "", _terms_table(page, d.gradient or "", d.terms)
 
 
-def _sentences(d: "Diagnosis", whose: str) -> Iterator[tuple[str, str]]:
-    if d.code is None:
-        if d.description:
-            subject = f"{d.gradient}{whose}" if d.gradient else d.function
-            yield (
-                "",
-                f"{subject}: {'; '.join(d.description)}." if subject else f"{'; '.join(d.description)}.".capitalize(),
-            )
-        return
-    yield d.code, f"{d.name}: {d.message}"
+def _description(d: "Diagnosis", function: str) -> Iterator[tuple[str, str]]:
+    """Yield the description of an error that no known mistake gives."""
+    subject = f"{d.gradient}{function}" if d.gradient else d.function
+    description = "; ".join(d.description)
+    if description:
+        yield "", f"{subject}: {description}." if subject else _sentence(description)
+
+
+def _sentences(d: "Diagnosis", function: str) -> Iterator[tuple[str, str]]:
+    """Yield the name of a mistake, the arrays that match it, and the mistakes that match equally well."""
+    yield d.code or "", f"{d.name}: {d.message}"
     if d.gradient is None:
         return
-    close = f"to {d.relative_distance:.0e}" if d.relative_distance else "to the last bit"
-    output = d.gradient in ("a", "out")
-    what = _listed([f"{d.gradient}{whose}", *(() if output else d.also_explains)])
-    yield "", f"{what} {'equals' if output or not d.also_explains else 'equal'} what that gives, {close}."
-    for sentence in d.description:
-        yield "", f"{sentence.capitalize()}."
-    if output and d.also_explains:
-        yield "", f"The usual backward pass goes with it: {_listed(d.also_explains)}."
+    is_output = d.gradient in ("a", "out")
+    names = [f"{d.gradient}{function}", *(() if is_output else d.also_explains)]
+    how = f"to a relative difference of {d.relative_distance:.0e}" if d.relative_distance else "exactly"
+    yield "", f"{_join(names)} {'match' if len(names) > 1 else 'matches'} this mistake {how}."
+    for clause in d.description:
+        yield "", _sentence(clause)
+    if is_output and d.also_explains:
+        several = len(d.also_explains) > 1
+        are, they = ("are the gradients", "they do") if several else ("is the gradient", "it does")
+        yield "", f"{_join(d.also_explains)} {are} of standard batch norm, so {they} not match this forward pass."
     if d.alternatives:
-        yield "", f"Or {_listed(d.alternatives, 'or')}: nothing tried tells them apart."
+        number = "both" if len(d.alternatives) == 1 else "all"
+        yield "", f"Or {_join(d.alternatives, 'or')}: {number} give the same result on every problem tried."
 
 
-def _listed(names: Sequence[str], word: str = "and") -> str:
+def _sentence(clause: str) -> str:
+    return f"{clause[0].upper()}{clause[1:]}."
+
+
+def _join(names: Sequence[str], word: str = "and") -> str:
     return f" {word} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _terms(page: Page, gradient: str, terms: "Terms") -> Table:
-    """Return the coefficients that were found beside those expected."""
+def _terms_table(page: Page, gradient: str, terms: "Terms") -> Table:
+    """Return the computed and the expected coefficients."""
     grid = Table.grid(padding=(0, 3, 0, 0))
     grid.add_column()
     for _ in range(3):
         grid.add_column(justify="right")
-    grid.add_row(page.text(f"terms of {gradient}"), "direct", "mean path", "variance path")
-    grid.add_row("  found", *terms.labels)
+    grid.add_row(page.text(f"coefficients of the terms of {gradient}"), "direct", "mean", "variance")
+    grid.add_row("  computed", *terms.labels)
     grid.add_row("  expected", *["1" if terms.exact else "1.000"] * 3)
     if not terms.exact:
-        grid.add_row("  not these", f"{100 * terms.unexplained:.0f} %")
+        grid.add_row("  unexplained", f"{100 * terms.unexplained:.0f} %")
     return grid
 
 
 def wrong_part_rows(result: CheckResult) -> Iterator[tuple[str, str | Command]]:
-    """Yield where it departs, which identities hold and break, and how to go on."""
-    d = result.wrong_part
-    if d is not None:
-        yield "departs", f"at {d.part}"
-        yield "holds", "; ".join(i.formula for i in d.identities if i.satisfied)
-        rate = "" if d.taylor_order is None else f"Taylor remainder falls as t^{d.taylor_order:.2f} (right: t^2)"
-        yield "breaks", "; ".join(i.formula for i in d.identities if not i.satisfied)
-        yield "rate", rate
-    codes = list(dict.fromkeys(c.code for c in result.diagnosis if c.code))
+    """Yield the wrong part, the identities, the Taylor test, and how to continue."""
+    if result.wrong_part is not None:
+        yield "wrong part", result.wrong_part.part
+        for word, satisfied in (("satisfied", True), ("violated", False)):
+            formulas = "; ".join(i.formula for i in result.wrong_part.identities if i.satisfied is satisfied)
+            yield "identities", f"{word}: {formulas}" if formulas else ""
+        order = result.wrong_part.taylor_order
+        yield "Taylor test", "" if order is None else f"remainder ~ t^{order:.2f}, expected t^2"
+    codes = dict.fromkeys(d.code for d in result.diagnosis if d.code)
     if codes:
-        yield "why", f"bncheck explain {' '.join(codes)}"
-    s = result.minimal_example
-    if s is not None:
-        yield "smallest", Command(s.reproduce) if s.reproduce else f"N {s.N}, D {s.D}, H {s.H}, seed {s.seed}"
+        yield "explain", f"bncheck explain {' '.join(codes)}"
+    example = result.minimal_example
+    if example is not None:
+        sizes = f"N {example.N}, D {example.D}, H {example.H}, seed {example.seed}"
+        yield "minimal example", Command(example.reproduce) if example.reproduce else sizes
 
 
-def format_note(result: CheckResult, remark: Note) -> str:
-    """Return a remark, with the code under which the catalogue explains it."""
-    code = next((d.code for d in result.diagnosis if d.name == remark.code), None)
-    return f"{remark.message} ({code})" if code else remark.message
+def format_note(result: CheckResult, note: Note) -> str:
+    """Return the message of a note, with the code under which the catalogue explains it."""
+    name, message = note
+    code = next((d.code for d in result.diagnosis if d.name == name), None)
+    return f"{message} ({code})" if code else message
