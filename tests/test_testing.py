@@ -47,7 +47,7 @@ def test_a_failure_shows_the_report_and_none_of_our_frames(tmp_path: Path) -> No
 def test_layers_that_do_not_run_show_their_own_error_and_none_of_our_frames(tmp_path: Path) -> None:
     result = run_suite(tmp_path, "x = 1 / 0\n")
     assert result.returncode == 1
-    assert "TargetError: importing it raised ZeroDivisionError: division by zero" in result.stdout
+    assert "TargetError: importing layers.py raised ZeroDivisionError: division by zero" in result.stdout
     assert "bncheck/" not in result.stdout
 
 

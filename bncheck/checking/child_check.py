@@ -39,13 +39,13 @@ def check_in_child(
 def check_target(
     channel: ParentChannel, target: str, problem: Problem, options: CheckOptions, stages: OptionalStages
 ) -> None:
-    """Load a target and check it, and send the result to the parent: the child's side."""
-    channel.calling("importing it")
+    """Load and check a target, and send the result to the parent; this runs in the child process."""
+    channel.calling(f"importing {target}")
     namespace = load(target, channel.interrupted)
-    channel.calling("looking into it")
+    channel.calling(f"reading the attributes of {target}")
     code = resolve(namespace, target)
     channel.calling("")
-    code.calling, code.interrupted = channel.calling, channel.interrupted
+    code.call_started, code.interrupted = channel.calling, channel.interrupted
     try:
         # The code under test may have changed how NumPy reports floating-point errors.
         with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):

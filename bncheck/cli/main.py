@@ -106,7 +106,9 @@ def _format_click_error(error: click.ClickException) -> str:
 
 def _use_option_spelling(sentence: str) -> str:
     """Write bn_eps, the name in Python, as --bn-eps, the name on the command line."""
-    return re.sub(r"\b(bn|x)_(eps|mean|std)\b", r"--\1-\2", sentence)
+    from bncheck.model.options import to_option_spelling  # noqa: PLC0415 - imports numpy, only needed after an error
+
+    return re.sub(r"\b(bn|x)_(eps|mean|std)\b", r"--\1-\2", to_option_spelling(sentence))
 
 
 @click.group(

@@ -48,7 +48,7 @@ PROGRESS_DELAY_SECONDS = 0.5
         "bncheck run layers.py --seed 7 --bn-eps 1e-3 --x-mean 2 --x-std 0.5",
         "bncheck run --scheme five-point --step 1e-3 --only dW,dgamma",
         "bncheck run --engine full --sample 20 --rtol 1e-5 --atol 1e-8",
-        "bncheck run layers.py wrong.py --no-probes --timeout 10",
+        "bncheck run layers.py wrong.py --no-edge-cases --timeout 10",
         "bncheck run layers.py --strict",
         "bncheck run layers.py --only batchnorm_backward.dx",
         "bncheck run layers.py --format junit --save report.html",
@@ -80,7 +80,7 @@ PROGRESS_DELAY_SECONDS = 0.5
     help=f"Gradients to check, of {', '.join(GRADIENTS)}, or by their names in the table of a file: dx, "
     "batchnorm_backward.dx.  [default: all]",
 )
-@target_option("--no-probes", is_flag=True, help="Do not check the edge cases.  [default: they are checked]")
+@target_option("--no-edge-cases", is_flag=True, help="Do not check the edge cases.  [default: they are checked]")
 @target_option("--timeout", type=REAL, default=60, help="Seconds that one call of its functions may take.")
 @tolerance_option(
     "--rtol",
@@ -100,7 +100,7 @@ def run(
     bn_eps: float,
     x_mean: float,
     x_std: float,
-    no_probes: bool,
+    no_edge_cases: bool,
     strict: bool,
     format_: str,
     save: tuple[str, ...],
@@ -122,7 +122,7 @@ def run(
     with Output(format_, save, several=len(names) > 1) as output:
         lines: list[TargetSummary] = []
         try:
-            return check_targets(names, problem, output, lines, strict=strict, edge_cases=not no_probes, **method)
+            return check_targets(names, problem, output, lines, strict=strict, edge_cases=not no_edge_cases, **method)
         finally:
             if len(names) > 1:
                 output.show(Summary(lines))

@@ -1,6 +1,7 @@
 """How a check is done: scheme, engine, step, what is judged and by which rule."""
 
 import math
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -96,6 +97,22 @@ def parse_gradient_names(only: Iterable[str] | None) -> tuple[str, ...]:
         raise InvalidInput(f"only is empty; choose from {', '.join(GRADIENTS)}")
     known = list(map(_gradient_named, asked))
     return (*(name for name in GRADIENTS if name in known), *dict.fromkeys(n for n in known if n not in GRADIENTS))
+
+
+def to_option_spelling(text: str) -> str:
+    """Spell the parameters that a message names in backticks as options of the command line.
+
+    Messages name a parameter, or a parameter and its value, as in Python: `x_mean` becomes --x-mean, `step='auto'`
+    becomes --step auto, and `edge_cases=False` becomes --no-edge-cases.
+    """
+
+    def spell(match: re.Match[str]) -> str:
+        name, value = match[1].replace("_", "-"), match[2]
+        if value == "False":
+            return f"--no-{name}"
+        return f"--{name}" if value is None else "--{} {}".format(name, value.strip("'"))
+
+    return re.sub(r"`(\w+)(?:=([^`]*))?`", spell, text)
 
 
 def _gradient_named(name: str) -> str:

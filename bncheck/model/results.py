@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.model.components import Component, Forward
+from bncheck.model.components import Component
 from bncheck.model.options import CheckOptions
 from bncheck.model.precision import Precision
 from bncheck.model.problem import FloatArray, Problem
@@ -139,9 +139,8 @@ class PairOutput:
     output: npt.NDArray[Any]
     gradients: Mapping[str, npt.NDArray[Any]]  # by the name of the input: "X", ...
     labels: Mapping[str, str]  # what the target calls each: "dX", or "dx" of a course file
-    forward: Forward  # the forward function, to be differentiated as a black box
     dtypes: tuple[str, ...]  # the dtypes of the output and the gradients in the target's own library
-    unwritten: Mapping[str, str]  # functions and gradients that are not written yet: why
+    not_implemented: Mapping[str, str]  # functions and gradients that are not implemented yet, and the reason
     usage: str = ""  # which call gave it, of several in a row; empty: the first
     forward_source: Source | None = None  # None: not known, or bncheck's own
     backward_source: Source | None = None
@@ -178,7 +177,7 @@ class TargetInfo(NamedTuple):
     """What was checked."""
 
     name: str
-    interface: str  # "network", or "course"
+    interface: str  # "network" or "layer-functions"
     dtype: str = "float64"
     mode: str = "train"
 

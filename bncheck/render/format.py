@@ -178,7 +178,7 @@ def not_checked(r: CheckResult) -> str:
 
 def missing(r: CheckResult) -> str:
     """Name the functions and gradients that are missing or not written yet."""
-    absent = [item for item in r.not_checked if item.reason.endswith(("not written yet", "missing"))]
+    absent = [item for item in r.not_checked if item.reason.endswith(("not implemented yet", "missing"))]
     return ", ".join(f"{item.function} ({item.reason})" for item in absent)
 
 

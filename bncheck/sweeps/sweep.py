@@ -188,7 +188,7 @@ class Row:
 
 def _notes(result: CheckResult) -> tuple[str, ...]:
     """Return what was remarked of a check, and what was not checked, a line each."""
-    remarks = [remark.text for remark in result.notes if remark.code != "coarse-value"]
+    remarks = [remark.text for remark in result.notes if remark.code != "low-resolution"]
     left_out = [  # the edge cases are a part of another row
         f"not checked: {item.function}: {item.reason}" for item in result.not_checked if item.reason != NOT_ASKED_FOR
     ]

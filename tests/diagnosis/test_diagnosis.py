@@ -690,7 +690,7 @@ def test_what_only_a_probe_shows_is_shrunk_with_the_probe_s_steps(
     small = result.minimal_example
     assert small is not None
     assert "--step" not in str(small.reproduce)
-    assert CliRunner().invoke(main, [*shlex.split(str(small.reproduce))[1:], "--no-probes"]).exit_code == 1
+    assert CliRunner().invoke(main, [*shlex.split(str(small.reproduce))[1:], "--no-edge-cases"]).exit_code == 1
 
 
 def test_ctrl_c_while_a_failure_is_explained_keeps_the_verdict_and_is_not_swallowed(
