@@ -1,9 +1,8 @@
 """Which forward pass a pair has: its backward pass is compared with the derivative of that forward pass."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from bncheck.checking.judge import compare_forward
 from bncheck.checking.knowledge import TargetKnowledge
@@ -27,13 +26,6 @@ FORMULAS = {
     "affine": "an affine layer",
     "relu": "ReLU",
 }
-
-
-class ForwardMatch(NamedTuple):
-    """The measurement that a pair is compared with."""
-
-    measurement: Measurement
-    output: ForwardResult | None  # the judgement of the output, if the choice was made by it
 
 
 @dataclass(frozen=True)
@@ -69,15 +61,19 @@ class ForwardPass:
             self._reject_features_first()
             raise
 
-    def match(self, first: PairOutput, precision: Precision) -> ForwardMatch:
-        """Return the measurement of the layer, with its eps and its rounding; otherwise of the function itself."""
+    def match(self, first: PairOutput, precision: Precision) -> tuple[Measurement, ForwardResult | None]:
+        """Return the measurement that the pair is compared with.
+
+        It is that of the layer, with the eps and the rounding of the code; otherwise of the forward function itself. The
+        judgement of the output comes with it if the choice depends on it.
+        """
         if self.pair.component in (NETWORK, BATCHNORM):
-            return ForwardMatch(self._match_batchnorm(first, precision), None)
-        measurement = self._reference(precision)
+            return self._match_batchnorm(first, precision), None
+        measurement = self._measure_reference(precision)
         output = compare_forward(first, measurement, precision)
         if output.verdict is Verdict.FAIL:
-            measurement = self._black_box(first, precision) or measurement
-        return ForwardMatch(measurement, output)
+            measurement = self._measure_black_box(first, precision) or measurement
+        return measurement, output
 
     def _match_batchnorm(self, first: PairOutput, precision: Precision) -> Measurement:
         """Recognize batch norm with another eps or another rounding of sigma."""
@@ -88,7 +84,7 @@ class ForwardPass:
         recognized = recognize(first, self.base, precision, eps, lambda problem: self.code.run(self.pair, problem))
         if recognized.kind is Kind.OTHER:
             self._reject_features_first()
-            return self._black_box(first, precision) or self._reference(precision)
+            return self._measure_black_box(first, precision) or self._measure_reference(precision)
         problem = self.problem
         if recognized.eps is not None:
             problem = problem.with_eps(recognized.eps)
@@ -99,41 +95,40 @@ class ForwardPass:
                 f"{name} seems to compute the variance as E[x^2] - E[x]^2; its gradients are compared with batch norm"
             )
             knowledge.note("single-pass-variance", name, f"{text} at the sigma that its output shows")
-        component = self.pair.component
-        measurement = self.measurements.reference(problem, component, self.inputs, precision, recognized.units)
+        measurement = self.measurements.measure(
+            problem, self.pair.component, self.inputs, precision, bn_eps=recognized.units
+        )
         if recognized.sigma_error is None:
             return measurement
         return with_sigma_error(measurement, recognized.sigma_error / precision.roundoff_factor)
 
-    def _reference(self, precision: Precision) -> Measurement:
-        return self.measurements.reference(self.problem, self.pair.component, self.inputs, precision)
+    def _measure_reference(self, precision: Precision) -> Measurement:
+        return self.measurements.measure(self.problem, self.pair.component, self.inputs, precision)
 
-    def _black_box(self, first: PairOutput, precision: Precision) -> Measurement | None:
+    def _measure_black_box(self, first: PairOutput, precision: Precision) -> Measurement | None:
         """Differentiate the forward function itself; None if it cannot be differentiated.
 
         16-bit rounding makes it a step function. If ``differentiate`` is False its gradients are not judged, because
         one forward pass for each entry takes long.
         """
-        pair, options = self.pair, self.measurements.options
-        inputs = [name for name in self.inputs if pair.component is not NETWORK or name != "h"]
+        pair, name = self.pair, self.pair.forward_name
+        inputs = [i for i in self.inputs if pair.component is not NETWORK or i != "h"]
         if precision.is_16_bit or self._has_unusable_output(first) or not inputs:
             return None
-        name = pair.forward_name
         text = f"{name} does not compute {FORMULAS[pair.component.name]}"
         text += f"; {pair.backward_name} was checked as the derivative of {name}"
-        if options.scheme == "complex":
-            options = replace(options, scheme="central")
+        if self.measurements.options.scheme == "complex":
             text += ", with central differences: a complex step is only reliable in bncheck's own forward pass"
+        inputs = inputs if self.differentiate else []
         forward = self.code.output_function(pair, self.problem)
-        checked = inputs if self.differentiate else []
         try:
-            measurement = self.measurements.black_box(
-                self.problem, pair.component, checked, precision, options, forward, name
+            measurement = self.measurements.measure(
+                self.problem, pair.component, inputs, precision, forward=forward, forward_name=name
             )
         except TargetError as error:
             self.knowledge.note("custom-forward", name, f"{name} could not be differentiated: {error}")
             return None
-        if checked:
+        if inputs:
             self.knowledge.note("custom-forward", name, text)
         return measurement
 

@@ -1,7 +1,7 @@
 """The measurements of one check on one problem."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bncheck.model.components import Component, Forward
 from bncheck.model.options import CheckOptions
@@ -25,38 +25,26 @@ class Measurements:
         """Whether Ctrl-C ended a measurement early."""
         return any(measurement.interrupted for measurement in self.finished.values())
 
-    def reference(
+    def measure(
         self,
         problem: Problem,
         component: Component,
         inputs: Sequence[str],
         precision: Precision = FLOAT64,
+        *,
         bn_eps: FloatArray | None = None,
+        forward: Forward | None = None,
+        forward_name: str = "",
     ) -> Measurement:
-        """Measure bncheck's own forward pass; ``bn_eps``, one value for each unit, replaces that of the problem."""
+        """Measure bncheck's own forward pass with ``bn_eps``, or a forward function of the code under test."""
         eps = None if bn_eps is None else bn_eps.tobytes()
-        key = component, tuple(inputs), problem.bn_eps, precision, eps
-        if key not in self.finished:
-            factor = precision.roundoff_factor
+        key = (component, forward_name) if forward else (component, tuple(inputs), problem.bn_eps, precision, eps)
+        if forward or key not in self.finished:
+            options, factor = self.options, precision.roundoff_factor
+            if forward and options.scheme == "complex":
+                options = replace(options, scheme="central")
             self.finished[key] = measure(
-                problem, component, self.options, inputs, bn_eps=bn_eps, roundoff_factor=factor, progress=self.progress
-            )
+                problem, component, options, inputs,
+                bn_eps=bn_eps, roundoff_factor=factor, own=forward, progress=self.progress,
+            )  # fmt: skip
         return self.finished[key]
-
-    def black_box(
-        self,
-        problem: Problem,
-        component: Component,
-        inputs: Sequence[str],
-        precision: Precision,
-        options: CheckOptions,
-        forward: Forward,
-        name: str,
-    ) -> Measurement:
-        """Measure a forward function of the code under test, by its name."""
-        factor = precision.roundoff_factor
-        measurement = measure(
-            problem, component, options, inputs, own=forward, roundoff_factor=factor, progress=self.progress
-        )
-        self.finished[component, name] = measurement
-        return measurement

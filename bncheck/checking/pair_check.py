@@ -43,12 +43,11 @@ def check_pair(forward_pass: ForwardPass, usages: Sequence[Usage]) -> list[PairR
     code, pair, problem = forward_pass.code, forward_pass.pair, forward_pass.problem
     measurements, options = forward_pass.measurements, forward_pass.measurements.options
     if code.info.name in BUILT_IN:
-        measurement = measurements.reference(problem, pair.component, forward_pass.inputs)
+        measurement = measurements.measure(problem, pair.component, forward_pass.inputs)
         return [_judge(code.run(pair, measurement.problem), measurement, options, FLOAT64)]
     trial = forward_pass.first_output()
     precision = _update_precision(forward_pass, [trial])
-    match = forward_pass.match(trial, precision)
-    measurement = match.measurement
+    measurement, output = forward_pass.match(trial, precision)
     # The measurement may exclude outputs; and code that ignores eps is still given that of the problem.
     given = replace(measurement.problem, bn_eps=problem.bn_eps)
     is_trial = _are_equal_problems(given, problem)
@@ -56,8 +55,7 @@ def check_pair(forward_pass: ForwardPass, usages: Sequence[Usage]) -> list[PairR
     _note_precision(forward_pass, precision)
     others = [] if measurement.interrupted else list(_differing_outputs(forward_pass, first, given, usages))
     final = Precision.least([precision, _update_precision(forward_pass, others)])
-    output = match.output if is_trial and final == precision else None
-    results = [_judge(first, measurement, options, final, output)]
+    results = [_judge(first, measurement, options, final, output if is_trial and final == precision else None)]
     results += [_judge(other, measurement, options, final) for other in others]
     for pair_output in (first, *others):
         for function, reason in pair_output.not_implemented.items():

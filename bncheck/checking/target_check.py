@@ -161,10 +161,11 @@ class TargetCheck:
         """Return the inputs of a pair whose gradients are requested, and list the others as not checked."""
         if self.options.only == GRADIENTS:
             return list(pair.component.inputs)
-        labels = {"h": "dh", **self.code.labels(pair)}
-        labels = {name: labels[name] for name in pair.component.inputs}
+        labels = self.code.labels(pair)
+        # A composite does not return dh, which is measured together with dX.
+        labels = {name: labels.get(name) or labels["X"] for name in pair.component.inputs}
         requested = [name for name, label in labels.items() if self.options.wants(pair.backward, label)]
-        skipped = [label for name, label in labels.items() if name not in requested]
+        skipped = dict.fromkeys(label for name, label in labels.items() if name not in requested)
         if skipped and pair.has_backward:
             self.knowledge.leave_out(pair.backward_name, f"{', '.join(skipped)}: not selected by `only`")
         return requested

@@ -201,7 +201,7 @@ class _Page(Page):
         return f"{self.result.target.name}, {self.result.target.dtype}"
 
     def table_of_gradients(self) -> Table:
-        course = self.result.target.interface == "course"
+        course = self.result.target.interface == "layer-functions"
         shown = ["entries", "wrong", "max rel.", "resolution"]
         if not course:
             failed = any(g.wrong for g in self.result.gradients.values())

@@ -261,7 +261,10 @@ def test_an_interruption_hides_no_failure() -> None:
         ({"rtol": -1.0}, r"rtol is -1\.0"),
         ({"atol": float("nan")}, "atol is nan"),
         ({"target": object()}, "object defines no functions that bncheck can check"),
-        ({"target": "layers.py", "timeout": 0.0}, r"timeout must be a number of seconds above 0, at most 604,800, got 0\.0"),
+        (
+            {"target": "layers.py", "timeout": 0.0},
+            r"timeout must be a number of seconds above 0, at most 604,800, got 0\.0",
+        ),
     ],
 )
 def test_an_option_out_of_range_is_shown_and_refused(options: dict[str, object], said: str) -> None:

@@ -465,7 +465,9 @@ def test_what_was_not_checked_is_in_every_format_and_strict_exits_1(tmp_path: Pa
     assert "not checked  affine_norm_relu_forward: a composite of layers;" in run_cli(path).stdout
     items = json.loads(run_cli(path, "--format", "json").stdout)["not_checked"]
     assert {"function": "relu_backward", "reason": "no matching forward function"} in items
-    assert "relu_backward: no matching forward function" in " ".join(run_cli(path, "--format", "markdown").stdout.split())
+    assert "relu_backward: no matching forward function" in " ".join(
+        run_cli(path, "--format", "markdown").stdout.split()
+    )
     skipped = ElementTree.fromstring(run_cli(path, "--format", "junit").stdout).findall(".//skipped")
     assert "no matching forward function" in [element.get("message") for element in skipped]
     several = CliRunner().invoke(main, ["run", str(path), str(path), "--N", "4", "--D", "3", "--H", "2"])
@@ -493,7 +495,9 @@ def test_only_takes_the_names_of_the_table(only: str) -> None:
 
 
 def test_a_gradient_that_no_table_has_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(InvalidInput, match="`only='dh'` selects no gradient of SimpleNamespace; it returns dx, dgamma, dbeta"):
+    with pytest.raises(
+        InvalidInput, match="`only='dh'` selects no gradient of SimpleNamespace; it returns dx, dgamma, dbeta"
+    ):
         check(random_problem(9, 6, 5), functions(LAYER), only=["dh"])
 
 
@@ -748,7 +752,9 @@ def test_a_sweep_whose_first_problem_cannot_be_drawn_checks_the_edge_cases_all_t
 def test_the_command_to_repeat_a_check_without_edge_cases_leaves_them_out_too(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(LAYER, encoding="utf-8")
-    assert json.loads(run_cli(path, "--no-edge-cases", "--format", "json").stdout)["reproduce"].endswith(" --no-edge-cases")
+    assert json.loads(run_cli(path, "--no-edge-cases", "--format", "json").stdout)["reproduce"].endswith(
+        " --no-edge-cases"
+    )
 
 
 def test_a_file_that_is_not_complete_is_an_error_for_ci(tmp_path: Path) -> None:

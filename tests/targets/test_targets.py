@@ -581,7 +581,9 @@ def test_a_path_object_is_a_target(tmp_path: Path, problem: Problem) -> None:
 
 
 def test_gradients_that_a_file_does_not_have_leave_nothing_to_check(checked: Callable[..., CheckResult]) -> None:
-    with pytest.raises(TargetError, match=r"`only='dh'` selects no gradient of .*layers.py; it returns dx, dgamma, dbeta$"):
+    with pytest.raises(
+        TargetError, match=r"`only='dh'` selects no gradient of .*layers.py; it returns dx, dgamma, dbeta$"
+    ):
         checked(BN, only=["dh"])
 
 
