@@ -1,4 +1,4 @@
-"""``assert_gradients``, as a user's own test suite sees it."""
+"""``assert_gradients`` in the test suite of a user."""
 
 import subprocess
 import sys
@@ -22,13 +22,13 @@ def run_suite(folder: Path, layers: str, *options: str) -> subprocess.CompletedP
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_right_layers_pass_a_test_per_shape(tmp_path: Path) -> None:
+def test_correct_layers_pass_one_test_per_shape(tmp_path: Path) -> None:
     result = run_suite(tmp_path, LAYERS)
     assert result.returncode == 0, result.stdout
     assert "3 passed" in result.stdout
 
 
-def test_a_failure_shows_the_report_and_none_of_our_frames(tmp_path: Path) -> None:
+def test_a_failure_shows_the_report_without_frames_of_bncheck(tmp_path: Path) -> None:
     result = run_suite(tmp_path, WRONG_LAYERS)
     assert result.returncode == 1
     assert "3 failed" in result.stdout
@@ -44,7 +44,7 @@ def test_a_failure_shows_the_report_and_none_of_our_frames(tmp_path: Path) -> No
     assert '>       bncheck.assert_gradients("layers.py", N=N, D=D, H=H)' in result.stdout
 
 
-def test_layers_that_do_not_run_show_their_own_error_and_none_of_our_frames(tmp_path: Path) -> None:
+def test_an_error_in_the_layers_is_shown_without_frames_of_bncheck(tmp_path: Path) -> None:
     result = run_suite(tmp_path, "x = 1 / 0\n")
     assert result.returncode == 1
     assert "TargetError: importing layers.py raised ZeroDivisionError: division by zero" in result.stdout
@@ -64,17 +64,17 @@ def test_objects_given_in_python_are_asserted_in_this_process() -> None:
     exec(NETWORK, names)
     bncheck.assert_gradients(names, N=5, D=4, H=3, scheme="complex", edge_cases=False)
     bncheck.assert_gradients(network)
-    exec("right = backward\ndef backward(dout, cache): return [2 * g for g in right(dout, cache)]", names)
+    exec("correct = backward\ndef backward(dout, cache): return [2 * g for g in correct(dout, cache)]", names)
     with pytest.raises(AssertionError, match=r"dX: all 20 entries are wrong"):
         bncheck.assert_gradients(names, N=5, D=4, H=3)
 
 
-def test_an_inconclusive_check_is_no_success() -> None:
+def test_an_inconclusive_check_raises() -> None:
     with pytest.raises(AssertionError, match="might not have been seen"):
         bncheck.assert_gradients("reference", step=1e-14)
 
 
-def test_arguments_and_targets_that_cannot_be_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_arguments_and_targets_raise_the_errors_of_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     with pytest.raises(InvalidInput, match="N is 0"):
         bncheck.assert_gradients("reference", N=0)

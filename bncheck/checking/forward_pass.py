@@ -64,8 +64,8 @@ class ForwardPass:
     def match(self, first: PairOutput, precision: Precision) -> tuple[Measurement, ForwardResult | None]:
         """Return the measurement that the pair is compared with.
 
-        It is that of the layer, with the eps and the rounding of the code; otherwise of the forward function itself. The
-        judgement of the output comes with it if the choice depends on it.
+        It is that of the layer, with the eps and the rounding of the code; otherwise of the forward function itself.
+        The judgement of the output is also returned if the choice depends on it.
         """
         if self.pair.component in (NETWORK, BATCHNORM):
             return self._match_batchnorm(first, precision), None

@@ -118,9 +118,8 @@ class FunctionCaller(ABC):
         def output(arrays: Mapping[str, Array]) -> npt.NDArray[Any]:
             array, _ = self._as_array(pair.forward_name, self._forward(pair, arrays, problem)[0], shape)
             if array.shape != shape or array.dtype.kind not in "fiu":
-                raise TargetError(
-                    f"{pair.forward_name} returned {array.dtype} of shape {array.shape}, expected numbers of shape {shape}"
-                )
+                text = f"{pair.forward_name} returned {array.dtype} of shape {array.shape}"
+                raise TargetError(f"{text}, expected numbers of shape {shape}")
             return array.astype(np.float64)
 
         return output
