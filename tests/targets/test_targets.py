@@ -71,11 +71,11 @@ RIGHT = {
     "y >= 0 as the mask": (changed(LAYERS, "cache > 0", "cache >= 0"), ""),
     "relu_backward modifies its dout": (
         changed(LAYERS, "return dout * (cache > 0)", "dout[cache <= 0] = 0\n    return dout"),
-        "relu_backward modifies its argument dout in folder (bncheck passed a copy)",
+        "relu_backward modifies its argument dout in place (bncheck passed a copy)",
     ),
     "batchnorm_forward modifies its x": (
         changed(LAYERS, XHAT, "original = x.copy()\n    x -= mu\n    xhat = x / std", "return out, (x, xhat,", "return out, (original, xhat,"),
-        "batchnorm_forward modifies its argument x in folder (bncheck passed a copy)",
+        "batchnorm_forward modifies its argument x in place (bncheck passed a copy)",
     ),
     "constant eps, 1e-8": (
         changed(LAYERS, "eps = bn_param.get('eps', 1e-5)", "eps = 1e-8"),
@@ -90,7 +90,7 @@ RIGHT = {
         changed(LAYERS, "gamma, beta, bn_param", "gamma, beta, eps=1e-3", "eps = bn_param.get('eps', 1e-5)", "N = len(x)"),
         "",
     ),
-    "similar names": (LAYERS.refolder("batchnorm_", "bn_").refolder("forward", "fwd").refolder("backward", "bwd"), ""),
+    "similar names": (LAYERS.replace("batchnorm_", "bn_").replace("forward", "fwd").replace("backward", "bwd"), ""),
     "running statistics": (
         changed(LAYERS, VAR, VAR + "\n    bn_param['running_mean'] = 0.9 * bn_param['running_mean'] + 0.1 * mu"),
         "",
@@ -138,7 +138,7 @@ def test_a_single_pass_variance_passes_at_a_large_mean(x_mean: float, tmp_path: 
 
 
 TWO_PAIRS = LAYERS + changed(
-    LAYERS[LAYERS.index("def batchnorm_f") : LAYERS.index("def relu_f")].refolder("ward(", "ward_v2("),
+    LAYERS[LAYERS.index("def batchnorm_f") : LAYERS.index("def relu_f")].replace("ward(", "ward_v2("),
     VAR, "var = x.var(axis=0, ddof=1)", "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)",
 )  # fmt: skip
 BN = LAYERS[: LAYERS.index("def affine")] + LAYERS[LAYERS.index("def batchnorm_f") : LAYERS.index("def relu_f")]
@@ -193,7 +193,7 @@ def test_functions_of_the_same_layer_share_a_measurement(checked: Callable[..., 
 
 
 def test_functions_of_two_stems_are_both_checked(checked: Callable[..., CheckResult]) -> None:
-    result = checked(changed(LAYERS, DX, "dx = dxhat / std") + BN.refolder("batchnorm_", "bn_"))
+    result = checked(changed(LAYERS, DX, "dx = dxhat / std") + BN.replace("batchnorm_", "bn_"))
     assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
     assert result.gradients["bn_backward.dx"].verdict is Verdict.PASS
 
@@ -245,7 +245,7 @@ def test_an_output_of_an_unusual_type_fails(value: str, checked: Callable[..., C
 
 @pytest.mark.parametrize("value", UNUSUAL_VALUES)
 def test_a_gradient_of_an_unusual_type_fails(value: str, checked: Callable[..., CheckResult]) -> None:
-    unusual = UNUSUAL_VALUES[value].refolder("out", "dx")
+    unusual = UNUSUAL_VALUES[value].replace("out", "dx")
     result = checked(changed(LAYERS, "return dx, dgamma, dbeta", f"return {unusual}, dgamma, dbeta"), edge_cases=False)
     assert result.gradients["batchnorm_backward.dx"].verdict is Verdict.FAIL
 
@@ -487,7 +487,7 @@ HANGS = {
             except BaseException:
                 pass
     """,
-    "refolders stdout by an object that hangs": """
+    "replaces stdout by an object that hangs": """
         import sys, time
         sys.stdout = sys.stderr = type("S", (), {"write": len, "flush": lambda _: time.sleep(30)})()
         time.sleep(30)
@@ -598,7 +598,7 @@ def test_selecting_a_gradient_that_a_file_does_not_return_is_an_error(checked: C
 
 
 def test_a_pattern_keeps_the_name_after_its_colon(tmp_path: Path) -> None:
-    body = textwrap.indent(LAYERS.refolder("def ", "@staticmethod\ndef "), "    ")
+    body = textwrap.indent(LAYERS.replace("def ", "@staticmethod\ndef "), "    ")
     source = LAYERS + f"\nclass Wrong:\n{changed(body, DX, 'dx = dxhat')}\n"
     (tmp_path / "layers.py").write_text(source, encoding="utf-8")
     (tmp_path / "folder").mkdir()
@@ -619,8 +619,8 @@ def test_all_wrong_shapes_are_reported_together_with_a_probable_cause(checked: C
 
 
 def test_a_name_in_a_file_is_checked(checked: Callable[..., CheckResult]) -> None:
-    body = textwrap.indent(LAYERS.refolder("def ", "@staticmethod\ndef "), "    ")
-    source = f"import numpy as np\nclass solution_a:\n{body}\nclass solution_b:\n{body.refolder(DX, 'dx = dxhat')}\n"
+    body = textwrap.indent(LAYERS.replace("def ", "@staticmethod\ndef "), "    ")
+    source = f"import numpy as np\nclass solution_a:\n{body}\nclass solution_b:\n{body.replace(DX, 'dx = dxhat')}\n"
     assert checked(source, "layers.py:solution_a").verdict is Verdict.PASS
     assert checked(source, "layers.py:solution_b").verdict is Verdict.FAIL
     with pytest.raises(TargetError, match=r"layers.py does not define 'solution_c'"):
@@ -628,7 +628,7 @@ def test_a_name_in_a_file_is_checked(checked: Callable[..., CheckResult]) -> Non
 
 
 def test_methods_of_a_class_are_checked_on_an_instance(checked: Callable[..., CheckResult]) -> None:
-    body = textwrap.indent(NETWORK[NETWORK.index("def ") :].refolder("ward(", "ward(self, "), "    ")
+    body = textwrap.indent(NETWORK[NETWORK.index("def ") :].replace("ward(", "ward(self, "), "    ")
     assert checked(f"import numpy as np\nclass Net:\n{body}\n", "net.py:Net").verdict is Verdict.PASS
 
 
@@ -766,11 +766,11 @@ def test_an_interrupted_check_of_a_file_reports_its_partial_result(tmp_path: Pat
 def write_solutions(folder: Path, count: int) -> None:
     """Write files of layer functions, each with a helper module; every fourth is wrong."""
     for number in range(count):
-        folder = folder / f"student{number:03}"
-        folder.mkdir(parents=True)
+        directory = folder / f"student{number:03}"
+        directory.mkdir(parents=True)
         line = DX if number % 4 else "dx = dxhat / std"
-        (folder / "layers.py").write_text("from helper import *\n", encoding="utf-8")
-        (folder / "helper.py").write_text(changed(LAYERS, DX, line), encoding="utf-8")
+        (directory / "layers.py").write_text("from helper import *\n", encoding="utf-8")
+        (directory / "helper.py").write_text(changed(LAYERS, DX, line), encoding="utf-8")
 
 
 def test_several_targets_have_a_report_each_and_a_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
