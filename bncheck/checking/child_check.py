@@ -40,9 +40,9 @@ def check_target(
     channel: ParentChannel, target: str, problem: Problem, options: CheckOptions, stages: OptionalStages
 ) -> None:
     """Load and check a target, and send the result to the parent; this runs in the child process."""
-    channel.calling(f"importing {target}")
+    channel.calling("the import")
     namespace = load(target, channel.interrupted)
-    channel.calling(f"reading the attributes of {target}")
+    channel.calling("reading its attributes")
     code = resolve(namespace, target)
     channel.calling("")
     code.call_started, code.interrupted = channel.calling, channel.interrupted

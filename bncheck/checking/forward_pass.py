@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from bncheck.checking.judge import compare_forward
+from bncheck.checking.judge import LAYER_TITLES, compare_forward
 from bncheck.checking.knowledge import TargetKnowledge
 from bncheck.checking.measurements import Measurements
 from bncheck.checking.recognition import EpsKnowledge, Kind, recognize
@@ -18,14 +18,6 @@ from bncheck.numerical.measure import with_sigma_error
 from bncheck.targets import Target
 from bncheck.targets.arrays import as_float64
 from bncheck.targets.pairs import Pair
-
-# What the forward function of each component computes.
-FORMULAS = {
-    "network": "affine, batch norm and ReLU",
-    "batchnorm": "batch norm",
-    "affine": "an affine layer",
-    "relu": "ReLU",
-}
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,7 @@ class ForwardPass:
         inputs = [i for i in self.inputs if pair.component is not NETWORK or i != "h"]
         if precision.is_16_bit or self._has_unusable_output(first) or not inputs:
             return None
-        text = f"{name} does not compute {FORMULAS[pair.component.name]}"
+        text = f"{name} does not compute {LAYER_TITLES[pair.component.name]}"
         text += f"; {pair.backward_name} was checked as the derivative of {name}"
         if self.measurements.options.scheme == "complex":
             text += ", with central differences: a complex step is only reliable in bncheck's own forward pass"

@@ -63,8 +63,8 @@ def inconclusive_reasons(
         else:
             dominant = numerical.dominant_cause()
             cause, change = dominant.value, _suggest_change(dominant, measurement.automatic_step)
-        limits = f"resolution {resolution:.0e}, limit {MAX_RESOLUTION:.0e}"
-        yield f"not precise enough ({limits}): {cause} dominates; use {change}"
+        # Without the resolution itself, the gradients that share the reason have the same text.
+        yield f"not precise enough (resolution above {MAX_RESOLUTION:.0e}): {cause} dominates; use {change}"
 
 
 def _describe_dead_units(count: int) -> str:

@@ -28,11 +28,11 @@ from bncheck.targets.arrays import as_float64
 IGNORE_FP_ERRORS: Mapping[str, Any] = {"divide": "ignore", "invalid": "ignore", "over": "ignore"}
 # Wrong entries that a result contains.
 MAX_WORST_ENTRIES = 3
-# What the output of each component is compared with.
-EXPECTED_OUTPUTS = {
+# What the forward function of each component computes.
+LAYER_TITLES = {
     "network": "batch normalization",
     "batchnorm": "batch normalization",
-    "affine": "x w + b",
+    "affine": "an affine layer",
     "relu": "ReLU",
 }
 
@@ -75,8 +75,8 @@ def compare_forward(pair_output: PairOutput, measurement: Measurement, precision
         wrong = ~(difference <= bound) & ~unknown & precision.bounds(measurement.problem) | bool(defect)
         relative = safe_divide(difference, np.maximum(np.abs(output), np.abs(expected)))
     if not defect and wrong.any():
-        reference = EXPECTED_OUTPUTS[pair_output.component.name]
-        defect = f"{name} differs from {reference} in {wrong.sum():,} of {wrong.size:,} entries"
+        title = LAYER_TITLES[pair_output.component.name]
+        defect = f"{name} differs from {title} in {wrong.sum():,} of {wrong.size:,} entries"
     elif not defect and unknown.any():
         entries = f"{unknown.sum():,} of {unknown.size:,} entries of {name}"
         defect = f"{entries} cannot be judged: their sigma is pure rounding error"

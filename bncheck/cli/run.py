@@ -17,7 +17,7 @@ from bncheck.cli.output import CHECK_FORMATS, Output, output_options
 from bncheck.cli.parameters import NAMES, REAL, SEED, SIZE, STEP
 from bncheck.cli.sections import SectionedCommand, SectionOption
 from bncheck.errors import TargetError
-from bncheck.model.options import ENGINES, GRADIENTS
+from bncheck.model.options import ENGINES, GRADIENTS, to_option_spelling
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.progress import Progress, silent
 from bncheck.model.results import CheckResult, Verdict
@@ -147,7 +147,7 @@ def check_targets(
             _report_interruption(interrupted, names[number:], output, lines)
             return ExitCode.INTERRUPTED
         except TargetError as error:
-            answer = RunFailure(name, str(error))
+            answer = RunFailure(name, to_option_spelling(str(error)))
             click.echo(f"Error: {answer.message}", err=True)
             output.show(answer, told=True)
             lines.append(TargetSummary.unanswered(name))

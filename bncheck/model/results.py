@@ -296,7 +296,7 @@ class CheckResult:
     gradients: Mapping[str, GradientResult]  # by key ("dX"), in the order in which they are shown
     unchecked_functions: tuple[UncheckedFunction, ...]  # optional functions that raised
     not_checked: tuple[NotChecked, ...]  # what the target has and the check did not look at
-    incomplete: bool  # a function without which the target is not complete is missing, or not written yet
+    incomplete: bool  # a function without which the target is not complete is missing, or not implemented yet
     kink_exclusion: KinkExclusion
     cross_check: CrossCheck | None  # None where the full engine did the work itself
     edge_cases: tuple[EdgeCaseResult, ...]  # the target on small problems on which some mistakes cannot hide

@@ -177,7 +177,7 @@ def not_checked(r: CheckResult) -> str:
 
 
 def missing(r: CheckResult) -> str:
-    """Name the functions and gradients that are missing or not written yet."""
+    """Name the functions and gradients that are missing or not implemented yet."""
     absent = [item for item in r.not_checked if item.reason.endswith(("not implemented yet", "missing"))]
     return ", ".join(f"{item.function} ({item.reason})" for item in absent)
 

@@ -88,7 +88,9 @@ class RunFailure(Report):
     def suites(self) -> Iterable[Suite]:
         """Return the one finding, an error at the last line of the target's file that is named in it."""
         path = os.path.realpath(self.target)
-        lines = re.findall(rf'(?:File "{re.escape(path)}"|{re.escape(os.path.basename(path))}), line (\d+)', self.error)
+        lines = re.findall(
+            rf'(?:File "{re.escape(path)}", |{re.escape(os.path.basename(path))}(?:, | [^\n]*\())line (\d+)', self.error
+        )
         source = Source(path, int(lines[-1]) if lines else 1) if os.path.isfile(path) else None
         detail = self.error.partition("\n")[2]
         return (

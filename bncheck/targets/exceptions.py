@@ -22,7 +22,7 @@ def format_exception(name: str, error: BaseException) -> str:
     Parameters
     ----------
     name : str
-        What raised it: the name of a function, or "importing layers.py".
+        What raised it: the name of a function, or a file that was imported.
     error : BaseException
         The exception.
     """

@@ -133,7 +133,7 @@ def load(target: str, interrupted: Callable[[], bool]) -> Any:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and interrupted():
             raise
-        raise TargetError(format_exception(f"importing {path}", error)) from error
+        raise TargetError(format_exception(path, error)) from error
     if not name:
         return module
     if not hasattr(module, name):
@@ -187,7 +187,7 @@ def _import_file(target: str) -> ModuleType:
 def _describe_syntax_error(error: SyntaxError, path: str) -> str:
     """Return a one-line message about a file that cannot be parsed: the target, or a file that it imports."""
     if not error.filename:
-        return format_exception(f"importing {path}", error)
+        return format_exception(path, error)
     name = path if os.path.basename(error.filename) == os.path.basename(path) else os.path.basename(error.filename)
     if isinstance(error, TabError):
         return f"{name} mixes tabs and spaces (line {error.lineno})"
@@ -212,4 +212,4 @@ def _describe_import_error(error: ImportError, path: str) -> str:
     if "relative import" in str(error):
         module = ".".join(os.path.splitext(path)[0].split(os.sep)[-2:])
         return f"{path} imports from its package ({error}); pass it as a module: bncheck run {module}"
-    return format_exception(f"importing {path}", error)
+    return format_exception(path, error)

@@ -67,7 +67,10 @@ def test_the_main_job_exits_0_and_checks_14750_numbers() -> None:
         (["run", "no_such_module"], "no module named 'no_such_module'; to check a file, include its .py suffix"),
         (["run", "layers.ipynb"], "no module named 'layers'"),
         (["run", "not-a-module"], "unknown target 'not-a-module': expected a .py file, a module, reference or staged"),
-        (["run", "--timeout", "0", "tests/oracles.py"], "timeout is 0"),
+        (
+            ["run", "--timeout", "0", "tests/oracles.py"],
+            "timeout must be a number of seconds above 0, at most 604,800, got 0",
+        ),
         (["run", "--scheme", "midpoint"], "'midpoint' is not one of 'forward', 'central'"),
         (["run", "--engine", "gpu"], "'gpu' is not one of 'local', 'full'"),
         (["run", "--format", "pdf"], "'pdf' is not one of 'table', 'json'"),

@@ -405,7 +405,8 @@ def test_the_document_holds_the_diagnosis(course: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "remark"), [("BN801", "writes into its dout"), ("BN802", "changes the W"), ("BN803", "another answer")]
+    ("code", "remark"),
+    [("BN801", "modifies its argument dout"), ("BN802", "modifies the W"), ("BN803", "different values")],
 )
 def test_conduct_is_named_beside_its_remark(code: str, remark: str) -> None:
     result = check(random_problem(9, 6, 5), FaultyNetwork(mistake_named(code)))

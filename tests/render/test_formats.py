@@ -244,7 +244,7 @@ def test_an_annotation_looks_under_decorators_and_into_classes_from_the_workspac
 
 def test_what_does_not_load_is_annotated_at_its_line() -> None:
     result = invoke("run", *SMALL, "raises.py", "--format", "github")
-    assert result.stdout.startswith("::error file=raises.py,line=3,title=raises.py%3A answer::raises.py: importing it ")
+    assert result.stdout.startswith("::error file=raises.py,line=3,title=raises.py%3A answer::raises.py raised ")
 
 
 def test_annotations_escape_what_github_would_read() -> None:

@@ -251,7 +251,7 @@ def test_a_gradient_of_an_unusual_type_fails(value: str, checked: Callable[..., 
 
 
 BN_OUT, BN_DX = "out of batchnorm_forward", "batchnorm_backward.dx"
-NOT_BN = "batchnorm_forward does not compute batch norm; batchnorm_backward was checked as the derivative of batchnorm_forward"
+NOT_BN = "batchnorm_forward does not compute batch normalization; batchnorm_backward was checked as the derivative of batchnorm_forward"
 
 WRONG = {
     "variance term missing": (changed(LAYERS, DX, "dx = dxhat / std + dmu / N"), {BN_DX}),
@@ -395,8 +395,8 @@ COULD_NOT_RUN = {
         "import no_such_thing\n",
         r"layers.py imports 'no_such_thing', which is neither installed \(pip install no_such_thing\) nor in the same directory",
     ),
-    "raises when it is imported": ("x = 1 / 0\n", "importing .*layers.py raised ZeroDivisionError: division by zero\n.*line 1"),
-    "calls sys.exit when it is imported": ("import sys; sys.exit('bye')\n", r"importing .*layers.py called sys.exit\('bye'\)"),
+    "raises when it is imported": ("x = 1 / 0\n", "layers.py raised ZeroDivisionError: division by zero\n.*line 1"),
+    "calls sys.exit when it is imported": ("import sys; sys.exit('bye')\n", r"layers.py called sys.exit\('bye'\)"),
     "no functions": ("x = 1\n", r"layers.py defines no functions that bncheck can check\. It looks for:\n  batchnorm_forward"),
     "returns None": (
         changed(BN, "return out, (x, xhat, mu, var, eps, std, gamma)", "return None"),
@@ -460,7 +460,7 @@ def test_code_that_cannot_be_checked_gives_an_error_message(behavior: str, check
     ("source", "message"),
     [
         (changed(LAYERS, DX, "while True: N += 1"), "batchnorm_backward did not return within 1 s"),
-        ("import time; time.sleep(99)\n", "importing .*layers.py did not return within 1 s"),
+        ("import time; time.sleep(99)\n", "the import did not return within 1 s"),
     ],
 )
 def test_a_call_that_hangs_is_terminated_and_reported_by_name(
@@ -572,7 +572,7 @@ def test_a_hanging_process_exits_at_its_timeout_if_its_parent_is_gone(tmp_path: 
 def test_a_class_that_raises_or_hangs_when_it_is_instantiated_gives_an_error_message(
     checked: Callable[..., CheckResult],
 ) -> None:
-    with pytest.raises(TargetError, match=r"reading the attributes of .*net.py:Net did not return within 1 s"):
+    with pytest.raises(TargetError, match=r"reading its attributes did not return within 1 s"):
         checked("import time\nclass Net:\n    def __init__(self): time.sleep(99)\n", "net.py:Net", timeout=1.0)
     with pytest.raises(TargetError, match=r"Net\(\) raised ValueError: no; bncheck creates classes without arguments"):
         checked("class Net:\n    def __init__(self): raise ValueError('no')\n", "net.py:Net")
