@@ -110,7 +110,7 @@ def to_option_spelling(text: str) -> str:
         name, value = match[1].replace("_", "-"), match[2]
         if value == "False":
             return f"--no-{name}"
-        return f"--{name}" if value is None else "--{} {}".format(name, value.strip("'"))
+        return " ".join([f"--{name}", *([] if value is None else [value.strip("'")])])
 
     return re.sub(r"`(\w+)(?:=([^`]*))?`", spell, text)
 

@@ -1,6 +1,7 @@
 """Every returned array is judged a single time, by bounds fixed in advance; everything else is listed."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck import CheckResult, InvalidInput, TargetError, Verdict, check, random_problem
+from bncheck.checking import judge
 from bncheck.checking.edge_cases import EDGE_CASES
 from bncheck.cli.main import main
 from bncheck.model import network
 from bncheck.model.layers import Array
+from bncheck.model.results import PairOutput
 from bncheck.numerical.schemes import SCHEMES
 
 LAYER = """
@@ -119,6 +122,27 @@ def test_another_formula_for_sigma_is_not_mistaken_for_rounding_or_for_another_e
     wrong = functions(NETWORK, ("np.sqrt(h.var(0) + bn_eps)", forward))
     for edge_cases in (True, False):
         assert check(random_problem(16, 6, 8), wrong, explain=False, edge_cases=edge_cases).verdict is Verdict.FAIL
+
+
+def test_each_returned_array_is_compared_a_single_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[str, PairOutput]] = []
+
+    def recorded(name: str) -> Callable[..., Any]:
+        def compare(pair_output: PairOutput, *arguments: Any) -> Any:
+            compared.append((name, pair_output))  # also keeps the output alive, so that its id is unique
+            return getattr(judge, name)(pair_output, *arguments)
+
+        return compare
+
+    for module, name in (
+        ("pair_check", "compare"), ("pair_check", "compare_forward"), ("forward_pass", "compare_forward")
+    ):  # fmt: skip
+        monkeypatch.setattr(f"bncheck.checking.{module}.{name}", recorded(name))
+    result = check(random_problem(9, 6, 5), functions(AFFINE + LAYER), explain=False)
+    counts = Counter((name, id(pair_output)) for name, pair_output in compared)
+    assert set(counts.values()) == {1}
+    # Two pairs on each problem: an output and gradients for each.
+    assert len(compared) == 2 * 2 * (1 + len(result.edge_cases))
 
 
 # Precision
