@@ -1,4 +1,4 @@
-"""For test suites: gradients asserted, with the report as the message."""
+"""Assertions for test suites."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -29,45 +29,46 @@ def assert_gradients(
     timeout: float = 60.0,
     strict: bool = False,
 ) -> None:
-    """Assert that a target's backward pass is the derivative of its forward pass, and that one of batch norm.
+    """Assert that a forward pass computes batch norm, and that a backward pass returns its gradients.
 
     Parameters
     ----------
     target : str, path, module, object or mapping
-        The code under test, as ``check`` takes it.
+        The code under test, as in ``check``.
     N, D, H, seed, bn_eps, x_mean, x_std
-        The random problem, as ``random_problem`` takes them.
-    scheme, step, engine, only, rtol, atol, probes, timeout
-        How it is checked, as ``check`` takes them.
+        The random problem, as in ``random_problem``.
+    scheme, step, engine, only, rtol, atol, edge_cases, timeout
+        How it is checked, as in ``check``.
     strict : bool, default False
-        Fail also if anything in the target was not checked.
+        Also fail if anything in the target was not checked.
 
     Raises
     ------
     AssertionError
-        Something is wrong, or the check was inconclusive, or with ``strict`` something was not checked: the
-        message is the report, with the diagnosis and the command that does it again.
+        The verdict is not pass, or, with ``strict``, something was not checked. The message is the report with the
+        diagnosis and the command that reproduces it.
     InvalidInput
-        An argument has a value it cannot have.
+        An argument is out of its range.
     TargetError
-        The target did not load, raised, or did not return what its interface says.
+        The target did not load, raised, or returned something else than its interface requires.
     """
-    __tracebackhide__ = True  # pytest shows the line of the test, not this
+    __tracebackhide__ = True  # pytest shows the line of the test instead
     try:
         problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
         result = check(
-            problem, target, scheme=scheme, step=step, engine=engine, only=only, rtol=rtol, atol=atol, edge_cases=edge_cases,
-            timeout=timeout,
+            problem, target, scheme=scheme, step=step, engine=engine, only=only, rtol=rtol, atol=atol,
+            edge_cases=edge_cases, timeout=timeout,
         )  # fmt: skip
     except BncheckError as error:
-        told = str(error) if not isinstance(target, str) or target in str(error) else f"{target}: {error}"
-        raise type(error)(told) from error.__cause__
-    not_checked = f"Not checked: {', '.join(item.function for item in result.not_checked)}"
-    left_out = strict and bool(result.not_checked)
-    if result.verdict is not Verdict.PASS or left_out:
-        # rich is imported only where there is something to show.
-        from bncheck.render.check_report import CheckReport  # noqa: PLC0415 - see above
-        from bncheck.render.export import text  # noqa: PLC0415 - see above
+        prefix = f"{target}: " if isinstance(target, str) and target not in str(error) else ""
+        raise type(error)(f"{prefix}{error}") from error.__cause__
+    if result.verdict is not Verdict.PASS:
+        headline = result.verdict.meaning
+    elif strict and result.not_checked:
+        headline = f"Not checked: {', '.join(item.function for item in result.not_checked)}"
+    else:
+        return
+    from bncheck.render.check_report import CheckReport  # noqa: PLC0415 - imports rich, only needed after a failure
+    from bncheck.render.export import text  # noqa: PLC0415 - imports rich, only needed after a failure
 
-        meaning = result.verdict.meaning if result.verdict is not Verdict.PASS else not_checked
-        raise AssertionError(f"{meaning}\n\n{text([CheckReport(result)])}")
+    raise AssertionError(f"{headline}\n\n{text([CheckReport(result)])}")

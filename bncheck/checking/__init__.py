@@ -1,1 +1,1 @@
-"""One check, from the problem to the result: run, recognize, judge, edge cases, explanation."""
+"""One check, from the problem to the result: call the target, recognize it, judge it, try edge cases, explain."""

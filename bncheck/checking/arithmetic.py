@@ -1,6 +1,6 @@
-"""Which floating-point arithmetic code computes in, recognized from what it returned, whatever that is stored in."""
+"""The floating-point arithmetic of the code under test, inferred from its results whatever dtype they are stored in."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,122 +11,123 @@ from bncheck.model.results import PairOutput
 from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.error_bounds import output_bound, term_sizes
 
-# From the least precise one on: what fits in 8 bits fits in 24.
+# The least precise first: a value that fits in 8 bits also fits in 24.
 NARROW = tuple(Precision(name) for name in ("bfloat16", "float16", "float32"))
-# Values that a gradient must have to show anything by their bits, and those of 16 bits ...
+# Values that a gradient needs before its bits are conclusive: for float32, and for 16-bit arithmetic ...
 MIN_VALUES, MIN_16_BIT_VALUES = 4, 16
-# ... of which at least this share uses the last bit of the dtype: of rounded numbers half do, of small integers few.
-MIN_LAST_BIT_SHARE = 0.25
-# float32 values have 17 to 24 bits: fewer may be integers.
+# ... of which at least this fraction uses the last bit: half of all round_to_bits numbers do, but few small integers.
+MIN_LAST_BIT_FRACTION = 0.25
+# float32 results have 17 to 24 significant bits; numbers with fewer bits may be integers.
 MIN_FLOAT32_BITS = 17
-# A value this much smaller than the terms that it is the sum of is left over from cancellation, and has few bits in
-# any arithmetic.
-MIN_SHARE_OF_TERMS = 2.0**-20
-# Below this float64's own products have lost bits.
+# A value smaller than this fraction of its terms is left over from cancellation and has few bits in any arithmetic.
+MIN_FRACTION_OF_TERMS = 2.0**-20
+# Products in float64 lose bits below this magnitude.
 MIN_MAGNITUDE = 2.0**-960
-# Bits that an output of 16 bits must use: 0, 1, -1 and other small integers are no sign of an arithmetic.
+# Bits that a 16-bit output uses at least; 0, 1, -1 and other small integers do not reveal an arithmetic.
 MIN_BITS = 4
-# Roundings in float64 that lie between xhat and gamma xhat + beta.
+# Roundings in float64 between xhat and gamma xhat + beta.
 XHAT_ROUNDINGS = 16
 
 
-def precision_of(answer: PairOutput, problem: Problem, base: BasePoint) -> Precision:
-    """Return the arithmetic that an answer was computed in: the least precise of all its arrays.
+def infer_precision(pair_output: PairOutput, problem: Problem, base: BasePoint) -> Precision:
+    """Return the arithmetic that a pair computes in: the least precise of all arrays that it returned.
 
-    A dtype that is less precise than float64 speaks for itself. Code may also compute in one and return another. Then
+    A dtype less precise than float64 is conclusive. Code may also compute in one dtype and return another. Then
 
-    - the output has few significant bits, and is the reference's to within that arithmetic's rounding;
-    - or xhat, which follows from the output and the exact gamma and beta, has few;
+    - the output has few significant bits, and matches the reference within the rounding of that arithmetic;
+    - or xhat, computed from the output and the exact gamma and beta, has few significant bits;
     - or a gradient has few, in entries that are not left over from cancellation.
 
     Parameters
     ----------
-    answer : Answer
-        What was returned.
+    pair_output : PairOutput
+        The returned arrays.
     problem : Problem
-        What the functions were given.
+        The arguments of the functions.
     base : BasePoint
-        The reference's forward pass at the problem.
+        The reference forward pass on the problem.
 
     Returns
     -------
     Precision
     """
-    arrays = zip((answer.output, *answer.gradients.values()), answer.dtypes, strict=True)
-    # An array of zeros, such as a db that is not computed, shows no arithmetic.
-    dtypes = [name for array, name in arrays if name in SIGNIFICANT_BITS and array.any()]
-    precisions = [Precision(name) for name in dtypes]
-    with np.errstate(all="ignore"):  # a wrong value may be anything
-        if answer.component in (AFFINE, RELU):
-            given = [*answer.component.arrays(problem).values(), problem.dout]
+    arrays = zip((pair_output.output, *pair_output.gradients.values()), pair_output.dtypes, strict=True)
+    # An array of zeros, such as a db that is not computed, is exact in any dtype.
+    precisions = [Precision(name) for array, name in arrays if name in SIGNIFICANT_BITS and array.any()]
+    with np.errstate(all="ignore"):  # wrong values may overflow or be NaN
+        if pair_output.component in (AFFINE, RELU):
+            given = [*pair_output.component.arrays(problem).values(), problem.dout]
             if not any(FLOAT32.can_represent(array.ravel()) for array in given):
-                precisions += map(_by_bits, _numbers({"": answer.output, **answer.gradients}).values())
+                returned = (pair_output.output, *pair_output.gradients.values())
+                precisions += [_precision_of_values(_normal_numbers(a)) for a in returned if a.dtype.kind == "f"]
         else:
-            precisions.append(_of_output(answer, base))
+            precisions.append(_precision_of_output(pair_output, base))
             if problem.N > 1:
-                precisions += map(_by_bits, _beyond_cancellation(answer, base))
+                precisions += map(_precision_of_values, _values_beyond_cancellation(pair_output, base))
     return Precision.least_precise(precisions)
 
 
-def _numbers(arrays: Mapping[str, np.ndarray]) -> dict[str, FloatArray]:
-    """Return the finite values of arrays of floating-point numbers that are neither 0 nor subnormal."""
-    numbers = {name: array.astype(np.float64).ravel() for name, array in arrays.items() if array.dtype.kind == "f"}
-    return {name: v[np.isfinite(v) & (np.abs(v) >= MIN_MAGNITUDE)] for name, v in numbers.items()}
+def _normal_numbers(array: np.ndarray) -> FloatArray:
+    """Return the values of an array that are finite and neither 0 nor subnormal, as float64."""
+    values = array.astype(np.float64).ravel()
+    result: FloatArray = values[np.isfinite(values) & (np.abs(values) >= MIN_MAGNITUDE)]
+    return result
 
 
-def _of_output(answer: PairOutput, base: BasePoint) -> Precision:
-    """Return the arithmetic that the output of batch norm or of the network shows."""
-    expected = np.maximum(base.y, 0.0) if answer.component is NETWORK else base.y
-    if answer.output.shape != expected.shape or answer.output.dtype.kind != "f":
+def _precision_of_output(pair_output: PairOutput, base: BasePoint) -> Precision:
+    """Return the arithmetic of the output of batch norm or of the network."""
+    is_network = pair_output.component is NETWORK
+    expected = np.maximum(base.y, 0.0) if is_network else base.y
+    if pair_output.output.shape != expected.shape or pair_output.output.dtype.kind != "f":
         return FLOAT64
-    output = answer.output.astype(np.float64)
-    values, reference = _numbers({"": output})[""], _numbers({"": expected})[""]
+    output = pair_output.output.astype(np.float64)
+    values, reference = _normal_numbers(output), _normal_numbers(expected)
     for precision in NARROW:
         if values.size and precision.can_represent(values) and not precision.can_represent(reference):
             trivial = precision.is_16_bit and bool((round_to_bits(values, MIN_BITS - 1) == values).all())
-            # Beyond float16's range its output is anything.
-            shown = not precision.bounds_errors_on(base.problem) or _matches(output, expected, base, precision)
-            return precision if shown and not trivial else FLOAT64
+            # An output beyond the range of float16 may have any value.
+            matches = not precision.bounds_errors_on(base.problem) or _is_output_of(precision, output, expected, base)
+            return precision if matches and not trivial else FLOAT64
     p = base.problem
-    used = (p.gamma != 0) & ((output > 0) & (expected > 0) if answer.component is NETWORK else np.isfinite(output))
+    used = (p.gamma != 0) & ((output > 0) & (expected > 0) if is_network else np.isfinite(output))
     shift, scale = np.broadcast_to(p.beta / p.gamma, output.shape)[used], np.broadcast_to(p.gamma, output.shape)[used]
-    if _is_nearly_single(output[used] / scale - shift, shift) and not _is_nearly_single(base.xhat[used], shift):
-        return FLOAT32 if _matches(output, expected, base, FLOAT32) else FLOAT64
+    is_float32 = _holds_float32_values(output[used] / scale - shift, shift)
+    if is_float32 and not _holds_float32_values(base.xhat[used], shift):
+        return FLOAT32 if _is_output_of(FLOAT32, output, expected, base) else FLOAT64
     return FLOAT64
 
 
-def _matches(output: FloatArray, expected: FloatArray, base: BasePoint, precision: Precision) -> bool:
-    """Tell whether an output is the expected one to within the rounding of an arithmetic, where it is finite."""
+def _is_output_of(precision: Precision, output: FloatArray, expected: FloatArray, base: BasePoint) -> bool:
+    """Return whether an output matches the expected one within the rounding of an arithmetic; NaN is ignored."""
     factor = precision.roundoff_factor
-    off = np.abs(output - expected) > factor * output_bound(base, factor)
-    return not off.any()
+    return not (np.abs(output - expected) > factor * output_bound(base, factor)).any()
 
 
-def _is_nearly_single(xhat: FloatArray, shift: FloatArray) -> bool:
-    """Tell whether values of xhat are those of float32 but for their scaling and shifting in float64."""
+def _holds_float32_values(xhat: FloatArray, shift: FloatArray) -> bool:
+    """Return whether values of xhat are float32 numbers up to the rounding of gamma xhat + beta in float64."""
     if xhat.size < MIN_VALUES:
         return False
     allowed = XHAT_ROUNDINGS * 2.0**-53 * (np.abs(xhat) + np.abs(shift))
     return bool((np.abs(round_to_bits(xhat, FLOAT32.bits) - xhat) <= allowed).all())
 
 
-def _beyond_cancellation(answer: PairOutput, base: BasePoint) -> Iterator[FloatArray]:
-    """Yield of each gradient the values that are not much smaller than their terms."""
-    terms = term_sizes(base, [name for name in answer.gradients if name in ("X", "W", "gamma", "h")])
+def _values_beyond_cancellation(pair_output: PairOutput, base: BasePoint) -> Iterator[FloatArray]:
+    """Yield the values of each gradient that are not much smaller than their terms."""
+    terms = term_sizes(base, [name for name in pair_output.gradients if name in ("X", "W", "gamma", "h")])
     for name, size in terms.items():
-        gradient = answer.gradients[name]
+        gradient = pair_output.gradients[name]
         if gradient.dtype.kind == "f" and gradient.shape == size.shape:
-            yield _numbers({"": gradient[np.abs(gradient) >= MIN_SHARE_OF_TERMS * size]})[""]
+            yield _normal_numbers(gradient[np.abs(gradient) >= MIN_FRACTION_OF_TERMS * size])
 
 
-def _by_bits(values: FloatArray) -> Precision:
-    """Return the arithmetic whose significant bits the values of a gradient fit in and use."""
+def _precision_of_values(values: FloatArray) -> Precision:
+    """Return the least precise arithmetic whose significant bits the values fit in and make use of."""
     if values.size < MIN_VALUES or not FLOAT32.can_represent(values):
         return FLOAT64
     if not bool((round_to_bits(values, MIN_FLOAT32_BITS - 1) == values).all()):
         return FLOAT32
     for precision in NARROW if values.size >= MIN_16_BIT_VALUES else ():
         if precision.is_16_bit and precision.can_represent(values):
-            last = float((round_to_bits(values, precision.bits - 1) != values).mean())
-            return precision if last >= MIN_LAST_BIT_SHARE else FLOAT64
+            use_last_bit = float((round_to_bits(values, precision.bits - 1) != values).mean())
+            return precision if use_last_bit >= MIN_LAST_BIT_FRACTION else FLOAT64
     return FLOAT64

@@ -1,4 +1,4 @@
-"""The public function ``check``: options are validated, and the target is checked in this process or a child."""
+"""The public function ``check``: it validates the options and checks the target in this process or in a child."""
 
 import os
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ from bncheck.numerical.schemes import get_scheme
 from bncheck.targets import BUILT_IN, resolve
 from bncheck.targets.loading import expand_pattern
 
-# Seconds; a week.
-LONGEST_TIMEOUT = 604_800.0
+# A week; far longer waits overflow in the operating system.
+MAX_TIMEOUT_SECONDS = 604_800.0
 
 
 def check(
@@ -36,42 +36,42 @@ def check(
     minimal_example: bool = True,
     progress: Progress = silent,
 ) -> CheckResult:
-    """Check a target's backward pass against finite differences of the forward pass.
+    """Compare the gradients that a target returns with finite differences of its forward pass.
 
     Parameters
     ----------
     problem : Problem
-        From ``random_problem``, or made by hand.
-    target : str or object, default "reference"
-        "reference" or "staged"; a file ("layers.py"), a module ("mypkg.layers"), or a name in one
-        ("layers.py:solution_b"), which run in a process of their own; or a module, class, object
-        or mapping that carries functions bncheck knows, which run in this process.
-    scheme : str, default "central"
-        forward, central, five-point, richardson or complex.
+        The arrays that the target is called with, from ``random_problem`` or your own.
+    target : str, path or object, default "reference"
+        The code under test. A file ("layers.py"), a module ("mypkg.layers") or a name in one of them
+        ("layers.py:solution_b") is checked in a child process; a module, class, object or mapping with functions that
+        bncheck knows is checked in this process. "reference" and "staged" are built in.
+    scheme : {"forward", "central", "five-point", "richardson", "complex"}, default "central"
+        Finite-difference formula.
     step : float or "auto", default "auto"
-        An absolute finite-difference step, or scale-aware ones.
-    engine : str, default "local"
-        "local", or "full": one whole forward pass per entry and evaluation.
+        Absolute finite-difference step; "auto" chooses steps from the scale of the data.
+    engine : {"local", "full"}, default "local"
+        How perturbed losses are computed: in closed form, or with a forward pass for each.
     sample : int, optional
-        Check that many random entries of each gradient (full engine only).
+        Number of random entries to check per gradient; requires the full engine. The default is all entries.
     only : iterable of str, optional
-        Gradients to check, by their names in the table: "dW"; of layer functions also "dx", or
-        "batchnorm_backward.dx" of one function alone. All by default.
+        Gradients to check, as the report names them: "dW"; "dx" or "batchnorm_backward.dx" of layer functions. The
+        default is all gradients.
     rtol, atol : float, optional
-        Judge by atol + rtol max(|a|, |n|) instead of the error bars. Without ``atol`` a gradient
-        that is exactly 0 (db) keeps its error bars.
+        Accept |a - n| <= atol + rtol max(|a|, |n|) instead of using error bounds. Without ``atol``, a gradient that is
+        exactly 0 (db) keeps its bound.
     cross_check_entries : int, default 64
-        Entries that the local engine is audited on by whole forward passes, at most; 0 for none.
+        Maximum number of entries of each gradient that are recomputed with full forward passes; 0 for none.
     edge_cases : bool, default True
-        Check code that is not bncheck's own on the edge cases as well.
+        Also check the target on the edge cases; a built-in target is never checked on them.
     timeout : float, default 60
-        Seconds that one call of a file's or module's functions may take.
+        Time limit in seconds for each call of a function of a file or module.
     explain : bool, default True
-        Say of a failure what is wrong, and where.
+        Diagnose a failure.
     minimal_example : bool, default True
-        Look, where it is explained, for the smallest problem on which it still shows.
+        Search for the smallest problem on which a diagnosed failure remains.
     progress : callable, optional
-        Told how many entries are done, and of how many.
+        Called with the number of finished entries and the total.
 
     Returns
     -------
@@ -80,25 +80,28 @@ def check(
     Raises
     ------
     InvalidInput
-        An option has a value it cannot have.
+        An option is out of its range.
     TargetError
-        The target did not load, raised, or did not return what its interface says.
+        The target did not load, raised, or returned something else than its interface requires.
     InterruptedCheck
-        Ctrl-C; it is a KeyboardInterrupt that carries what was done.
+        Ctrl-C; this is a KeyboardInterrupt whose ``result`` contains what was finished.
     """
-    if not 0 < timeout <= LONGEST_TIMEOUT:
-        raise InvalidInput(f"timeout is {timeout}; it must be a number of seconds above 0, at most {LONGEST_TIMEOUT:g}")
+    if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
+        raise InvalidInput(
+            f"timeout must be a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS:,.0f}, got {timeout}"
+        )
     if isinstance(target, os.PathLike):
         target = os.fspath(target)
     gradients = parse_gradient_names(only)
-    method = CheckOptions(get_scheme(scheme).name, engine, step, sample, gradients, rtol, atol, cross_check_entries)
-    extras = OptionalStages(edge_cases, explain, minimal_example)
+    options = CheckOptions(get_scheme(scheme).name, engine, step, sample, gradients, rtol, atol, cross_check_entries)
+    stages = OptionalStages(edge_cases, explain, minimal_example)
     if not isinstance(target, str):
-        return check_in_process(problem, resolve(target), None, method, extras, progress)
+        return check_in_process(problem, resolve(target), None, options, stages, progress)
     if target in BUILT_IN:
-        return check_in_process(problem, resolve(target), target, method, extras._replace(edge_cases=False), progress)
-    if expand_pattern(target) != [target]:  # a file that is not there is refused before a process is made
+        stages = stages._replace(edge_cases=False)
+        return check_in_process(problem, resolve(target), target, options, stages, progress)
+    if expand_pattern(target) != [target]:  # also raises InvalidInput if the file does not exist
         raise InvalidInput(f"{target!r} is a pattern; name one file")
-    from bncheck.checking.child_check import check_in_child  # noqa: PLC0415 - the reference needs no process
+    from bncheck.checking.child_check import check_in_child  # noqa: PLC0415 - slow import, not needed for built-in targets
 
-    return check_in_child(target, problem, method, extras, timeout, progress)
+    return check_in_child(target, problem, options, stages, timeout, progress)

@@ -39,13 +39,13 @@ def check_in_child(
 def check_target(
     channel: ParentChannel, target: str, problem: Problem, options: CheckOptions, stages: OptionalStages
 ) -> None:
-    """Load a target and check it, and send the result to the parent: the child's side."""
-    channel.call_started("importing it")
+    """Load and check a target, and send the result to the parent; this runs in the child process."""
+    channel.call_started("the import")
     namespace = load(target, channel.interrupted)
-    channel.call_started("looking into it")
+    channel.call_started("reading its attributes")
     code = resolve(namespace, target)
     channel.call_started("")
-    code.calling, code.interrupted = channel.call_started, channel.interrupted
+    code.call_started, code.interrupted = channel.call_started, channel.interrupted
     try:
         # The code under test may have changed how NumPy reports floating-point errors.
         with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):

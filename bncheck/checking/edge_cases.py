@@ -1,4 +1,4 @@
-"""Small problems, and ways of calling, on which mistakes show that one problem and one call cannot show."""
+"""Edge cases: small additional problems, and other usages, that expose mistakes which the main problem hides."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,33 +14,33 @@ from bncheck.numerical.schemes import get_scheme
 from bncheck.numerical.steps import automatic_steps
 from bncheck.targets.usage import Usage
 
-# N, D and H are all different, where nothing else is meant.
+# The sizes of an edge case that does not set its own; they differ, so that no axis can be mistaken for another.
 SMALL: Mapping[str, Any] = {"N": 7, "D": 5, "H": 4}
 OTHER_CALLS = (Usage.STRIDED, Usage.TRANSPOSED, Usage.BACKWARD_TWICE, Usage.INTERLEAVED)
-# How many times the distance that counts an output is placed away from ReLU's kink.
+# Distance from 0 at which an output is placed, in multiples of the distance below which it is excluded.
 KINK_DISTANCES = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeCase:
-    """A problem that is drawn and then changed, and how the code is called on it."""
+    """A random problem, a change to it, and how the code is called on it."""
 
     name: str
-    about: str  # what is special about it
-    settings: Mapping[str, Any] = field(default_factory=dict)  # of random_problem, where not SMALL
-    change: Callable[[Problem], Problem] | None = None
+    about: str  # what distinguishes the problem, for the report
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of random_problem, where they differ from SMALL
+    change: Callable[[Problem], Problem] | None = None  # applied to the random problem; None: it is used as drawn
     usages: Sequence[Usage] = (Usage.REPEATED,)
-    scheme: str | None = None  # instead of the check's own
-    typical: bool = False  # mistakes act on it as on any other problem, so a mistake that is named must fit it
+    scheme: str | None = None  # replaces that of the check; None: it is kept
+    typical: bool = False  # mistakes have the same effect as on the main problem, so a diagnosis must explain both
 
     @property
     def may_raise(self) -> bool:
-        """Whether right code may refuse it: batch norm of a single sample normalizes nothing."""
+        """Whether correct code may raise: batch norm of a single sample is always beta."""
         return self.settings.get("N") == 1
 
     @property
-    def is_a_problem(self) -> bool:
-        """Whether a random problem alone makes it, which a command can draw."""
+    def is_random_problem(self) -> bool:
+        """Whether a command can reproduce it: it is a random problem in the usual usage."""
         return self.change is None and self.scheme is None and tuple(self.usages) == (Usage.REPEATED,)
 
     @property
@@ -50,18 +50,18 @@ class EdgeCase:
         return settings["N"], settings["D"], settings["H"]
 
     def draw(self) -> Problem:
-        """Return its problem; one that was changed has no seed, since no command draws it."""
+        """Return the problem; it has no seed if it was changed, because no command can draw it."""
         problem = random_problem(**{**SMALL, **self.settings})
         return problem if self.change is None else replace(self.change(problem), seed=None)
 
 
 def _default_parameters(p: Problem) -> Problem:
-    """Set gamma and beta as most layers begin."""
+    """Set gamma and beta to the initial values of most layers."""
     return replace(p, gamma=np.ones(p.H), beta=np.zeros(p.H))
 
 
 def _outlier(p: Problem) -> Problem:
-    """Put one sample far from the others, and let gamma range over four powers of ten."""
+    """Place one sample far from the others, and spread gamma over four powers of ten."""
     X = p.X.copy()
     X[3] *= 1e3
     gamma = np.copysign(np.logspace(-2, 2, p.H), p.gamma)
@@ -69,41 +69,41 @@ def _outlier(p: Problem) -> Problem:
 
 
 def _one_hot(p: Problem) -> Problem:
-    """Make dout 1 at one output of each unit, the largest, and 0 elsewhere."""
+    """Set dout to 1 at the largest output of each unit, and to 0 elsewhere."""
     h = p.X @ p.W + p.b
     y, _ = batchnorm_forward(h, p.gamma, p.beta, p.bn_eps)
     return replace(p, dout=np.where(np.arange(p.N)[:, None] == y.argmax(axis=0), 1.0, 0.0))
 
 
 def _equal_rows(p: Problem) -> Problem:
-    """Give every sample the same upstream gradient, as an expanded array holds it."""
+    """Give every sample the same upstream gradient, as in an expanded array."""
     return replace(p, dout=np.broadcast_to(p.dout[:1], p.dout.shape))
 
 
 def _near_the_kink(p: Problem) -> Problem:
-    """Shift beta so that one output of each unit is as near to 0 as the complex step allows, on either side.
+    """Shift beta so that one output of each unit is as close to 0 as the complex step allows, on either side.
 
-    A mask that is not taken at 0 (y > 1e-6, say) then takes other outputs.
+    A mask with another threshold, such as y > 1e-6, then selects other outputs.
     """
     scheme = get_scheme("complex")
     base = BasePoint.from_problem(p)
-    chosen = np.argsort(base.y, axis=0)[p.N // 2], np.arange(p.H)  # half of the unit's outputs stay active
-    distance = KINK_DISTANCES * excluded_below(base, scheme, automatic_steps(base, scheme))[chosen]
+    median = np.argsort(base.y, axis=0)[p.N // 2], np.arange(p.H)  # half of the outputs of the unit stay active
+    distance = KINK_DISTANCES * excluded_below(base, scheme, automatic_steps(base, scheme))[median]
     side = np.where(np.arange(p.H) % 2 == 0, 1.0, -1.0)
-    return replace(p, beta=side * distance - (p.gamma * base.xhat)[chosen])
+    return replace(p, beta=side * distance - (p.gamma * base.xhat)[median])
 
 
 EDGE_CASES = (
     EdgeCase("small-variance", "inputs of size 1e-3", {"x_std": 1e-3}, typical=True),
     EdgeCase("large-eps", "eps 0.5", {"bn_eps": 0.5}, typical=True),
-    EdgeCase("two-rows", "a batch of two", {"N": 2}, typical=True),
-    EdgeCase("far-mean", "a mean of 50", {"x_mean": 50.0}, typical=True),
-    EdgeCase("wide", "more units than samples", {"N": 4, "H": 9}, typical=True),
-    EdgeCase("large-bias", "inputs and a bias of size 10", {"x_std": 10.0}, typical=True),
+    EdgeCase("batch-of-two", "a batch of two", {"N": 2}, typical=True),
+    EdgeCase("large-mean", "a mean of 50", {"x_mean": 50.0}, typical=True),
+    EdgeCase("wide-layer", "more units than samples", {"N": 4, "H": 9}, typical=True),
+    EdgeCase("large-inputs", "inputs and a bias of size 10", {"x_std": 10.0}, typical=True),
     EdgeCase("large-odd-shape", "sizes beyond 128, 64 and 32", {"N": 131, "D": 107, "H": 67}),
     EdgeCase("one-row", "a batch of one", {"N": 1}),
     EdgeCase("one-unit", "one feature and one unit", {"D": 1, "H": 1}),
-    EdgeCase("square", "as many samples as units", {"N": 5, "H": 5}),
+    EdgeCase("square", "equal numbers of samples and units", {"N": 5, "H": 5}),
     EdgeCase("default-parameters", "gamma 1 and beta 0", change=_default_parameters),
     EdgeCase("outlier", "one sample far from the others, gamma from 0.01 to 100", change=_outlier),
     EdgeCase("large-scale", "inputs of size 1e4", {"x_std": 1e4}),

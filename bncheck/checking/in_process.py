@@ -6,22 +6,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from bncheck.checking.edge_cases import EdgeCase
-from bncheck.checking.target_check import EDGE_CASES_LABEL, NOT_ASKED_FOR, ProblemResult, TargetCheck
+from bncheck.checking.edge_case_check import EDGE_CASES_LABEL, CheckedEdgeCase, check_edge_cases
+from bncheck.checking.target_check import NOT_ASKED_FOR, ProblemResult, TargetCheck
 from bncheck.errors import BncheckError, InvalidInput, TargetError
 from bncheck.model.options import GRADIENTS, CheckOptions
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import CheckResult, EdgeCaseResult, GradientResult, KinkExclusion, Note
+from bncheck.model.results import CheckResult, GradientResult, KinkExclusion, Note
 from bncheck.model.verdict import Verdict
 from bncheck.targets import BUILT_IN, Target
 
-# If a wrong factor on a whole gradient must exceed this to be detected, a remark says so.
+# Largest value resolution of a gradient without a note.
 MAX_VALUE_RESOLUTION = 1e-2
 
 
 class InterruptedCheck(KeyboardInterrupt):
-    """Ctrl-C during a check; ``result`` holds what was done until then, and is no pass."""
+    """Ctrl-C during a check; ``result`` contains what was finished, and its verdict is never PASS."""
 
     def __init__(self, result: CheckResult) -> None:
         super().__init__(f"interrupted after {result.checked:,} of {result.entries:,} entries")
@@ -29,107 +29,138 @@ class InterruptedCheck(KeyboardInterrupt):
 
 
 class OptionalStages(NamedTuple):
-    """What is done beside the check itself, as ``check`` is asked for it."""
+    """Stages of a check that can be switched off."""
 
     edge_cases: bool
     explain: bool
-    minimal_example: bool
+    minimal_example: bool  # only if ``explain``
 
 
 def check_in_process(
     problem: Problem,
     code: Target,
     command: str | None,
-    method: CheckOptions,
-    extras: OptionalStages,
+    options: CheckOptions,
+    stages: OptionalStages,
     progress: Progress = silent,
 ) -> CheckResult:
-    """Check a target in this process; ``command`` is what ``run`` would call it."""
+    """Check a target in this process.
+
+    Parameters
+    ----------
+    problem : Problem
+        The arrays that the target is called with.
+    code : Target
+        The code under test.
+    command : str or None
+        The target as named on the command line; None for an object from Python.
+    options : CheckOptions
+        How it is checked.
+    stages : OptionalStages
+        What is done in addition.
+    progress : callable, optional
+        Called with the number of finished entries and the total.
+
+    Raises
+    ------
+    InvalidInput, TargetError
+        Nothing was judged.
+    InterruptedCheck
+        Ctrl-C.
+    """
     started = time.perf_counter()
-    checked = TargetCheck(code, method)
-    outcome = checked.examine(problem, progress)
-    nothing = not outcome.cases or (
-        method.only != GRADIENTS and not outcome.gradients and outcome.verdict is not Verdict.FAIL
-    )
-    if nothing and not checked.unchecked_functions and not outcome.interrupted:
-        raise _nothing_judged(checked)
-    edge_cases: list[tuple[EdgeCase, EdgeCaseResult, ProblemResult]] = []
-    interrupted = outcome.interrupted
+    check = TargetCheck(code, options)
+    main = check.examine(problem, progress)
+    if _is_nothing_judged(main, check):
+        raise _explain_nothing_judged(check)
+    edge_cases: list[CheckedEdgeCase] = []
+    interrupted = main.interrupted
     try:
-        if extras.edge_cases and not interrupted:
-            for edge_case in checked.edge_cases(outcome, command):
-                edge_cases.append(edge_case)  # noqa: PERF402 - what was tried before Ctrl-C is kept
+        if stages.edge_cases and not interrupted:
+            for edge_case in check_edge_cases(check, main, command):
+                edge_cases.append(edge_case)  # noqa: PERF402 - list() would lose the finished ones on Ctrl-C
         elif code.info.name not in BUILT_IN:
-            checked.known.leave_out(EDGE_CASES_LABEL, NOT_ASKED_FOR)
-    except KeyboardInterrupt:  # what the problem itself showed is not lost
+            check.knowledge.leave_out(EDGE_CASES_LABEL, NOT_ASKED_FOR)
+    except KeyboardInterrupt:
         interrupted = True
-    result = _result(outcome, problem, checked, command)
-    if result.reproduce and not extras.edge_cases and code.info.name not in BUILT_IN:
+    result = _collect_result(main, problem, check, command)
+    if result.reproduce and not stages.edge_cases and code.info.name not in BUILT_IN:
         result = replace(result, reproduce=f"{result.reproduce} --no-edge-cases")
-    seconds = time.perf_counter() - started
-    result = replace(result, edge_cases=tuple(p for _, p, _ in edge_cases), interrupted=interrupted, seconds=seconds)
+    result = replace(
+        result,
+        edge_cases=tuple(edge_case.result for edge_case in edge_cases),
+        interrupted=interrupted,
+        seconds=time.perf_counter() - started,
+    )
     if interrupted:
         raise InterruptedCheck(result)
-    if not extras.explain or (result.verdict is not Verdict.FAIL and not result.notes):
+    if not stages.explain or (result.verdict is not Verdict.FAIL and not result.notes):
         return result
-    from bncheck.checking.explanation import explain_failure  # noqa: PLC0415 - a pass needs none
+    from bncheck.checking.explanation import explain_failure  # noqa: PLC0415 - slow import, only needed after a failure
 
+    outcomes = [(edge_case.edge_case, edge_case.outcome) for edge_case in edge_cases]
     try:
-        tried = [(case, other) for case, _, other in edge_cases]
-        return explain_failure(result, outcome, tried, problem, checked, command, extras.minimal_example)
-    except KeyboardInterrupt:  # the verdict stands, without it
+        return explain_failure(result, main, outcomes, problem, check, command, stages.minimal_example)
+    except KeyboardInterrupt:  # the verdict does not depend on the explanation
         raise InterruptedCheck(result) from None
 
 
-def _nothing_judged(checked: TargetCheck) -> BncheckError:
-    """Return why nothing of a target was judged: nothing is written yet, or nothing was asked for."""
-    code, known = checked.code, checked.known
-    unwritten = [f"{n.function} {n.reason}" for n in known.not_checked if n.reason.endswith(": not written yet")]
-    if unwritten:
-        return TargetError("; ".join(unwritten))
+def _is_nothing_judged(main: ProblemResult, check: TargetCheck) -> bool:
+    """Return whether no output, or none of the gradients that were selected, was judged."""
+    is_selection = check.options.only != GRADIENTS
+    is_empty = not main.cases or (is_selection and not main.gradients and main.verdict is not Verdict.FAIL)
+    return is_empty and not check.unchecked_functions and not main.interrupted
+
+
+def _explain_nothing_judged(check: TargetCheck) -> BncheckError:
+    """Return the reason: nothing is implemented yet, no function has a partner, or no gradient was selected."""
+    code, not_implemented = check.code, check.knowledge.not_implemented
+    if not_implemented:
+        return TargetError("; ".join(f"{function} {reason}" for function, reason in not_implemented.items()))
     if not code.pairs:
-        return TargetError("; ".join(f"{n.function}: {n.reason}" for n in code.not_checked))
-    network = [pair.forward is None for pair in code.pairs]
-    returned = [name for pair in code.pairs for name in pair.piece.inputs if name != "h" or not any(network)]
-    labels = dict.fromkeys(code.label(name) for name in returned)
-    asked = ",".join(checked.method.only)
-    return InvalidInput(f"only {asked} leaves nothing to check; the functions return {', '.join(labels)}")
+        return TargetError("; ".join(f"{item.function}: {item.reason}" for item in code.not_checked))
+    labels = dict.fromkeys(label for pair in code.pairs for label in code.labels(pair).values())
+    optional = {"dh"} if any(pair.is_network for pair in code.pairs) else set()
+    available = ", ".join(label for label in labels if label not in optional)
+    only = ",".join(check.options.only)
+    return InvalidInput(f"`only='{only}'` selects no gradient of {code.info.name}; it returns {available}")
 
 
-def _result(outcome: ProblemResult, problem: Problem, checked: TargetCheck, command: str | None) -> CheckResult:
-    kinked = [m for m in outcome.measurements if m.component.output == "a"] or outcome.measurements
-    code, method = checked.code, checked.method
-    written = [
-        case.pair_output for case in outcome.cases if case.pair_output.gradients and not case.pair_output.unwritten
-    ]
-    complete = {(answer.forward_name, answer.backward_name) for answer in written}
-    required = [pair for pair in code.pairs if not pair.optional and method.only == GRADIENTS]
-    unwritten = [pair for pair in required if (pair.forward, pair.backward) not in complete]
+def _collect_result(main: ProblemResult, problem: Problem, check: TargetCheck, command: str | None) -> CheckResult:
+    """Return the result of a check without its edge cases and explanation."""
+    code, options = check.code, check.options
+    with_relu = [m for m in main.measurements if m.component.output == "a"] or main.measurements
+    outputs = [case.pair_output for case in main.cases]
+    complete = {
+        (output.forward_name, output.backward_name)
+        for output in outputs
+        if output.gradients and not output.not_implemented
+    }
+    required = [pair for pair in code.pairs if not pair.optional and options.only == GRADIENTS]
+    is_incomplete = any((pair.forward, pair.backward) not in complete for pair in required)
     return CheckResult(
-        problem=kinked[-1].problem if kinked else problem,
-        target=code.info._replace(dtype=outcome.precision.name),
-        options=method,
-        forward=tuple({(c.output.function, c.output.component): c.output for c in outcome.cases}.values()),
-        gradients=outcome.gradients,
-        unchecked_functions=tuple(checked.unchecked_functions),
-        not_checked=tuple(checked.known.not_checked),
-        incomplete=bool(code.required or unwritten) and not outcome.interrupted,
-        kink_exclusion=kinked[-1].kink_exclusion if kinked else KinkExclusion(0, problem.dout.size, 0),
-        cross_check=outcome.cross_check,
+        problem=with_relu[-1].problem if with_relu else problem,
+        target=code.info._replace(dtype=main.precision.name),
+        options=options,
+        forward=tuple({(c.output.function, c.output.component): c.output for c in main.cases}.values()),
+        gradients=main.gradients,
+        unchecked_functions=tuple(check.unchecked_functions),
+        not_checked=tuple(check.knowledge.not_checked),
+        incomplete=bool(code.required or is_incomplete) and not main.interrupted,
+        kink_exclusion=with_relu[-1].kink_exclusion if with_relu else KinkExclusion(0, problem.dout.size, 0),
+        cross_check=main.cross_check,
         edge_cases=(),
-        notes=(*checked.notes, *_low_resolution_notes(outcome.gradients.values())),
-        interrupted=outcome.interrupted,
+        notes=(*check.notes, *_low_resolution_notes(main.gradients.values())),
+        interrupted=main.interrupted,
         seconds=0.0,
-        reproduce=method.command(problem, command),
+        reproduce=options.command(problem, command),
     )
 
 
 def _low_resolution_notes(gradients: Iterable[GradientResult]) -> Iterator[Note]:
+    """Yield a note for each gradient that passed although the check would miss a factor close to 1."""
     for g in gradients:
-        coarse = g.value_resolution is not None and MAX_VALUE_RESOLUTION < g.value_resolution < math.inf
-        if coarse and g.verdict is Verdict.PASS:
-            yield Note(
-                "coarse-value",
-                f"{g.name} nearly cancels: only a wrong factor of more than "
-                f"{g.value_resolution:.1e} on all of it would be seen",
-            )
+        is_low = g.value_resolution is not None and MAX_VALUE_RESOLUTION < g.value_resolution < math.inf
+        if is_low and g.verdict is Verdict.PASS:
+            text = f"{g.name} nearly cancels: an error in the whole gradient is detected only above"
+            yield Note("low-resolution", f"{text} {100 * (g.value_resolution or 0):.2g} %")

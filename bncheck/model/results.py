@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.model.components import Component, Forward
+from bncheck.model.components import Component
 from bncheck.model.document import check_document
 from bncheck.model.options import CheckOptions
 from bncheck.model.precision import Precision
@@ -116,9 +116,8 @@ class PairOutput:
     output: npt.NDArray[Any]
     gradients: Mapping[str, npt.NDArray[Any]]  # by the name of the input: "X", ...
     labels: Mapping[str, str]  # by the same names: the gradient's name in the target, "dX" or "dx"
-    forward: Forward  # the forward function, to be differentiated as a black box
     dtypes: tuple[str, ...]  # of the output and the gradients, in the target's own array library
-    unwritten: Mapping[str, str]  # by function or gradient that is not implemented: the reason
+    not_implemented: Mapping[str, str]  # by function or gradient that is not implemented: the reason
     usage: str = ""  # the call that returned this, if it was not the first; a phrase
     forward_source: Source | None = None  # None: unknown, or built into bncheck
     backward_source: Source | None = None

@@ -93,7 +93,9 @@ class RunFailure(Report):
     def suites(self) -> Iterable[Suite]:
         """Return one item, an error at the last line of the target's file that the message names."""
         path = os.path.realpath(self.target)
-        lines = re.findall(rf'(?:File "{re.escape(path)}"|{re.escape(os.path.basename(path))}), line (\d+)', self.error)
+        lines = re.findall(
+            rf'(?:File "{re.escape(path)}", |{re.escape(os.path.basename(path))}(?:, | [^\n]*\())line (\d+)', self.error
+        )
         source = Source(path, int(lines[-1]) if lines else 1) if os.path.isfile(path) else None
         detail = self.error.partition("\n")[2]
         return (Suite(self.target, (ReportItem(self.target, "run", ItemStatus.ERROR, self.headline, detail, source),)),)

@@ -1,4 +1,4 @@
-"""What can be checked: a target answers a problem with its outputs and its gradients."""
+"""Targets: the code under test, loaded, recognized by its interface, and called."""
 
 import inspect
 import sys
@@ -8,90 +8,108 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from bncheck.errors import InvalidInput, TargetError
-from bncheck.model.components import BATCHNORM
+from bncheck.model.components import BATCHNORM, Forward
 from bncheck.model.problem import Problem
 from bncheck.model.results import NotChecked, Note, PairOutput, TargetInfo
-from bncheck.targets.calling import Pair, format_exception
-from bncheck.targets.layer_functions import LayerFunctions, piece_of
+from bncheck.targets.exceptions import format_exception
+from bncheck.targets.layer_functions import LayerFunctions, component_of
+from bncheck.targets.pairs import Pair
 from bncheck.targets.usage import Usage
 from bncheck.targets.whole_network import WholeNetwork
 
-# The implementations that bncheck carries itself, by the name that ``run`` takes.
+# The implementations in bncheck itself, by the name that the command line accepts.
 BUILT_IN = {"reference": "bncheck.model.network", "staged": "bncheck.model.graph"}
 
-INTERFACES = (
-    "batchnorm_forward(x, gamma, beta, bn_param) -> (out, cache) and "
-    "batchnorm_backward(dout, cache) -> (dx, dgamma, dbeta), or "
-    "forward(X, W, b, gamma, beta, bn_eps) -> (a, cache) and "
-    "backward(dout, cache) -> (dX, dW, db, dgamma, dbeta)"
-)
-
-
-def _instance(made: type, name: str) -> Any:
-    """Return an instance; or the class itself if it only carries functions and cannot be made so."""
-    try:
-        return made()
-    except (Exception, SystemExit) as error:
-        functions = [v for v in vars(made).values() if callable(v) or isinstance(v, staticmethod)]
-        if any(isinstance(v, staticmethod) for v in functions):
-            return made
-        raise TargetError(format_exception(f"making {name} without arguments", error)) from error
+INTERFACES = """
+  batchnorm_forward(x, gamma, beta, bn_param) -> (out, cache)
+  batchnorm_backward(dout, cache) -> (dx, dgamma, dbeta)
+or
+  forward(X, W, b, gamma, beta, bn_eps) -> (a, cache)
+  backward(dout, cache) -> (dX, dW, db, dgamma, dbeta)"""
+# Function names that are listed when none of them is known.
+MAX_LISTED_FUNCTIONS = 8
 
 
 class Target(Protocol):
-    """Code under test, whatever its interface."""
+    """The code under test, with any of the known interfaces."""
 
     info: TargetInfo
-    pairs: tuple[Pair, ...]  # the functions that it has
-    required: tuple[str, ...]  # functions that it does not have and a complete one would
-    not_checked: tuple[NotChecked, ...]  # what it has and no check is known for
-    calling: Callable[[str], None]  # told the name of each function that is called
-    interrupted: Callable[[], bool]  # whether a KeyboardInterrupt is Ctrl-C
+    pairs: tuple[Pair, ...]  # the forward/backward pairs to check
+    required: tuple[str, ...]  # functions that are missing and that a complete target has
+    not_checked: tuple[NotChecked, ...]  # functions and modes that bncheck does not check
+    call_started: Callable[[str], None]  # called with the name of each function, and with "" when its call has ended
+    interrupted: Callable[[], bool]  # whether Ctrl-C was pressed, and KeyboardInterrupt was not raised by the code
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What was worth a remark in the calls so far."""
+        """The notes about all calls so far."""
         ...
 
-    def label(self, name: str) -> str:
-        """Return what it calls the gradient for an input."""
+    def labels(self, pair: Pair) -> dict[str, str]:
+        """Return the names of the gradients that a pair returns, by input name."""
         ...
 
     def takes_features_first(self, pair: Pair) -> bool:
-        """Tell whether a pair is right on arrays of shape (features, batch) instead."""
+        """Return whether a pair is correct for arrays of shape (features, batch)."""
         ...
 
     def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> PairOutput:
-        """Run a forward and a backward function on copies of the problem's arrays."""
+        """Run a pair on copies of the arrays of a problem."""
+        ...
+
+    def output_function(self, pair: Pair, problem: Problem) -> Forward:
+        """Return the forward function of a pair as a function of its arrays alone."""
         ...
 
 
 def resolve(target: Any, name: str | None = None) -> Target:
-    """Return the target that a built-in's name, or an object or mapping of functions, stands for.
+    """Return the target for the name of a built-in implementation, or for an object or mapping of functions.
 
     Raises
     ------
     InvalidInput
-        The object carries no known interface.
+        The object has no known interface.
     TargetError
-        It carries half of one.
+        Its attributes cannot be read, or its class cannot be instantiated.
     """
     if isinstance(target, str) and name is None:
         return WholeNetwork(import_module(BUILT_IN[target]), target)
     if isinstance(target, Mapping):
         target = SimpleNamespace(**{str(key): value for key, value in target.items()})
     name = name or str(getattr(target, "__name__", type(target).__name__))
-    if inspect.isfunction(target) and piece_of(target.__name__) is not None:
+    if inspect.isfunction(target) and component_of(target.__name__) is not None:
         return LayerFunctions(sys.modules[target.__module__], name, target.__name__)
     if isinstance(target, type) and not isinstance(target.__dict__.get("forward"), staticmethod):
-        target = _instance(target, name)
+        target = _instantiate(target)
     try:
-        batchnorm, course = LayerFunctions.is_supported(target, (BATCHNORM,)), LayerFunctions.is_supported(target)
-        missing = [half for half in ("forward", "backward") if not callable(getattr(target, half, None))]
+        has_batchnorm = LayerFunctions.is_supported(target, (BATCHNORM,))
+        has_layers = LayerFunctions.is_supported(target)
+        is_network = callable(getattr(target, "forward", None)) and callable(getattr(target, "backward", None))
     except Exception as error:
-        raise TargetError(format_exception(f"looking into {name}", error)) from error
-    if batchnorm or (course and missing):
+        raise TargetError(format_exception(f"reading the attributes of {name}", error)) from error
+    if has_batchnorm or (has_layers and not is_network):
         return LayerFunctions(target, name)
-    if missing:
-        raise InvalidInput(f"{name} has no functions that bncheck knows; it looks for {INTERFACES}")
-    return WholeNetwork(target, name)
+    if is_network:
+        return WholeNetwork(target, name)
+    raise InvalidInput(
+        f"{name} defines no functions that bncheck can check{_list_functions(target)}. It looks for:{INTERFACES}"
+    )
+
+
+def _instantiate(cls: type) -> Any:
+    """Return an instance of a class; the class itself if it cannot be instantiated but has static methods."""
+    try:
+        return cls()
+    except (Exception, SystemExit) as error:
+        if any(isinstance(value, staticmethod) for value in vars(cls).values()):
+            return cls
+        message, newline, frames = format_exception(f"{cls.__name__}()", error).partition("\n")
+        raise TargetError(f"{message}; bncheck creates classes without arguments{newline}{frames}") from error
+
+
+def _list_functions(namespace: Any) -> str:
+    """Return the names of the functions of a namespace in parentheses, or an empty string."""
+    public = (name for name in dir(namespace) if not name.startswith("_"))
+    names = [name for name in public if inspect.isfunction(inspect.getattr_static(namespace, name, None))]
+    more = f", and {len(names) - MAX_LISTED_FUNCTIONS} more" if len(names) > MAX_LISTED_FUNCTIONS else ""
+    return f" (found: {', '.join(names[:MAX_LISTED_FUNCTIONS])}{more})" if names else ""

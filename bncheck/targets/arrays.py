@@ -1,4 +1,4 @@
-"""Reading the arrays that code under test returns: NumPy's, and the tensors of other libraries."""
+"""The arrays that the code under test receives and returns: NumPy's, and tensors of other libraries."""
 
 import sys
 from typing import Any
@@ -7,16 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from bncheck.errors import TargetError
+from bncheck.model.layers import Array
+from bncheck.model.problem import FloatArray
 
-# The dtypes that NumPy does not have itself: float32 holds every value of them.
+# Dtypes that NumPy does not have; float32 represents every value of them.
 READ_AS_FLOAT32 = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
-def read(name: str, value: Any) -> tuple[npt.NDArray[Any], str]:
-    """Return a value as a NumPy array of its own, and the name of the dtype that it has in its library.
+def read_array(name: str, value: Any) -> tuple[npt.NDArray[Any], str]:
+    """Return a copy of a value as a NumPy array, and the name of its dtype in its own library.
 
-    A torch tensor is detached and copied to the CPU. bfloat16 is read through float32. What has no numbers (a
-    ragged list, an object) becomes an array of dtype object, which is judged as such.
+    A torch tensor is detached and copied to the CPU, and bfloat16 is converted to float32. A value without numbers
+    (a ragged list, an object) becomes an array of dtype object.
 
     Raises
     ------
@@ -24,34 +26,74 @@ def read(name: str, value: Any) -> tuple[npt.NDArray[Any], str]:
         The value is a tensor or an array of another library that cannot be converted.
     """
     try:
-        array = _of_torch(value) if _is_torch_tensor(value) else np.array(value)
+        array = _copy_tensor(value) if _is_torch_tensor(value) else np.array(value)
     except Exception as error:
-        if _is_array(value):
+        if hasattr(value, "dtype") and hasattr(value, "shape"):
             kind = f"{type(value).__module__.partition('.')[0]} {type(value).__name__}"
             text = str(error).strip().partition("\n")[0]
             raise TargetError(
                 f"{name} is a {kind} that cannot be read as a NumPy array ({text}); return numbers"
             ) from error
         return np.array(object()), "object"
-    dtype = str(getattr(value, "dtype", array.dtype)).rpartition(".")[2]  # torch.float32, float32
+    dtype = str(getattr(value, "dtype", array.dtype)).rpartition(".")[2]  # torch.float32 -> float32
     if array.dtype.name in READ_AS_FLOAT32:
         array = array.astype(np.float32)
     return array, dtype
 
 
 def _is_torch_tensor(value: Any) -> bool:
-    """Tell whether a value is a torch tensor; code that returns one has imported torch."""
+    """Return whether a value is a torch tensor; torch is not imported, since code that returns one has imported it."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, getattr(torch, "Tensor", ()))
 
 
-def _of_torch(tensor: Any) -> npt.NDArray[Any]:
+def _copy_tensor(tensor: Any) -> npt.NDArray[Any]:
     tensor = tensor.detach().resolve_conj().cpu()
     if str(tensor.dtype).rpartition(".")[2] in READ_AS_FLOAT32:
         tensor = tensor.float()
     return np.array(tensor.numpy())
 
 
-def _is_array(value: Any) -> bool:
-    """Tell whether a value presents itself as an array: it has a dtype and a shape."""
-    return hasattr(value, "dtype") and hasattr(value, "shape")
+def as_float64(name: str, returned: npt.NDArray[Any], shape: tuple[int, ...]) -> tuple[FloatArray, str]:
+    """Convert a returned array to float64 and check its shape.
+
+    Returns
+    -------
+    array : ndarray
+        The values; all NaN if the array does not contain real numbers of that shape.
+    defect : str
+        What is wrong with the dtype or the shape; empty if nothing is.
+    """
+    if returned.dtype.kind not in "fiu":
+        is_none = returned.dtype == object and returned.size == 1 and returned.item(0) is None
+        defect = f"{name} is {None if is_none else returned.dtype}, expected real numbers of shape {shape}"
+    elif returned.shape != shape:
+        defect = f"{name} has shape {returned.shape}, expected {shape}{_probable_cause(returned.shape, shape)}"
+    else:
+        return returned.astype(np.float64, copy=False), ""
+    return np.full(shape, np.nan), defect
+
+
+def _probable_cause(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """Return the probable cause of a wrong shape as a question, or an empty string."""
+    if shape == expected[::-1]:
+        return "; is it transposed?"
+    if len(shape) > len(expected) and shape[-1:] == expected:
+        return "; is the sum over the batch missing?"
+    return "; is it summed over too many axes?" if len(shape) < len(expected) else ""
+
+
+def copy_with_strides(array: Array) -> Array:
+    """Return a copy that is contiguous, strided or expanded like the original.
+
+    The copy of an expanded array, whose entries share memory, is read-only like the original.
+    """
+    if array.flags.c_contiguous or array.flags.f_contiguous:
+        return array.copy(order="A")
+    if 0 in array.strides:
+        distinct = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in array.strides)
+        return np.broadcast_to(array[distinct].copy(), array.shape)
+    buffer = np.zeros([2 * size for size in array.shape], array.dtype)
+    copy: Array = buffer[tuple(slice(None, None, 2) for _ in array.shape)]
+    copy[...] = array
+    return copy

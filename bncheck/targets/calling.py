@@ -1,4 +1,4 @@
-"""Calling functions that are not ours: on copies, watching how they conduct themselves."""
+"""Calling the functions of a target: on copies of the arrays, with notes about their side effects."""
 
 import inspect
 import linecache
@@ -8,350 +8,278 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bncheck.errors import NotImplementedYet, TargetError
-from bncheck.model.components import Component
+from bncheck.model.components import Forward
 from bncheck.model.layers import Array
 from bncheck.model.problem import Problem
-from bncheck.model.results import Note, PairOutput, Source
-from bncheck.targets.arrays import read
+from bncheck.model.results import Note, PairOutput, Source, TargetInfo
+from bncheck.model.version import PACKAGE_DIR
+from bncheck.targets.arrays import copy_with_strides, read_array
+from bncheck.targets.exceptions import format_exception
+from bncheck.targets.pairs import Gradients, Pair, argument_names, gradient_shapes
 from bncheck.targets.usage import Usage
 
-PACKAGE_DIR = str(__file__).rsplit("targets", 1)[0]
-# How many lines of decorators may stand above a function's def.
-MOST_DECORATORS, DEF = 20, re.compile(r"\s*(async\s+)?def\s")
-
-
-class Pair(NamedTuple):
-    """A forward function and its backward function, by their names."""
-
-    piece: Component
-    forward: str | None  # None: a network's forward
-    backward: str | None  # None: a network's backward, or a layer function that is missing
-    optional: bool  # an error in it is a failure, and does not end the check
-
-
-class Functions(NamedTuple):
-    """The functions of a pair, as they are called."""
-
-    pair: Pair
-    labels: Mapping[str, str]  # what the target calls the gradient for each input
-    function: Callable[..., Any]  # the forward function as it is written ...
-    forward: Callable[[Mapping[str, Array], Problem], tuple[Any, Any]]  # ... and called on arrays by input name
-    backward: Callable[..., Any] | None
-
-
-class Gradients(NamedTuple):
-    """What a backward function returned, by input name."""
-
-    values: Mapping[str, Any]
-    missing: tuple[str, ...]  # inputs whose gradient is None: not written yet
+# Lines of decorators above a def that are searched for the def.
+MAX_DECORATOR_LINES, DEF = 20, re.compile(r"\s*(async\s+)?def\s")
 
 
 class FunctionCaller(ABC):
-    """Calls a target's functions and collects what is worth a remark, each once.
+    """Call the functions of a namespace and collect notes, each a single time.
 
-    ``calling`` is told the name of each function when its call begins, and "" when it has ended;
-    ``interrupted`` tells Ctrl-C from a KeyboardInterrupt that the code raises itself.
+    Attributes
+    ----------
+    call_started : callable
+        Called with the name of a function when a call of it starts, and with "" when the call has ended.
+    interrupted : callable
+        Returns whether Ctrl-C was pressed: otherwise a KeyboardInterrupt was raised by the code under test.
     """
 
-    def __init__(self) -> None:
-        self._remarks: dict[tuple[str, str], Note] = {}
-        # What the last call was given, to see whether the next one changes it, and that function.
+    def __init__(self, namespace: Any, info: TargetInfo) -> None:
+        self.info = info
+        self.call_started: Callable[[str], None] = lambda _: None
+        self.interrupted: Callable[[], bool] = lambda: True
+        self._namespace = namespace
+        self._notes: dict[tuple[str, str], Note] = {}
+        # Position, original and copy of each array of the last call that it left unchanged; and its function.
         self._previous_arguments: list[tuple[int, Array, Array]] = []
         self._previous_function: Callable[..., Any] = lambda: None
-        self.calling: Callable[[str], None] = lambda _: None
-        self.interrupted: Callable[[], bool] = lambda: True
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What was remarked so far."""
-        return tuple(self._remarks.values())
-
-    def remark(self, code: str, text: str) -> None:
-        """Note something that is no verdict; the same code and text once."""
-        self._remarks[code, text] = Note(code, text)
-
-    def call(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """Call a function; arrays are handed over as copies that it may write into.
-
-        Raises
-        ------
-        TargetError
-            It raised, or ended the process; the message holds its own frames.
-        """
-        given = [_copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
-        self.calling(name)
-        try:
-            returned = function(*given, **named)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and self.interrupted():
-                raise
-            if isinstance(error, NotImplementedError):
-                raise NotImplementedYet(f"{name} raises NotImplementedError: not written yet") from error
-            raise TargetError(format_exception(name, error)) from error
-        finally:
-            self.calling("")
-        given_now: list[tuple[int, Array, Array]] = []
-        for number, (before, after) in enumerate(zip(arguments, given, strict=True)):
-            if isinstance(before, np.ndarray):
-                if _same(before, after):
-                    given_now.append((number, before, after))
-                else:
-                    which = argument_name(function, number)
-                    self.remark("mutates-input", f"{name} writes into its {which} (it was given a copy)")
-        for number, before, after in self._previous_arguments:
-            if not _same(before, after):
-                which = argument_name(self._previous_function, number)
-                text = f"{name} changes the {which} that its forward function was given (a parameter step?)"
-                self.remark("parameter-update", text)
-        self._previous_arguments, self._previous_function = given_now, function
-        return returned
-
-    def forward(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any, Any]:
-        """Return the output and the cache of a forward function."""
-        self._previous_arguments = []
-        returned = self.call(name, function, *arguments, **named)
-        if returned is None:
-            raise NotImplementedYet(f"{name} returns None: not written yet")
-        if not isinstance(returned, tuple | list) or len(returned) != 2:
-            raise TargetError(f"{name} returned {describe_value(returned)}; expected (out, cache)")
-        if returned[0] is None:
-            raise NotImplementedYet(f"{name} returns None: not written yet")
-        return returned[0], returned[1]
-
-    def backward(
-        self, name: str, function: Callable[..., Any], labels: Mapping[str, str], *arguments: Any
-    ) -> Gradients:
-        """Return what a backward function gives, by input name; a gradient that is None is missing.
-
-        ``labels`` says what it calls each gradient, in the order of a tuple; a network's dh, the
-        last, may be left out. A mapping has the labels, or d and the input's name, as its keys.
-        """
-        returned = self.call(name, function, *arguments)
-        required = {i: label for i, label in labels.items() if i != "h" or len(labels) <= 3}
-        expected = ", ".join(required.values())
-        if returned is None:
-            raise NotImplementedYet(f"{name} returns None: not written yet")
-        if isinstance(returned, Mapping):
-            known = {str(key).lower(): value for key, value in returned.items()}
-            keys = {i: [k for k in (label.lower(), f"d{i}".lower()) if k in known] for i, label in labels.items()}
-            missing = [required[i] for i in required if not keys[i]]
-            if missing:
-                raise TargetError(f"{name} returned no {' and no '.join(missing)}; expected {expected}")
-            values = {i: known[found[0]] for i, found in keys.items() if found}
-        elif len(required) == 1 and not isinstance(returned, tuple | list):
-            values = dict.fromkeys(required, returned)
-        elif not isinstance(returned, tuple | list) or len(returned) not in {len(required), len(labels)}:
-            raise TargetError(f"{name} returned {describe_value(returned)}; expected {expected}")
-        else:
-            values = dict(zip(labels, returned, strict=False))
-        written = {i: value for i, value in values.items() if value is not None}
-        if not written:
-            raise NotImplementedYet(f"{name} returns None: not written yet")
-        return Gradients(written, tuple(i for i in values if i not in written))
+        """The notes about all calls so far."""
+        return tuple(self._notes.values())
 
     @abstractmethod
-    def functions(self, pair: Pair) -> Functions:
-        """Return the functions of a pair as they are called."""
+    def labels(self, pair: Pair) -> dict[str, str]:
+        """Return the names of the gradients that a pair returns, by input name and in the order of a tuple."""
+
+    @abstractmethod
+    def more_arguments(
+        self, function: Callable[..., Any], pair: Pair, problem: Problem
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments of a forward function after its arrays: positional and by keyword."""
 
     def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> PairOutput:
-        """Run a pair on copies of a problem's arrays, in one of the ways of ``Usage``.
+        """Run a pair on copies of the arrays of a problem.
 
-        If the backward function is missing or not written yet, the answer has no gradients.
+        If the backward function is missing or not implemented yet, the output has no gradients.
 
         Raises
         ------
         NotImplementedYet
-            The forward function is not written yet.
+            The forward function is not implemented yet.
         TargetError
-            A function raised, or did not return what the interface says.
+            A function raised, or returned something else than its interface requires.
         """
-        functions = self.functions(pair)
-        labels = functions.labels
-        piece, of_layer = pair.piece, pair.forward is not None
-        names = [name for name in labels if name != "h" or len(labels) <= 3]
-        out, cache = functions.forward(piece.arrays(problem, names), problem)
-        # A buffer that the function uses again is read before it is called again.
-        output, dtype = self.as_array(f"out of {pair.forward}" if of_layer else "a", out, problem.dout.shape)
-        unwritten: dict[str, str] = {}
-        values: Mapping[str, Any] = {}
-        backward_name = pair.backward or "backward"
-        if functions.backward is not None:
+        labels, shapes = self.labels(pair), gradient_shapes(pair.component, problem)
+        out, cache = self._forward(pair, pair.component.arrays(problem, argument_names(pair.component)), problem)
+        # The function may reuse the buffer of its output in the next call.
+        output, dtype = self._as_array("a" if pair.is_network else f"out of {pair.forward}", out, problem.dout.shape)
+        returned, not_implemented = Gradients({}, ()), {}
+        if pair.has_backward:
             try:
-                values, missing = self._gradients(functions, cache, problem, names, usage)
-                unwritten = {f"{backward_name}.{labels[name]}": "is None: not written yet" for name in missing}
+                returned = self._gradients(pair, cache, problem, usage)
+                not_implemented = {
+                    f"{pair.backward_name}.{labels[name]}": "is None: not implemented yet" for name in returned.missing
+                }
             except NotImplementedYet as error:
-                unwritten = {backward_name: str(error).partition(" ")[2]}
-        expected = shapes(piece, problem)
-        whose = f" of {pair.backward}" if of_layer else ""
-        settled = {name: self.as_array(f"{labels[name]}{whose}", v, expected[name]) for name, v in values.items()}
-
-        def as_real_output(arrays: Mapping[str, Array]) -> npt.NDArray[Any]:
-            return self.as_real_output(
-                pair.forward or "forward", functions.forward(arrays, problem)[0], problem.dout.shape
-            )
-
+                not_implemented = {pair.backward_name: str(error).partition(" ")[2]}
+        suffix = "" if pair.is_network else f" of {pair.backward}"
+        arrays = {
+            name: self._as_array(f"{labels[name]}{suffix}", value, shapes[name])
+            for name, value in returned.values.items()
+        }
         return PairOutput(
-            component=piece,
+            component=pair.component,
             forward_name=pair.forward,
             backward_name=pair.backward,
             output=output,
-            gradients={name: array for name, (array, _) in settled.items()},
+            gradients={name: array for name, (array, _) in arrays.items()},
             labels=labels,
-            forward=as_real_output,
-            dtypes=(dtype, *(kind for _, kind in settled.values())),
-            unwritten=unwritten,
+            dtypes=(dtype, *(gradient_dtype for _, gradient_dtype in arrays.values())),
+            not_implemented=not_implemented,
             usage=usage.value,
-            forward_source=source_of(functions.function),
-            backward_source=source_of(functions.backward),
+            forward_source=source_of(getattr(self._namespace, pair.forward_name)),
+            backward_source=source_of(getattr(self._namespace, pair.backward_name)) if pair.has_backward else None,
         )
 
-    def _gradients(
-        self, functions: Functions, cache: Any, problem: Problem, names: list[str], usage: Usage
-    ) -> Gradients:
-        backward, name = functions.backward, functions.pair.backward or "backward"
-        assert backward is not None
+    def output_function(self, pair: Pair, problem: Problem) -> Forward:
+        """Return the forward function of a pair as a function of its arrays alone, to be differentiated.
+
+        It raises TargetError if it does not return real numbers of the shape of the output.
+        """
+        shape = problem.dout.shape
+
+        def output(arrays: Mapping[str, Array]) -> npt.NDArray[Any]:
+            array, _ = self._as_array(pair.forward_name, self._forward(pair, arrays, problem)[0], shape)
+            if array.shape != shape or array.dtype.kind not in "fiu":
+                text = f"{pair.forward_name} returned {array.dtype} of shape {array.shape}"
+                raise TargetError(f"{text}, expected numbers of shape {shape}")
+            return array.astype(np.float64)
+
+        return output
+
+    def _forward(self, pair: Pair, arrays: Mapping[str, Array], problem: Problem) -> tuple[Any, Any]:
+        """Return the output and the cache of a forward function."""
+        name = pair.forward_name
+        function = getattr(self._namespace, name)
+        more, named = self.more_arguments(function, pair, problem)
+        self._previous_arguments = []
+        returned = self._call(name, function, *(arrays[i] for i in argument_names(pair.component)), *more, **named)
+        if returned is not None and (not isinstance(returned, tuple | list) or len(returned) != 2):
+            raise TargetError(f"{name} returned {_describe_value(returned)}; expected a tuple (out, cache)")
+        if returned is None or returned[0] is None:
+            raise NotImplementedYet(f"{name} returns None: not implemented yet")
+        return returned[0], returned[1]
+
+    def _backward(self, pair: Pair, dout: Array, cache: Any) -> Gradients:
+        """Return the gradients of a backward function: a tuple or list in order, a mapping, or a single array.
+
+        The keys of a mapping are the labels, or d and the input name. A network may leave out dh.
+        """
+        name, labels = pair.backward_name, self.labels(pair)
+        required = {i: labels[i] for i in argument_names(pair.component)}
+        expected = ", ".join(required.values())
+        returned = self._call(name, getattr(self._namespace, name), dout, cache)
+        if isinstance(returned, Mapping):
+            by_key = {str(key).lower(): value for key, value in returned.items()}
+            keys = {i: [k for k in (label.lower(), f"d{i}".lower()) if k in by_key] for i, label in labels.items()}
+            missing = [label for i, label in required.items() if not keys[i]]
+            if missing:
+                raise TargetError(f"{name} did not return {', '.join(missing)}; expected {expected}")
+            values = {i: by_key[matches[0]] for i, matches in keys.items() if matches}
+        elif returned is None or (len(required) == 1 and not isinstance(returned, tuple | list)):
+            values = dict.fromkeys(required, returned)
+        elif isinstance(returned, tuple | list) and len(returned) in {len(required), len(labels)}:
+            values = dict(zip(labels, returned, strict=False))
+        else:
+            raise TargetError(f"{name} returned {_describe_value(returned)}; expected {expected}")
+        implemented = {i: value for i, value in values.items() if value is not None}
+        if not implemented:
+            raise NotImplementedYet(f"{name} returns None: not implemented yet")
+        return Gradients(implemented, tuple(i for i in values if i not in implemented))
+
+    def _gradients(self, pair: Pair, cache: Any, problem: Problem, usage: Usage) -> Gradients:
+        """Call the backward function in the given usage."""
         dout = usage.arrange(problem.dout)
         if usage is Usage.INTERLEAVED:
-            if cache is None and functions.pair.forward is None:  # an object that is one network may keep its state
-                raise TargetError(f"{name} gets None as its cache: the object keeps its state")
-            functions.forward(functions.pair.piece.arrays(_other_data(problem), names), problem)
-            self._previous_arguments = []  # that call was given other arrays
-        returned = self.backward(name, backward, functions.labels, dout, cache)
-        if usage is Usage.BACKWARD_TWICE:
-            returned = self.backward(name, backward, functions.labels, dout, cache)
-        return returned
+            if cache is None and pair.is_network:  # an object that is a single network may store its state
+                raise TargetError(f"{pair.backward_name} receives None as its cache: the object stores its state")
+            names = argument_names(pair.component)
+            self._forward(pair, pair.component.arrays(_other_data(problem), names), problem)
+            self._previous_arguments = []  # the backward call belongs to the earlier forward call
+        returned = self._backward(pair, dout, cache)
+        return self._backward(pair, dout, cache) if usage is Usage.BACKWARD_TWICE else returned
 
-    def as_array(self, name: str, value: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], str]:
-        """Return a value as an array, and the name of its dtype; a vector written as a row or a column is taken as one.
+    def _call(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Call a function with copies of the arrays, which it may modify.
 
         Raises
         ------
         TargetError
-            It is a tensor or an array whose numbers NumPy cannot read.
+            It raised, or called sys.exit; the message contains the stack frames of the code under test.
         """
-        self.calling(name)  # a value may compute itself when it is read
+        copies = [copy_with_strides(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        self.call_started(name)
         try:
-            array, dtype = read(name, value)
+            returned = function(*copies, **named)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and self.interrupted():
+                raise
+            if isinstance(error, NotImplementedError):
+                raise NotImplementedYet(f"{name} raises NotImplementedError: not implemented yet") from error
+            raise TargetError(format_exception(name, error)) from error
         finally:
-            self.calling("")
+            self.call_started("")
+        self._note_side_effects(name, function, arguments, copies)
+        return returned
+
+    def _note_side_effects(
+        self, name: str, function: Callable[..., Any], arguments: tuple[Any, ...], copies: list[Any]
+    ) -> None:
+        """Note which arrays a call modified: its own arguments, and those of the call before it."""
+        unchanged = []
+        for position, (original, copy) in enumerate(zip(arguments, copies, strict=True)):
+            if not isinstance(original, np.ndarray):
+                continue
+            if _are_equal(original, copy):
+                unchanged.append((position, original, copy))
+            else:
+                argument = _argument_name(function, position)
+                self._note("mutates-input", f"{name} modifies its argument {argument} in place (bncheck passed a copy)")
+        for position, original, copy in self._previous_arguments:
+            if not _are_equal(original, copy):
+                argument = _argument_name(self._previous_function, position)
+                text = f"{name} modifies the {argument} that was passed to its forward function (a parameter update?)"
+                self._note("parameter-update", text)
+        self._previous_arguments, self._previous_function = unchanged, function
+
+    def _as_array(self, name: str, value: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], str]:
+        """Return a value as an array, and the name of its dtype; a row or a column is reshaped to a vector.
+
+        Raises
+        ------
+        TargetError
+            It is a tensor or an array that NumPy cannot read.
+        """
+        self.call_started(name)  # reading a lazy tensor runs code
+        try:
+            array, dtype = read_array(name, value)
+        finally:
+            self.call_started("")
         if array.shape != shape and len(shape) == 1 and array.shape in ((1, *shape), (*shape, 1)):
-            self.remark("shape", f"{name} has shape {array.shape}; taken as {shape}")
+            self._note("shape", f"{name} has shape {array.shape}; interpreted as {shape}")
             array = array.reshape(shape)
         return array, dtype
 
-    def as_real_output(self, name: str, value: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Return an output that the full engine can subtract: real numbers of that shape, its own.
-
-        Raises
-        ------
-        TargetError
-            It is something else, if only for these inputs.
-        """
-        array, _ = self.as_array(name, value, shape)
-        if array.shape != shape or array.dtype.kind not in "fiu":
-            raise TargetError(
-                f"{name} returned {array.dtype} of shape {array.shape}; expected numbers of shape {shape}"
-            )
-        return array.astype(np.float64)
+    def _note(self, code: str, text: str) -> None:
+        """Add a note, unless it was already added."""
+        self._notes[code, text] = Note(code, text)
 
 
 def _other_data(problem: Problem) -> Problem:
-    """Return a problem of the same shapes with other values everywhere."""
+    """Return a problem of the same shapes with different values everywhere."""
     p = problem
     return replace(p, X=1 - 2 * p.X[::-1], W=1.5 * p.W, b=-p.b, gamma=-1.5 * p.gamma, beta=p.beta + 1)
 
 
-def shapes(piece: Component, problem: Problem) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each gradient of a piece, by input name."""
-    N, D, H = problem.N, problem.D, problem.H
-    matrices = {"X": (N, D), "W": (D, H), "h": (N, H), "y": (N, H)}
-    return {name: matrices.get(name, (H,)) for name in piece.inputs}
-
-
-def _copy(array: Array) -> Array:
-    """Return a copy with the same strides, as far as two entries do not share their memory."""
-    if array.flags.c_contiguous or array.flags.f_contiguous:
-        return array.copy(order="A")
-    if 0 in array.strides:  # expanded: the copy is expanded too, and read-only like its original
-        row = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in array.strides)
-        return np.broadcast_to(array[row].copy(), array.shape)
-    backing = np.zeros([2 * size for size in array.shape], array.dtype)
-    copy: Array = backing[tuple(slice(None, None, 2) for _ in array.shape)]
-    copy[...] = array
-    return copy
-
-
-def _same(before: Array, after: Array) -> bool:
-    """Tell whether two arrays hold the same; slower only where they do not, or hold NaN."""
-    return np.array_equal(before, after) or np.array_equal(before, after, equal_nan=True)
+def _are_equal(one: Array, other: Array) -> bool:
+    """Return whether two arrays have equal values; the slower comparison of NaN is only made if they seem to differ."""
+    return np.array_equal(one, other) or np.array_equal(one, other, equal_nan=True)
 
 
 def source_of(function: Any) -> Source | None:
-    """Return where a function is written, under its decorators; None if that is not known, or here."""
+    """Return the file and line of a function's def; None if they are unknown, or the function is bncheck's own."""
     try:
         function = inspect.unwrap(function.func if isinstance(function, partial) else function)
         code = getattr(function, "__code__", None) or type(function).__call__.__code__
-        if code.co_filename.startswith(("<", PACKAGE_DIR)):
+        if code.co_filename.startswith(("<", f"{PACKAGE_DIR}{os.sep}")):
             return None
-        # A decorated function's code begins at its first decorator.
-        lines = range(code.co_firstlineno, code.co_firstlineno + MOST_DECORATORS)
-        defined = (n for n in lines if DEF.match(linecache.getline(code.co_filename, n)))
-        return Source(os.path.abspath(code.co_filename), next(defined, code.co_firstlineno))
-    except Exception:  # noqa: BLE001 - compiled, or an object that does not let itself be looked into
+        # The code of a decorated function starts at its first decorator.
+        lines = range(code.co_firstlineno, code.co_firstlineno + MAX_DECORATOR_LINES)
+        defs = (n for n in lines if DEF.match(linecache.getline(code.co_filename, n)))
+        return Source(os.path.abspath(code.co_filename), next(defs, code.co_firstlineno))
+    except Exception:  # noqa: BLE001 - compiled functions and objects with their own __getattr__ may raise anything
         return None
 
 
-def argument_name(function: Callable[..., Any], number: int) -> str:
-    """Return what a function calls its argument, counted from 0."""
+def _argument_name(function: Callable[..., Any], position: int) -> str:
+    """Return the name of an argument, by its position from 0."""
     try:
-        return list(inspect.signature(function).parameters)[number]
+        return list(inspect.signature(function).parameters)[position]
     except (TypeError, ValueError, IndexError):
-        return f"argument number {number + 1}"
+        return f"number {position + 1}"
 
 
-def describe_value(value: Any) -> str:
-    """Say what a value is, briefly: a tuple of 3, None, a dict."""
+def _describe_value(value: Any) -> str:
+    """Return a short description of a returned value: a tuple of 3, None, an array."""
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, np.ndarray):
+        return "an array"
     return "None" if value is None else f"a {type(value).__name__}"
-
-
-def format_exception(name: str, error: BaseException) -> str:
-    """Say that something raised: the error, what is known of it, and its own frames."""
-    if isinstance(error, SystemExit):
-        return f"{name} called sys.exit({error.code!r})"
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - an error of theirs that cannot say what it is
-        message = "(its message cannot be read)"
-    text = f"{name} raised {type(error).__name__}: {message[:MAX_MESSAGE_CHARS]}{'...' * (len(message) > MAX_MESSAGE_CHARS)}"
-    removed = re.search(r"module 'numpy' has no attribute '(\w+)'", message)
-    if removed:
-        text += f" (NumPy removed np.{removed[1]}; write {REMOVED.get(removed[1], 'what replaced it')})"
-    if isinstance(error, EOFError):
-        text += " (it asks for input; there is none)"
-    if isinstance(error, NameError) and error.name in PYTHON_2_NAMES:
-        text += " (it is written for Python 2)"
-    import traceback  # noqa: PLC0415 - most code raises nothing
-
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [
-        f for f in frames if not f.filename.startswith((PACKAGE_DIR, "<frozen")) and "importlib" not in f.filename
-    ]
-    return "\n".join([text, *(line.rstrip("\n") for line in traceback.format_list(theirs[-MAX_TRACEBACK_FRAMES:]))])
-
-
-# What is shown of a message, and of the frames of a recursion.
-MAX_MESSAGE_CHARS, MAX_TRACEBACK_FRAMES = 500, 8
-PYTHON_2_NAMES = {"xrange", "raw_input", "unicode", "basestring", "reduce", "long"}
-REMOVED = {
-    "float": "float", "int": "int", "bool": "bool", "object": "object", "complex": "complex",
-    "product": "np.prod", "cumproduct": "np.cumprod", "sometrue": "np.any", "alltrue": "np.all",
-    "float_": "np.float64", "in1d": "np.isin", "row_stack": "np.vstack", "trapz": "np.trapezoid",
-}  # fmt: skip

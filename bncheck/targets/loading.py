@@ -1,4 +1,4 @@
-"""Loading a file or a module that is not ours; done in a process of its own."""
+"""Loading a target: a file or a module, which runs its code and is therefore done in a child process."""
 
 import glob
 import importlib
@@ -13,21 +13,20 @@ from typing import Any
 
 from bncheck.errors import InvalidInput, TargetError
 from bncheck.targets import BUILT_IN
-from bncheck.targets.calling import format_exception
+from bncheck.targets.exceptions import format_exception
 
-# The functions of a notebook are in the namespace of its kernel, not in a file that can be imported.
+# Checks the functions of a notebook in its own kernel.
 IN_NOTEBOOK = "bncheck.check(bncheck.random_problem(8, 5, 4), globals())"
 
-PYTHON_2 = re.compile(
+# Messages of a SyntaxError, and modules, that only Python 2 code gives rise to.
+PYTHON_2_SYNTAX = re.compile(
     r"Missing parentheses in call to|multiple exception types must be parenthesized|leading zeros in decimal integer"
 )
-
-
 PYTHON_2_MODULES = {"cPickle", "urllib2", "StringIO", "Queue", "ConfigParser", "Tkinter"}
 
 
 def expand_pattern(target: str) -> list[str]:
-    """Return the targets that a shell glob stands for; anything else as it is.
+    """Return the targets that match a shell pattern; a target that is not a pattern is returned unchanged.
 
     Raises
     ------
@@ -35,7 +34,7 @@ def expand_pattern(target: str) -> list[str]:
         The pattern matches nothing, or the target is neither a Python file, a module nor built in.
     """
     path, name = split(target)
-    if target in BUILT_IN:  # even if a file or folder has the same name
+    if target in BUILT_IN:  # also if a file or directory has the same name
         return [target]
     if glob.has_magic(path) and not os.path.exists(path):
         files = [file for file in sorted(glob.glob(path, recursive=True)) if os.path.isfile(file)]
@@ -54,7 +53,7 @@ def expand_pattern(target: str) -> list[str]:
 
 
 def _require_python_file(path: str) -> None:
-    """Refuse a path that cannot be loaded as a Python file: the message states what the path is."""
+    """Raise InvalidInput if a path cannot be loaded as a Python file; the message states what the path is."""
     if os.path.isdir(path):
         pattern = shlex.quote(os.path.join(path, "*.py"))
         raise InvalidInput(f"{path!r} is a directory; name a file in it, such as {pattern}")
@@ -82,70 +81,76 @@ def _is_dotted_name(target: str) -> bool:
 
 
 def _is_module(target: str) -> bool:
-    """Tell whether a dotted name can be imported from the working directory; nothing is run to find out.
+    """Return whether a dotted name can be imported from the working directory, without running any code.
 
-    A folder without ``__init__.py`` is a namespace to Python, but contains nothing to check.
+    A directory without ``__init__.py`` is a namespace package, which contains nothing to check.
     """
     if not _is_dotted_name(target):
         return False
-    folders: list[str] = [os.getcwd(), *sys.path]
+    directories: list[str] = [os.getcwd(), *sys.path]
     spec = None
     for name in target.split("."):
-        spec = PathFinder.find_spec(name, folders)
+        spec = PathFinder.find_spec(name, directories)
         if spec is None:
             return False
-        folders = list(spec.submodule_search_locations or ())
+        directories = list(spec.submodule_search_locations or ())
     return spec is not None and spec.loader is not None
 
 
 def is_path(target: str) -> bool:
-    """Tell a path from a module: it ends in .py, or names a folder."""
+    """Return whether a target is a path and not a module: it ends in .py, or contains a separator."""
     return target.endswith(".py") or os.sep in target or "/" in target
 
 
 def split(target: str) -> tuple[str, str]:
-    """Return the file or module, and the name in it: "layers.py:solution_b"."""
+    """Split a target such as "layers.py:solution_b" into the file or module and the name in it, which may be empty."""
     path, colon, name = target.rpartition(":")
     return (path, name) if colon and name.isidentifier() and len(path) > 1 else (target, "")
 
 
 def load(target: str, interrupted: Callable[[], bool]) -> Any:
-    """Import a file or module and return it, or what the name after the colon stands for.
+    """Import a file or module, and return it or the object that the name after the colon refers to.
 
-    ``interrupted`` tells Ctrl-C from a KeyboardInterrupt that the code raises itself.
+    Parameters
+    ----------
+    target : str
+        A file or module, with an optional name: "layers.py:solution_b".
+    interrupted : callable
+        Returns whether Ctrl-C was pressed: otherwise a KeyboardInterrupt was raised by the code.
 
     Raises
     ------
     TargetError
-        It does not load, or has no such name.
+        It cannot be imported, or does not have that name.
     """
     path, name = split(target)
     try:
-        module = _from_file(path) if is_path(path) else _from_path(path)
+        module = _import_file(path) if is_path(path) else _import_module(path)
     except SyntaxError as error:
-        raise TargetError(_syntax(error) if error.filename else format_exception("importing it", error)) from error
+        raise TargetError(_describe_syntax_error(error, path)) from error
     except ImportError as error:
-        raise TargetError(_import(error, path)) from error
+        raise TargetError(_describe_import_error(error, path)) from error
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt) and interrupted():
             raise
-        raise TargetError(format_exception("importing it", error)) from error
+        raise TargetError(format_exception(path, error)) from error
     if not name:
         return module
     if not hasattr(module, name):
-        raise TargetError(f"it has no {name!r}")
+        raise TargetError(f"{path} does not define {name!r}")
     return getattr(module, name)
 
 
-def _from_path(module: str) -> ModuleType:
+def _import_module(module: str) -> ModuleType:
+    """Import a module from the working directory, or an installed one."""
     sys.path.insert(0, os.getcwd())
     return importlib.import_module(module)
 
 
-def _from_file(target: str) -> ModuleType:
-    """Run a file from its own folder and, where its imports fail, from its package's root."""
-    import importlib.util  # noqa: PLC0415 - of no use where nothing is loaded
-    from pathlib import Path  # noqa: PLC0415 - likewise
+def _import_file(target: str) -> ModuleType:
+    """Import a file from its own directory; if its imports fail, from the root of its package."""
+    import importlib.util  # noqa: PLC0415 - slow import, only needed in the child process
+    from pathlib import Path  # noqa: PLC0415 - slow import, only needed in the child process
 
     path = Path(target).resolve()
     os.chdir(path.parent)
@@ -159,11 +164,11 @@ def _from_file(target: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        return sys.modules[name]  # which it may have put another module for
+        return sys.modules[name]  # a module may replace itself there
     except ImportError as error:
         sys.modules.pop(name, None)
-        own = error.name is not None and error.name.split(".")[0] in path.parts
-        if not own and "relative import" not in str(error):
+        imports_own_package = error.name is not None and error.name.split(".")[0] in path.parts
+        if not imports_own_package and "relative import" not in str(error):
             raise
         root = path.parent.parent
         while (root / "__init__.py").exists():
@@ -173,34 +178,38 @@ def _from_file(target: str) -> ModuleType:
         try:
             return importlib.import_module(dotted)
         except ModuleNotFoundError as second:
-            if second.name and dotted.startswith(second.name):
-                sys.path[0] = str(path.parent)
-            else:
+            if not second.name or not dotted.startswith(second.name):
                 raise
-        raise
+            sys.path[0] = str(path.parent)
+        raise  # the package cannot be imported, so that the first error is the helpful one
 
 
-def _syntax(error: SyntaxError) -> str:
-    where = f"{os.path.basename(error.filename or '')}, line {error.lineno}: {error.msg}"
+def _describe_syntax_error(error: SyntaxError, path: str) -> str:
+    """Return a one-line message about a file that cannot be parsed: the target, or a file that it imports."""
+    if not error.filename:
+        return format_exception(path, error)
+    name = path if os.path.basename(error.filename) == os.path.basename(path) else os.path.basename(error.filename)
     if isinstance(error, TabError):
-        return f"it mixes tabs and spaces ({where})"
-    if PYTHON_2.search(error.msg):
-        return f"it is written for Python 2 ({where})"
-    return f"it does not parse ({where})"
+        return f"{name} mixes tabs and spaces (line {error.lineno})"
+    if PYTHON_2_SYNTAX.search(error.msg):
+        return f"{name} is written for Python 2 (line {error.lineno}: {error.msg})"
+    return f"{name}, line {error.lineno}: syntax error: {error.msg}"
 
 
-def _import(error: ImportError, path: str) -> str:
+def _describe_import_error(error: ImportError, path: str) -> str:
+    """Return a one-line message about an import that failed: of the target itself, or inside it."""
     if isinstance(error, ModuleNotFoundError) and error.name:
-        top = error.name.split(".")[0]
-        if top in PYTHON_2_MODULES:
-            return f"it is written for Python 2 (it needs the module {error.name!r})"
+        package = error.name.split(".")[0]
+        if package in PYTHON_2_MODULES:
+            return f"{path} is written for Python 2 (it imports {error.name!r})"
         if not is_path(path) and f"{path}.".startswith(f"{error.name}."):
             return f"no module named {error.name!r}; to check a file, include its .py suffix"
-        place = path if is_path(path) else path.replace(".", os.sep)
-        if top in os.path.realpath(place).split(os.sep):  # a part of its own package, as far as the names tell
-            return f"it imports {error.name!r}, which is neither installed nor in its package"
-        return f"it imports {error.name!r}, which is neither installed (pip install {top}?) nor in the same folder"
+        file = path if is_path(path) else path.replace(".", os.sep)
+        if package in os.path.realpath(file).split(os.sep):  # by its name, a module of the target's own package
+            return f"{path} imports {error.name!r}, which is neither installed nor in its package"
+        hint = f"(pip install {package})"
+        return f"{path} imports {error.name!r}, which is neither installed {hint} nor in the same directory"
     if "relative import" in str(error):
         module = ".".join(os.path.splitext(path)[0].split(os.sep)[-2:])
-        return f"it imports from its package ({error}); name it as a module: bncheck run {module}"
-    return format_exception("importing it", error)
+        return f"{path} imports from its package ({error}); pass it as a module: bncheck run {module}"
+    return format_exception(path, error)

@@ -1,4 +1,4 @@
-"""The ways in which a pair of functions is called, beside a single forward and backward call."""
+"""The ways in which bncheck calls a forward/backward pair."""
 
 import enum
 
@@ -8,7 +8,7 @@ from bncheck.model.layers import Array
 
 
 class Usage(enum.Enum):
-    """How a forward and a backward function are called; the value says which call gave the answer."""
+    """A sequence of calls and the memory layout of dout; the value says which call returned the gradients."""
 
     ONCE = ""
     REPEATED = "in the second of two equal calls"
@@ -19,10 +19,9 @@ class Usage(enum.Enum):
     TRANSPOSED = "for a dout in Fortran order"
 
     def arrange(self, dout: Array) -> Array:
-        """Return dout in the memory layout of this usage; for EXPANDED its rows must be equal."""
+        """Return dout in the memory layout of this usage; the rows of dout must be equal for EXPANDED."""
         if self is Usage.STRIDED:
-            backing = np.zeros((2 * dout.shape[0], 2 * dout.shape[1]))
-            view = backing[::2, ::2]
+            view = np.zeros((2 * dout.shape[0], 2 * dout.shape[1]))[::2, ::2]
             view[...] = dout
             return view
         if self is Usage.EXPANDED:

@@ -1,14 +1,14 @@
-"""Targets with the whole-network interface: one forward and one backward function."""
+"""Targets with one forward and one backward function for the whole network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from bncheck.model.components import NETWORK
-from bncheck.model.layers import Array
 from bncheck.model.problem import Problem
 from bncheck.model.results import NotChecked, TargetInfo
-from bncheck.targets.calling import FunctionCaller, Functions, Pair
-from bncheck.targets.layer_functions import other_functions
+from bncheck.targets.calling import FunctionCaller
+from bncheck.targets.layer_functions import unsupported_functions
+from bncheck.targets.pairs import Pair
 
 
 class WholeNetwork(FunctionCaller):
@@ -18,26 +18,22 @@ class WholeNetwork(FunctionCaller):
     required: tuple[str, ...] = ()
 
     def __init__(self, implementation: Any, name: str) -> None:
-        super().__init__()
-        self._implementation = implementation
-        self.info = TargetInfo(name, "network")
-        self.not_checked: tuple[NotChecked, ...] = tuple(other_functions(implementation))
+        super().__init__(implementation, TargetInfo(name, "network"))
+        self.not_checked: tuple[NotChecked, ...] = tuple(unsupported_functions(implementation))
 
-    def label(self, name: str) -> str:
-        """Return what the network calls the gradient for an input: "dX"."""
-        return f"d{name}"
+    def labels(self, pair: Pair) -> dict[str, str]:
+        """Return the names of the gradients: dX, dW, ..., dh."""
+        return {name: f"d{name}" for name in pair.component.inputs}
 
-    def takes_features_first(self, pair: Pair) -> bool:  # noqa: ARG002 - the signature of a target
-        """Return False: a network's arrays have their names, and so their layout."""
+    def more_arguments(
+        self,
+        function: Callable[..., Any],  # noqa: ARG002 - the interface is fixed, so the signature is not inspected
+        pair: Pair,  # noqa: ARG002 - a network has a single pair
+        problem: Problem,
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return bn_eps, the sixth argument."""
+        return [problem.bn_eps], {}
+
+    def takes_features_first(self, pair: Pair) -> bool:  # noqa: ARG002 - a network has a single pair
+        """Return False: the arguments of a network have names, which fix their layout."""
         return False
-
-    def functions(self, pair: Pair) -> Functions:
-        """Return forward and backward as they are called."""
-        function = self._implementation.forward
-
-        def forward(arrays: Mapping[str, Array], problem: Problem) -> tuple[Any, Any]:
-            given = [arrays[name] for name in NETWORK.inputs if name != "h"]
-            return self.forward("forward", function, *given, problem.bn_eps)
-
-        labels = {name: self.label(name) for name in NETWORK.inputs}
-        return Functions(pair, labels, function, forward, self._implementation.backward)

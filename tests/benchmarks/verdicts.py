@@ -1,6 +1,6 @@
 """False alarms and missed errors of gradient checkers, on the same correct gradients and the same injected errors.
 
-    python tests/benchmarks/verdicts.py [--problems 300] [--part course,scipy,...] [--save FILE.json]
+    python tests/benchmarks/verdicts.py [--problems 300] [--part loop,scipy,...] [--save FILE.json]
 
 The code under test is the network affine, batch norm, ReLU in NumPy with its analytic backward pass. Each problem is
 drawn from a fixed seed: N 4 to 16, D and H 2 to 8, at unit scale (x_mean 0, x_std 1, eps 1e-5).
@@ -102,7 +102,7 @@ class Case:
         return [gradients[f"d{name}"] for name in NAMES]
 
     @cached_property
-    def course_gradients(self) -> list[Array]:
+    def loop_gradients(self) -> list[Array]:
         """Differentiate by cs231n's eval_numerical_gradient_array: one entry at a time, step 1e-5."""
         step, arrays = 1e-5, [array.copy() for array in self.arrays]
         gradients = [np.zeros_like(array) for array in arrays]
@@ -124,11 +124,11 @@ class Case:
         return np.asarray(approx_derivative(self.loss, self.flat))
 
 
-def course_rejects(case: Case, code: Code) -> bool:
+def loop_rejects(case: Case, code: Code) -> bool:
     def relative_error(x: Array, y: Array) -> float:
         return float(np.max(np.abs(x - y) / np.maximum(1e-8, np.abs(x) + np.abs(y))))
 
-    pairs = zip(case.gradients(code), case.course_gradients, strict=True)
+    pairs = zip(case.gradients(code), case.loop_gradients, strict=True)
     return any(relative_error(analytic, numerical) >= 1e-6 for analytic, numerical in pairs)
 
 
@@ -193,7 +193,7 @@ class Checker:
 
 
 CHECKERS: dict[str, Checker] = {
-    "course": Checker("the course's loop, relative error < 1e-6", course_rejects),
+    "loop": Checker("the loop of cs231n, relative error < 1e-6", loop_rejects),
     "scipy": Checker("scipy, norm relative < 1e-5", scipy_rejects, "scipy"),
     "torch-slow": Checker("torch gradcheck slow, defaults", partial(torch_rejects, fast_mode=False), "torch"),
     "torch-fast": Checker("torch gradcheck fast, defaults", partial(torch_rejects, fast_mode=True), "torch"),

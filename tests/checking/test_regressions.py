@@ -1,8 +1,8 @@
-"""Problems on which bncheck once was wrong: each right code that failed, each number that lied."""
+"""Problems on which an earlier version of bncheck gave a wrong verdict or a wrong number."""
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -19,8 +19,8 @@ from bncheck.numerical.schemes import SCHEMES
 from tests.samples import LAYERS, VAR, changed
 
 
-def otherwise_summed(dout: Array, cache: network.Cache) -> dict[str, Array]:
-    """The right gradients with sums taken pairwise, in another order than ours."""
+def sum_in_other_order(dout: Array, cache: network.Cache) -> dict[str, Array]:
+    """Return the correct gradients with sums in another order than the reference."""
     X, W = cache.affine
     xhat, gamma, sigma = cache.batchnorm
     dy = np.where(cache.relu, dout, 0)
@@ -34,10 +34,10 @@ def otherwise_summed(dout: Array, cache: network.Cache) -> dict[str, Array]:
     return {"dX": dh @ W.T, "dW": X.T @ dh, "db": total(dh), "dgamma": dgamma, "dbeta": dbeta, "dh": dh}
 
 
-def otherwise_run(
+def forward_in_other_order(
     X: Array, W: Array, b: Array, gamma: Array, beta: Array, bn_eps: float
 ) -> tuple[Array, network.Cache]:
-    """The right forward pass with means taken pairwise: its y is rounded otherwise than ours."""
+    """Return the correct output with means in another order, so that y is rounded differently."""
     h = X @ W + b
     c = h - np.ascontiguousarray(h.T).mean(axis=1)
     sigma = np.sqrt(np.ascontiguousarray((c * c).T).mean(axis=1) + bn_eps)
@@ -47,11 +47,11 @@ def otherwise_run(
     return np.where(y > 0, y, 0), cache
 
 
-ALL_OTHERWISE = SimpleNamespace(forward=otherwise_run, backward=otherwise_summed)
-OTHERWISE = SimpleNamespace(forward=network.forward, backward=otherwise_summed)
+OTHER_ORDER = SimpleNamespace(forward=forward_in_other_order, backward=sum_in_other_order)
+OTHER_BACKWARD_ORDER = SimpleNamespace(forward=network.forward, backward=sum_in_other_order)
 
 
-def by_hand(N: int, H: int, dout: Array | float, rng: np.random.Generator, **replaced: Array) -> Problem:
+def make_problem(N: int, H: int, dout: Array | float, rng: np.random.Generator, **replaced: Array) -> Problem:
     arrays = {"X": rng.standard_normal((N, 3)), "W": rng.standard_normal((3, H)), "b": rng.standard_normal(H)}
     arrays |= {"gamma": np.ones(H), "beta": np.full(H, 0.3), "dout": np.broadcast_to(dout, (N, H)).copy()}
     return Problem(**{**arrays, **replaced}, bn_eps=1e-5)  # type: ignore[arg-type]  # arrays by name
@@ -59,69 +59,71 @@ def by_hand(N: int, H: int, dout: Array | float, rng: np.random.Generator, **rep
 
 @pytest.mark.parametrize("scheme", ["central", "complex"])
 @pytest.mark.parametrize("N", [100, 1000, 4000])
-def test_a_mean_loss_whose_terms_are_all_equal_is_no_false_alarm(N: int, scheme: str) -> None:
-    problem = by_hand(N, 4, 1 / (4 * N), np.random.default_rng(0))
-    for target in ("reference", "staged", OTHERWISE):
+def test_a_mean_loss_with_equal_terms_gives_no_false_alarm(N: int, scheme: str) -> None:
+    problem = make_problem(N, 4, 1 / (4 * N), np.random.default_rng(0))
+    for target in ("reference", "staged", OTHER_BACKWARD_ORDER):
         assert check(problem, target, scheme=scheme, edge_cases=False).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize("engine", ["local", "full"])
-def test_equal_rows_that_round_alike_are_no_false_alarm(engine: str) -> None:
+def test_equal_rows_with_equal_rounding_give_no_false_alarm(engine: str) -> None:
     for seed in range(6):
         rng = np.random.default_rng(seed)
         X = 0.1 * rng.integers(0, 2, (1000, 2))
         W = rng.standard_normal((2, 4))
-        problem = by_hand(1000, 4, rng.standard_normal((1000, 4)), rng, X=X, W=W, beta=0.3 * rng.standard_normal(4))
+        problem = make_problem(
+            1000, 4, rng.standard_normal((1000, 4)), rng, X=X, W=W, beta=0.3 * rng.standard_normal(4)
+        )
         result = check(problem, engine=engine, only=["dW", "db"])
         assert result.verdict is Verdict.PASS, seed
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_equal_units_that_round_alike_are_no_false_alarm(scheme: str) -> None:
+def test_equal_units_with_equal_rounding_give_no_false_alarm(scheme: str) -> None:
     rng = np.random.default_rng(3)
     W = np.repeat(rng.standard_normal((3, 1)), 300, axis=1)
-    problem = by_hand(40, 300, rng.standard_normal((40, 300)), rng, W=W, b=np.zeros(300))
+    problem = make_problem(40, 300, rng.standard_normal((40, 300)), rng, W=W, b=np.zeros(300))
     assert check(problem, scheme=scheme, only=["dX"]).verdict is Verdict.PASS
 
 
-def test_outputs_that_are_0_but_for_rounding_are_guarded() -> None:
+def test_outputs_that_are_0_except_for_rounding_are_excluded() -> None:
     """A column of W that is 0 with beta 0: every y is a rounding error of the mean."""
     rng = np.random.default_rng(0)
     W = rng.standard_normal((3, 4)) * [1, 1, 0, 1]
-    problem = by_hand(4000, 4, rng.standard_normal((4000, 4)), rng, W=W, beta=np.zeros(4))
+    problem = make_problem(4000, 4, rng.standard_normal((4000, 4)), rng, W=W, beta=np.zeros(4))
     for scheme in ("central", "complex"):
-        for target in (OTHERWISE, ALL_OTHERWISE):
+        for target in (OTHER_BACKWARD_ORDER, OTHER_ORDER):
             assert check(problem, target, scheme=scheme, edge_cases=False).verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("bn_eps", [0.0, 1e-300, 1e-150])
 def test_a_unit_whose_sigma_is_rounding_has_infinite_error_bounds(bn_eps: float) -> None:
-    """h is 0.1 in three rows: all of var is the rounding of the mean, in whatever order it is summed."""
+    """h is 0.1 in three rows: all of var is the rounding of the mean, in any order of summation."""
     rng = np.random.default_rng(0)
     W = rng.standard_normal((3, 3))
     W[:, 1], W[2, 0] = 0.0, 0.0
     b, beta, dout = np.array([0.2, 0.1, -0.3]), np.array([0.3, 50.0, 0.3]), rng.standard_normal((3, 3))
     problem = Problem(rng.standard_normal((3, 3)), W, b, np.ones(3), beta, dout, bn_eps)
-    for piece in (NETWORK, BATCHNORM):
-        found = measure(problem, piece, CheckOptions("complex"), piece.inputs).gradients
-        for name in {"h", "W", "b", "gamma"} & set(piece.inputs):
-            infinite = np.atleast_2d(np.isinf(found[name].error_bound))
+    for component in (NETWORK, BATCHNORM):
+        measured = measure(problem, component, CheckOptions("complex"), component.inputs).gradients
+        for name in {"h", "W", "b", "gamma"} & set(component.inputs):
+            infinite = np.atleast_2d(np.isinf(measured[name].error_bound))
             assert infinite.all(axis=0).tolist() == infinite.any(axis=0).tolist() == [False, True, False], name
-        assert np.isfinite(found["beta"].error_bound).all()
-        if piece is NETWORK:  # no feature has a weight for the unit
-            assert np.isfinite(found["X"].error_bound).all()
-    for target in ("reference", "staged", OTHERWISE, ALL_OTHERWISE):
+        assert np.isfinite(measured["beta"].error_bound).all()
+        if component is NETWORK:  # all weights of the unit are 0
+            assert np.isfinite(measured["X"].error_bound).all()
+    for target in ("reference", "staged", OTHER_BACKWARD_ORDER, OTHER_ORDER):
         assert check(problem, target, scheme="complex", edge_cases=False).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_far_mean_over_many_rows_is_no_false_alarm() -> None:
+def test_a_large_mean_over_many_samples_gives_no_false_alarm() -> None:
     for seed in range(3):
         problem = random_problem(4000, 3, 30, seed=seed, x_mean=1e12)
-        for target in (OTHERWISE, ALL_OTHERWISE):
+        for target in (OTHER_BACKWARD_ORDER, OTHER_ORDER):
             assert check(problem, target, scheme="complex", edge_cases=False).verdict is not Verdict.FAIL
 
 
-def test_a_column_that_is_mostly_rounding_noise_leaves_the_steps_of_the_others_alone() -> None:
+def test_a_column_of_rounding_noise_does_not_change_the_steps_of_other_columns() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((100, 4))
     X[:60, 0] = 0.25
@@ -134,7 +136,7 @@ def test_a_column_that_is_mostly_rounding_noise_leaves_the_steps_of_the_others_a
     assert check(problem, only=["dX"]).resolution < 1e-6
 
 
-def test_dead_units_are_those_with_nothing_in_the_loss() -> None:
+def test_units_without_an_output_in_the_loss_are_dead() -> None:
     p = random_problem(8, 5, 4)
     dout = p.dout.copy()
     dout[:, 1:] = 0
@@ -164,13 +166,13 @@ CHAIN_RULE = SimpleNamespace(forward=network.forward, backward=chain_rule)
 TEN_PERCENT_OFF = SimpleNamespace(forward=network.forward, backward=ten_percent_off)
 
 
-def with_dout(problem: Problem, scale: Array | float) -> Problem:
+def with_scaled_dout(problem: Problem, scale: Array | float) -> Problem:
     """Return the problem with its dout, cut to [-1, 1], times the scale."""
     return replace(problem, dout=scale * np.clip(problem.dout, -1, 1))
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e149])
-def test_the_scale_of_dout_changes_nothing(scale: float) -> None:
+def test_the_scale_of_dout_does_not_change_the_verdict(scale: float) -> None:
     p = random_problem(8, 5, 4)
     problem = replace(p, dout=scale * p.dout)
     assert check(problem).verdict is Verdict.PASS
@@ -182,7 +184,7 @@ def test_the_scale_of_dout_changes_nothing(scale: float) -> None:
 def test_dout_of_any_magnitude_neither_fails_correct_code_nor_passes_wrong_code(scheme: str, engine: str) -> None:
     settings: tuple[dict[str, float], ...] = ({"x_std": 1e-3}, {}, {"x_std": 1e3, "x_mean": 1e4})
     for number, scale in enumerate((1e-323, 1e-320, 1e-316, 1e-310, 1e-300, 1e-290, 1e-280, 1e150)):
-        problem = with_dout(random_problem(1 + number % 6, 3, 4, seed=number, **settings[number % 3]), scale)
+        problem = with_scaled_dout(random_problem(1 + number % 6, 3, 4, seed=number, **settings[number % 3]), scale)
         for target in ("reference", "staged", CHAIN_RULE):
             result = check(problem, target, scheme=scheme, engine=engine, edge_cases=False, explain=False)
             assert result.verdict is not Verdict.FAIL, (scale, target, str(result))
@@ -194,10 +196,10 @@ def test_dout_of_any_magnitude_neither_fails_correct_code_nor_passes_wrong_code(
 
 @pytest.mark.parametrize("engine", ["local", "full"])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_unit_whose_dout_is_tiny_beside_the_others_fails_no_correct_code(scheme: str, engine: str) -> None:
+def test_a_unit_with_a_tiny_dout_fails_no_correct_code(scheme: str, engine: str) -> None:
     for seed, scale in enumerate((1e-323, 1e-315, 1e-307, 1e-300, 1e-290, 1e-200)):
-        rows = np.r_[1e-200, np.ones(5)][:, None]  # and a sample beside the other samples
-        problem = with_dout(random_problem(6, 3, 4, seed=seed), rows * np.array([scale, 1.0, 1e-100, 1.0]))
+        rows = np.r_[1e-200, np.ones(5)][:, None]  # and one sample with a tiny dout
+        problem = with_scaled_dout(random_problem(6, 3, 4, seed=seed), rows * np.array([scale, 1.0, 1e-100, 1.0]))
         for target in ("reference", "staged", CHAIN_RULE):
             result = check(problem, target, scheme=scheme, engine=engine, edge_cases=False, explain=False)
             assert result.verdict is not Verdict.FAIL, (scale, target, str(result))
@@ -210,9 +212,9 @@ def test_gradients_and_bounds_are_those_of_a_moderate_dout_times_a_power_of_two(
     dout = np.ldexp(problem.dout, exponent)
     for scheme in SCHEMES:
         expected = measure(problem, NETWORK, CheckOptions(scheme), NETWORK.inputs)
-        found = measure(replace(problem, dout=dout), NETWORK, CheckOptions(scheme), NETWORK.inputs)
-        np.testing.assert_array_equal(found.problem.dout, np.where(expected.problem.dout == 0, 0, dout))
-        for name, gradient in found.gradients.items():
+        measured = measure(replace(problem, dout=dout), NETWORK, CheckOptions(scheme), NETWORK.inputs)
+        np.testing.assert_array_equal(measured.problem.dout, np.where(expected.problem.dout == 0, 0, dout))
+        for name, gradient in measured.gradients.items():
             moderate = expected.gradients[name]
             np.testing.assert_array_equal(gradient.value, np.ldexp(moderate.value, exponent))
             np.testing.assert_array_equal(gradient.term_size, np.ldexp(moderate.term_size, exponent))
@@ -230,16 +232,13 @@ def test_a_huge_eps_is_measured_without_a_warning(bn_eps: float) -> None:
             assert result.verdict is not Verdict.FAIL, (scheme, engine, target)
 
 
-def test_a_variance_of_0_without_eps_is_refused_by_hand_too() -> None:
+def test_a_problem_with_zero_variance_and_no_eps_is_rejected() -> None:
     ones = np.ones((4, 1))
     with pytest.raises(InvalidInput, match="too small to divide by"):
         Problem(np.ones((4, 2)), np.ones((2, 1)), ones[0], ones[0], ones[0], ones, 0.0)
 
 
-Kind = Callable[[Mapping[str, Array]], Array]
-
-
-def beside_the_root(arrays: Mapping[str, Array]) -> Array:
+def eps_outside_the_root(arrays: Mapping[str, Array]) -> Array:
     h = arrays["X"] @ arrays["W"] + arrays["b"]
     c = h - h.mean(axis=0)
     y = arrays["gamma"] * c / (np.sqrt((c * c).mean(axis=0)) + 1e-5) + arrays["beta"]
@@ -250,42 +249,42 @@ def beside_the_root(arrays: Mapping[str, Array]) -> Array:
 @pytest.mark.parametrize(
     ("shape", "settings"), [((8, 5, 4), {"x_std": 1e-6}), ((7, 5, 4), {"x_mean": 10.0, "x_std": 1e-4}), ((9, 4, 3), {})]
 )
-def test_the_bars_of_a_forward_pass_that_is_not_ours_hold_the_truth(
+def test_the_error_bounds_of_a_black_box_forward_pass_contain_the_exact_gradient(
     scheme: str, shape: tuple[int, int, int], settings: dict[str, float]
 ) -> None:
-    """eps beside the root: the code's own scale is far below sqrt(var + eps)."""
+    """With eps outside the root, the scale of the code is far below sqrt(var + eps)."""
     for seed in range(3):
         problem = random_problem(*shape, seed=seed, **settings)  # type: ignore[arg-type]  # by name
         names = NETWORK.inputs[:-1]
-        found = measure(problem, NETWORK, CheckOptions(scheme=scheme), names, black_box_forward=beside_the_root)
-        # The truth, in extended precision, by a complex step of that forward pass.
-        wide = {name: getattr(found.problem, name).astype(np.clongdouble) for name in names}
-        for name, gradient in found.gradients.items():
+        measured = measure(problem, NETWORK, CheckOptions(scheme=scheme), names, black_box_forward=eps_outside_the_root)
+        # The exact gradient, from a complex step of that forward pass in extended precision.
+        wide = {name: getattr(measured.problem, name).astype(np.clongdouble) for name in names}
+        for name, gradient in measured.gradients.items():
             for index in np.ndindex(gradient.value.shape):
-                moved = wide[name].copy()
-                moved[index] += 1e-40j
-                h = {**wide, name: moved}
+                perturbed = wide[name].copy()
+                perturbed[index] += 1e-40j
+                h = {**wide, name: perturbed}
                 total = h["X"] @ h["W"] + h["b"]
                 c = total - total.mean(axis=0)
                 root = np.sqrt((c * c).mean(axis=0))
                 y = h["gamma"] * c / (root + np.longdouble(1e-5)) + h["beta"]
-                exact = float((np.where(y.real > 0, y, 0).imag * found.problem.dout).sum() / 1e-40)
+                exact = float((np.where(y.real > 0, y, 0).imag * measured.problem.dout).sum() / 1e-40)
                 assert abs(gradient.value[index] - exact) <= gradient.error_bound[index], (seed, name, index)
 
 
-def test_no_gradient_of_another_forward_pass_is_called_an_exact_zero() -> None:
+def test_no_gradient_of_a_black_box_forward_pass_is_called_an_exact_zero() -> None:
     def affine_then_relu(arrays: Mapping[str, Array]) -> Array:
         y = arrays["gamma"] * (arrays["X"] @ arrays["W"] + arrays["b"]) + arrays["beta"]
         return np.where(y > 0, y, 0)
 
     for N in (1, 8):
-        found = measure(
+        measured = measure(
             random_problem(N, 5, 4), NETWORK, CheckOptions(), NETWORK.inputs[:-1], black_box_forward=affine_then_relu
         )
-        assert not any(gradient.exact_zero for gradient in found.gradients.values())
+        assert not any(gradient.exact_zero for gradient in measured.gradients.values())
 
 
-def test_a_right_derivative_in_float32_of_another_forward_pass_does_not_fail() -> None:
+def test_a_correct_float32_derivative_of_another_forward_pass_does_not_fail() -> None:
     source = changed(
         LAYERS, VAR, "x = x.astype('f'); gamma = gamma.astype('f'); beta = beta.astype('f'); mu = x.mean(axis=0); var = x.var(axis=0, ddof=1)",
         "dvar * 2 * (x - mu) / N", "dvar * 2 * (x - mu) / (N - 1)",
@@ -306,7 +305,7 @@ def test_gradients_in_float32_that_are_stored_in_float64_are_judged_by_float32()
 
 
 @pytest.mark.parametrize(("seed", "shape", "x_mean"), [(228, (2, 200, 5), 12.231), (27, (4, 1, 1), 19.7395)])
-def test_a_one_pass_variance_whose_forward_comes_out_like_ours_is_no_false_alarm(
+def test_a_single_pass_variance_whose_output_matches_gives_no_false_alarm(
     seed: int, shape: tuple[int, int, int], x_mean: float
 ) -> None:
     namespace: dict[str, object] = {}
@@ -315,15 +314,15 @@ def test_a_one_pass_variance_whose_forward_comes_out_like_ours_is_no_false_alarm
     assert check(problem, namespace, scheme="complex", edge_cases=False).verdict is not Verdict.FAIL
 
 
-def test_numpy_s_own_numbers_as_settings_reach_the_document() -> None:
-    problem = random_problem(4, 3, 2, seed=np.int64(3), bn_eps=np.float32(1e-5))  # type: ignore[arg-type]  # on purpose
+def test_numpy_numbers_as_settings_can_be_written_as_json() -> None:
+    problem = random_problem(4, 3, 2, seed=np.int64(3), bn_eps=np.float32(1e-5))  # type: ignore[arg-type]  # other number types are the subject of the test
     assert json.dumps(check(problem).to_dict())
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_a_feature_that_is_the_same_in_the_whole_batch_guards_nothing(scheme: str, value: float) -> None:
-    """Such as a pixel that is never lit: its step is large, and moves no output."""
+def test_a_constant_feature_excludes_no_outputs(scheme: str, value: float) -> None:
+    """For example, a pixel that is always dark: its step is large and changes no output."""
     for seed in range(3):
         p = random_problem(64, 20, 10, seed=seed, x_std=0.01 if value else 1.0)
         X = p.X.copy()
@@ -333,7 +332,7 @@ def test_a_feature_that_is_the_same_in_the_whole_batch_guards_nothing(scheme: st
         assert result.kink_exclusion.excluded < 20
 
 
-def test_what_makes_float32_code_blunt_is_named_and_not_rounding_of_our_own() -> None:
+def test_the_reason_for_imprecise_float32_code_is_its_own_rounding() -> None:
     class Single:
         @staticmethod
         def forward(*arrays: np.ndarray) -> tuple[np.ndarray, object]:
@@ -350,27 +349,27 @@ def test_what_makes_float32_code_blunt_is_named_and_not_rounding_of_our_own() ->
     assert not any("--scheme" in reason for reason in reasons), reasons
 
 
-def test_a_step_that_lands_where_the_variance_is_0_warns_of_nothing() -> None:
+def test_a_step_to_a_variance_of_0_gives_no_warning() -> None:
     p = Problem(np.array([[1e3], [0.0]]), np.ones((1, 1)), np.zeros(1), np.ones(1), np.ones(1), np.ones((2, 1)), 1e-12)
     assert check(p, step=1e3).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_gradient_in_float64_that_begins_with_zeros_is_not_taken_for_float32() -> None:
+def test_a_float64_gradient_that_starts_with_zeros_is_not_mistaken_for_float32() -> None:
     p = random_problem(12, 5, 20)
     X = p.X.copy()
     X[:, 0] = 0.0
     problem = Problem(X, p.W, p.b, p.gamma, p.beta, p.dout, p.bn_eps)
 
-    def off_by_a_millionth(dout: Array, cache: network.Cache) -> dict[str, Array]:
-        found = network.backward(dout, cache)
-        return {**found, "dW": (1 + 1e-6) * found["dW"]}
+    def scaled_by_a_millionth(dout: Array, cache: network.Cache) -> dict[str, Array]:
+        measured = network.backward(dout, cache)
+        return {**measured, "dW": (1 + 1e-6) * measured["dW"]}
 
-    result = check(problem, SimpleNamespace(forward=network.forward, backward=off_by_a_millionth), explain=False)
+    result = check(problem, SimpleNamespace(forward=network.forward, backward=scaled_by_a_millionth), explain=False)
     assert (result.gradients["dW"].analytic[0] == 0).all()
     assert result.gradients["dW"].verdict is Verdict.FAIL
 
 
-def test_whether_a_check_is_blunt_goes_by_its_error_bars_whatever_tolerance_is_asked_for() -> None:
+def test_the_precision_of_a_check_depends_on_its_error_bounds_for_any_tolerance() -> None:
     problem = random_problem(8, 5, 4)
     wide = check(problem, rtol=1e-2, atol=1.0)
     assert wide.verdict is Verdict.PASS
@@ -378,14 +377,14 @@ def test_whether_a_check_is_blunt_goes_by_its_error_bars_whatever_tolerance_is_a
     assert check(problem, step=1e-13, rtol=1e-2, atol=1.0).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_cache_that_holds_nan_is_not_said_to_be_written_into() -> None:
+def test_a_cache_that_contains_nan_is_not_reported_as_modified() -> None:
     def forward(*arrays: Array) -> tuple[Array, Array]:
         a, cache = network.forward(*arrays)  # type: ignore[arg-type]  # five arrays and bn_eps
-        kept[:] = [cache]
+        caches[:] = [cache]
         return a, np.full(3, np.nan)
 
-    kept: list[network.Cache] = []
-    code = SimpleNamespace(forward=forward, backward=lambda dout, _: network.backward(dout, kept[0]))
+    caches: list[network.Cache] = []
+    code = SimpleNamespace(forward=forward, backward=lambda dout, _: network.backward(dout, caches[0]))
     result = check(random_problem(8, 5, 4), code, edge_cases=False)
     assert result.verdict is Verdict.PASS
     assert result.notes == ()
@@ -430,7 +429,7 @@ def fused_forward(
 
 
 @pytest.mark.parametrize("scheme", ["central", "complex"])
-def test_a_fused_kernel_that_does_not_cancel_exactly_in_a_batch_of_one_is_no_false_alarm(scheme: str) -> None:
+def test_a_fused_kernel_with_a_residue_in_a_batch_of_one_gives_no_false_alarm(scheme: str) -> None:
     target, residues = SimpleNamespace(forward=fused_forward, backward=network.backward), []
     for seed in range(25):
         p = random_problem(1, 5, 8, seed=seed, x_mean=[0.0, 1.0, 1e3, 1e5][seed % 4])
@@ -443,10 +442,10 @@ def test_a_fused_kernel_that_does_not_cancel_exactly_in_a_batch_of_one_is_no_fal
     assert max(residues) > 1e-9
 
 
-def test_an_error_in_a_batch_of_one_is_detected_beside_the_residue_of_a_fused_kernel() -> None:
+def test_an_error_in_a_batch_of_one_is_detected_despite_the_residue_of_a_fused_kernel() -> None:
     def backward(dout: Array, cache: network.Cache) -> dict[str, Array]:
-        found = network.backward(dout, cache)
-        return {**found, "dgamma": found["dgamma"] + 1e-6 * np.abs(found["dbeta"])}
+        measured = network.backward(dout, cache)
+        return {**measured, "dgamma": measured["dgamma"] + 1e-6 * np.abs(measured["dbeta"])}
 
     problem = random_problem(1, 5, 8)
     result = check(problem, SimpleNamespace(forward=fused_forward, backward=backward), edge_cases=False, explain=False)

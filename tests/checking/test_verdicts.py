@@ -1,6 +1,7 @@
-"""A verdict is given once, by bounds fixed before; everything that was returned is judged, and the rest is listed."""
+"""Every returned array is judged a single time, by bounds fixed in advance; everything else is listed."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck import CheckResult, InvalidInput, TargetError, Verdict, check, random_problem
+from bncheck.checking import judge
 from bncheck.checking.edge_cases import EDGE_CASES
 from bncheck.cli.main import main
 from bncheck.model import network
 from bncheck.model.layers import Array
+from bncheck.model.results import PairOutput
 from bncheck.numerical.schemes import SCHEMES
 
 LAYER = """
@@ -69,31 +72,31 @@ def verdicts(result: CheckResult) -> dict[str, Verdict]:
 
 
 def edge_case(result: CheckResult, name: str) -> Verdict:
-    return next(probe.verdict for probe in result.edge_cases if probe.name == name)
+    return next(case.verdict for case in result.edge_cases if case.name == name)
 
 
 # One judgement
 
 
 @pytest.mark.parametrize("forward", [(), (SINGLE_PASS,)], ids=["two-pass", "single-pass"])
-def test_a_factor_of_1_plus_1e_5_on_dx_fails_at_a_far_mean(forward: tuple[tuple[str, str], ...]) -> None:
+def test_a_factor_of_1_plus_1e_5_on_dx_fails_at_a_large_mean(forward: tuple[tuple[str, str], ...]) -> None:
     wrong = functions(LAYER, *forward, (RETURN, "dx = dx * (1 + 1e-5)\n    " + RETURN))
     result = check(random_problem(64, 100, 50, x_mean=1e4), wrong, edge_cases=False, explain=False)
     assert result.gradients["batchnorm_backward.dx"].wrong > 3_000
 
 
 @pytest.mark.parametrize("x_mean", [1e2, 1e3, 1e4, 1e5, 1e6])
-def test_a_single_pass_variance_passes_and_its_sigma_is_told_from_its_output(x_mean: float) -> None:
+def test_a_single_pass_variance_passes_because_its_sigma_follows_from_its_output(x_mean: float) -> None:
     for seed in range(3):
         problem = random_problem(64, 10, 8, seed=seed, x_mean=x_mean)
         result = check(problem, functions(LAYER, SINGLE_PASS), edge_cases=False, explain=False)
         assert result.verdict is Verdict.PASS, seed
         assert result.gradients["batchnorm_backward.dx"].tolerance_ratio < 0.7
     if x_mean >= 1e4:
-        assert "one-pass" in [remark.code for remark in result.notes]
+        assert "single-pass-variance" in [note.code for note in result.notes]
 
 
-def test_a_weight_gradient_wrong_by_a_tenth_fails_with_two_rows_and_a_far_mean() -> None:
+def test_a_weight_gradient_wrong_by_a_tenth_fails_for_two_samples_and_a_large_mean() -> None:
     wrong = functions(NETWORK, ("X.T @ dh,", "1.1 * X.T @ dh,"))
     problem = random_problem(2, 5, 4, x_mean=1e3, bn_eps=1e-2)
     assert verdicts(check(problem, wrong, edge_cases=False, explain=False))["dW"] is Verdict.FAIL
@@ -115,17 +118,38 @@ def test_a_float32_dx_wrong_by_two_in_ten_thousand_fails() -> None:
 
 @pytest.mark.parametrize("forward", ["np.sqrt(h.var(0)) + bn_eps", "np.sqrt(h.var(0, ddof=1) + bn_eps)",
                                      "np.sqrt(np.maximum(h.var(0), bn_eps))", "np.sqrt(h.var(0))"])  # fmt: skip
-def test_no_other_formula_of_sigma_is_taken_for_rounding_or_for_another_eps(forward: str) -> None:
+def test_another_formula_for_sigma_is_not_mistaken_for_rounding_or_for_another_eps(forward: str) -> None:
     wrong = functions(NETWORK, ("np.sqrt(h.var(0) + bn_eps)", forward))
-    for probes in (True, False):
-        assert check(random_problem(16, 6, 8), wrong, explain=False, edge_cases=probes).verdict is Verdict.FAIL
+    for edge_cases in (True, False):
+        assert check(random_problem(16, 6, 8), wrong, explain=False, edge_cases=edge_cases).verdict is Verdict.FAIL
+
+
+def test_each_returned_array_is_compared_a_single_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[str, PairOutput]] = []
+
+    def recorded(name: str) -> Callable[..., Any]:
+        def compare(pair_output: PairOutput, *arguments: Any) -> Any:
+            compared.append((name, pair_output))  # also keeps the output alive, so that its id is unique
+            return getattr(judge, name)(pair_output, *arguments)
+
+        return compare
+
+    for module, name in (
+        ("pair_check", "compare"), ("pair_check", "compare_forward"), ("forward_pass", "compare_forward")
+    ):  # fmt: skip
+        monkeypatch.setattr(f"bncheck.checking.{module}.{name}", recorded(name))
+    result = check(random_problem(9, 6, 5), functions(AFFINE + LAYER), explain=False)
+    counts = Counter((name, id(pair_output)) for name, pair_output in compared)
+    assert set(counts.values()) == {1}
+    # Two pairs on each problem: an output and gradients for each.
+    assert len(compared) == 2 * 2 * (1 + len(result.edge_cases))
 
 
 # Precision
 
 
 @pytest.mark.parametrize("returned", ["np.float32", "np.float64"])
-def test_a_network_in_float32_is_judged_by_one_roundoff_in_every_gradient(returned: str) -> None:
+def test_every_gradient_of_a_float32_network_is_judged_with_the_roundoff_of_float32(returned: str) -> None:
     single = ("h = X @ W + b", "X, W, b, gamma, beta = map(np.float32, (X, W, b, gamma, beta))\n    h = X @ W + b")
     dout = ("dy = dout", "dy = np.float32(dout)")
     result = ("return dh @ W.T, X.T @ dh, dh.sum(0), dgamma, dbeta",
@@ -148,7 +172,7 @@ def rounded_to(bits: int) -> Callable[[Array], Array]:
 
 
 @pytest.mark.parametrize(("bits", "name"), [(8, "bfloat16"), (11, "float16")])
-def test_16_bit_values_in_whatever_dtype_are_inconclusive_and_say_why(bits: int, name: str) -> None:
+def test_16_bit_values_stored_in_any_dtype_are_inconclusive_with_a_reason(bits: int, name: str) -> None:
     low = rounded_to(bits)
 
     def forward(*arrays: Any) -> tuple[Array, network.Cache]:
@@ -175,12 +199,12 @@ def test_16_bit_values_in_whatever_dtype_are_inconclusive_and_say_why(bits: int,
 @pytest.mark.parametrize(
     "value", ["np.zeros_like(dx)", "np.ones_like(dx)", "np.sign(dx)", "np.round(dx)", "dx.round(1)"]
 )
-def test_wrong_values_of_few_digits_are_not_taken_for_16_bit_arithmetic(value: str) -> None:
+def test_wrong_values_with_few_digits_are_not_mistaken_for_16_bit_arithmetic(value: str) -> None:
     wrong = functions(LAYER, (RETURN, f"dx = {value}\n    " + RETURN))
     assert check(random_problem(64, 6, 8), wrong, edge_cases=False, explain=False).verdict is Verdict.FAIL
 
 
-def test_tensors_are_read_whatever_their_dtype_and_whether_they_require_grad() -> None:
+def test_tensors_of_any_dtype_are_read_with_and_without_grad() -> None:
     torch = pytest.importorskip("torch")
 
     def forward(*arrays: Any) -> tuple[Any, network.Cache]:
@@ -209,7 +233,7 @@ def test_jax_arrays_in_bfloat16_are_read() -> None:
     assert (result.verdict, result.target.dtype) == (Verdict.INCONCLUSIVE, "bfloat16")
 
 
-def test_a_tensor_without_readable_numbers_is_refused_in_a_sentence() -> None:
+def test_a_tensor_without_readable_numbers_gives_a_one_line_error() -> None:
     torch = pytest.importorskip("torch")
 
     def forward(*_: Any) -> tuple[Any, None]:
@@ -222,10 +246,10 @@ def test_a_tensor_without_readable_numbers_is_refused_in_a_sentence() -> None:
         check(random_problem(9, 6, 5), target)
 
 
-# Everything that was obtained is judged
+# Every returned array is judged
 
 
-def test_a_second_answer_that_is_nan_fails() -> None:
+def test_a_second_call_that_returns_nan_fails() -> None:
     calls = iter(range(1_000))
     wrong = functions(LAYER, (RETURN, "dx = dx * (np.nan if next(calls) else 1)\n    " + RETURN))
     wrong.batchnorm_backward.__globals__["calls"] = calls
@@ -234,40 +258,40 @@ def test_a_second_answer_that_is_nan_fails() -> None:
     assert result.gradients["batchnorm_backward.dx"].usage == "in the second of two equal calls"
 
 
-KEPT = [
-    ("import numpy as np", "import numpy as np\nkept = [0]"),
+SHARED_CACHE = [
+    ("import numpy as np", "import numpy as np\nlatest = [0]"),
     (
         "    return gamma * xhat + beta, (xhat",
-        "    kept[0] = xhat, gamma, sigma\n    return gamma * xhat + beta, (xhat",
+        "    latest[0] = xhat, gamma, sigma\n    return gamma * xhat + beta, (xhat",
     ),
-    ("xhat, gamma, sigma = cache", "xhat, gamma, sigma = kept[0]"),
+    ("xhat, gamma, sigma = cache", "xhat, gamma, sigma = latest[0]"),
 ]
-WRITES = [(RETURN, "xhat *= 2\n    " + RETURN.replace("xhat", "(xhat / 2)"))]
+MODIFIED_CACHE = [(RETURN, "xhat *= 2\n    " + RETURN.replace("xhat", "(xhat / 2)"))]
 IN_MEMORY_ORDER = [("g = dout * gamma", "dout = np.reshape(dout.ravel(order='K'), dout.shape)\n    g = dout * gamma")]
 
 
 @pytest.mark.parametrize(
     ("edits", "usage"),
     [
-        (WRITES, "in a second backward call with the same cache"),
-        (KEPT, "in a backward call after a forward call on other data"),
+        (MODIFIED_CACHE, "in a second backward call with the same cache"),
+        (SHARED_CACHE, "in a backward call after a forward call on other data"),
         (IN_MEMORY_ORDER, "for a dout in Fortran order"),
     ],
 )
-def test_functions_that_are_wrong_in_other_calls_fail(edits: list[tuple[str, str]], usage: str) -> None:
+def test_functions_that_are_wrong_in_other_usages_fail(edits: list[tuple[str, str]], usage: str) -> None:
     result = check(random_problem(9, 6, 5), functions(LAYER, *edits))
-    assert [probe.name for probe in result.edge_cases if probe.verdict is Verdict.FAIL] == ["calls"]
+    assert [case.name for case in result.edge_cases if case.verdict is Verdict.FAIL] == ["calls"]
     assert result.verdict is Verdict.FAIL
     assert f"correct in a single call, wrong {usage}" in result.diagnosis[0].description[0]
 
 
-def test_a_dout_whose_rows_share_their_memory_is_tried() -> None:
+def test_a_dout_whose_rows_share_their_memory_is_checked() -> None:
     wrong = functions(LAYER, ("g = dout * gamma", "dout = np.where(dout.strides[0], dout, 0)\n    g = dout * gamma"))
     result = check(random_problem(9, 6, 5), wrong)
-    assert [probe.name for probe in result.edge_cases if probe.verdict is Verdict.FAIL] == ["expanded-dout"]
+    assert [case.name for case in result.edge_cases if case.verdict is Verdict.FAIL] == ["expanded-dout"]
 
 
-def test_a_call_that_the_code_refuses_is_listed_and_is_no_failure() -> None:
+def test_a_usage_in_which_the_code_raises_is_listed_and_is_not_a_failure() -> None:
     consuming = functions(
         LAYER,
         ("(xhat, gamma, sigma)\n", "[xhat, gamma, sigma]\n"),
@@ -306,21 +330,21 @@ def test_the_reference_passes_every_edge_case(case: Any) -> None:
         ("one-hot-dout", ("g = dout * gamma", "dout = np.where((dout == 0).any(), 0, dout)\n    g = dout * gamma")),
     ],
 )
-def test_each_edge_case_shows_what_it_is_for(name: str, edit: tuple[str, str]) -> None:
+def test_each_edge_case_detects_the_mistake_it_is_designed_for(name: str, edit: tuple[str, str]) -> None:
     result = check(random_problem(16, 6, 8), functions(LAYER, edit), explain=False)
     assert edge_case(result, name) is Verdict.FAIL
     assert Verdict.FAIL not in verdicts(result).values()
-    typical = [probe.name for probe in result.edge_cases if probe.verdict is Verdict.FAIL]
+    typical = [case.name for case in result.edge_cases if case.verdict is Verdict.FAIL]
     assert set(typical).isdisjoint(case.name for case in EDGE_CASES if case.typical)
 
 
-def test_a_mask_that_is_taken_above_0_fails_near_the_kink() -> None:
+def test_a_mask_with_a_positive_threshold_fails_near_the_kink() -> None:
     wrong = functions(NETWORK, ("dout * (y > 0)", "dout * (y > 1e-9)"))
     result = check(random_problem(16, 6, 8), wrong, explain=False)
-    assert [probe.name for probe in result.edge_cases if probe.verdict is Verdict.FAIL] == ["near-the-kink"]
+    assert [case.name for case in result.edge_cases if case.verdict is Verdict.FAIL] == ["near-the-kink"]
 
 
-def test_code_that_refuses_a_single_sample_is_not_failed() -> None:
+def test_code_that_rejects_a_single_sample_does_not_fail() -> None:
     refusing = functions(
         LAYER, ("    sigma = np", "    if len(x) == 1: raise ValueError('one sample')\n    sigma = np")
     )
@@ -331,7 +355,7 @@ def test_code_that_refuses_a_single_sample_is_not_failed() -> None:
     ]
 
 
-def test_a_fixed_batch_size_is_reported_in_one_sentence() -> None:
+def test_a_constant_batch_size_is_reported_as_one_diagnosis() -> None:
     fixed = functions(
         LAYER, ("g.mean(axis=0)", "g.sum(axis=0) / 64"), ("(g * xhat).mean(axis=0)", "(g * xhat).sum(axis=0) / 64")
     )
@@ -341,7 +365,7 @@ def test_a_fixed_batch_size_is_reported_in_one_sentence() -> None:
     ]
 
 
-# Layouts, and functions that are not written yet
+# Layouts and missing implementations
 
 
 TRANSPOSED = """
@@ -365,11 +389,9 @@ def batchnorm_backward(dout, cache):
 @pytest.mark.parametrize(
     "edits", [[], [("gamma * xhat", "gamma.reshape(-1, 1) * xhat"), ("+ beta", "+ beta.reshape(-1, 1)")]]
 )
-def test_the_layout_features_first_is_reported_as_that(
-    shape: tuple[int, int, int], edits: list[tuple[str, str]]
-) -> None:
+def test_the_layout_features_first_is_reported(shape: tuple[int, int, int], edits: list[tuple[str, str]]) -> None:
     with pytest.raises(
-        TargetError, match=r"take arrays of shape \(features, batch\): the output and dx are right in that layout"
+        TargetError, match=r"take arrays of shape \(features, batch\): their output and dx are correct in that layout"
     ):
         check(random_problem(*shape), functions(TRANSPOSED, *edits))
 
@@ -382,20 +404,20 @@ def test_statistics_over_the_wrong_axis_are_a_failure() -> None:
 
 
 @pytest.mark.parametrize("body", ["return None", "raise NotImplementedError", "return None, None, None"])
-def test_a_backward_function_that_is_not_written_leaves_the_rest_judged(body: str) -> None:
+def test_a_missing_backward_implementation_does_not_prevent_other_judgements(body: str) -> None:
     unwritten = functions(LAYER, ("    xhat, gamma, sigma = cache\n", f"    {body}\n    xhat, gamma, sigma = cache\n"))
     result = check(random_problem(9, 6, 5), unwritten)
     assert (result.verdict, result.incomplete) == (Verdict.INCONCLUSIVE, True)
     assert [(f.function, f.verdict) for f in result.forward] == [("batchnorm_forward", Verdict.PASS)]
     assert [i.function for i in result.not_checked] == ["batchnorm_backward"]
-    assert result.not_checked[0].reason.endswith("not written yet")
+    assert result.not_checked[0].reason.endswith("not implemented yet")
 
 
-def test_a_gradient_that_is_none_is_not_written_yet_and_the_others_are_judged() -> None:
+def test_a_gradient_that_is_none_is_not_implemented_and_the_others_are_judged() -> None:
     result = check(random_problem(9, 6, 5), functions(LAYER, (RETURN, RETURN.replace("dx, ", "None, "))))
     assert verdicts(result) == {"batchnorm_backward.dgamma": Verdict.PASS, "batchnorm_backward.dbeta": Verdict.PASS}
     assert [(i.function, i.reason) for i in result.not_checked] == [
-        ("batchnorm_backward.dx", "is None: not written yet")
+        ("batchnorm_backward.dx", "is None: not implemented yet")
     ]
     assert result.incomplete
 
@@ -415,7 +437,7 @@ def run_cli(path: Path, *arguments: str) -> Any:
     return CliRunner().invoke(main, ["run", str(path), *small, *arguments])
 
 
-def test_a_file_of_one_layer_is_checked_and_what_is_missing_exits_2(tmp_path: Path) -> None:
+def test_a_file_with_a_single_layer_is_checked_and_exits_2_because_of_missing_functions(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(AFFINE, encoding="utf-8")
     result = run_cli(path)
@@ -426,14 +448,14 @@ def test_a_file_of_one_layer_is_checked_and_what_is_missing_exits_2(tmp_path: Pa
     assert run_cli(path).exit_code == 1
 
 
-def test_one_function_of_a_file_can_be_named(tmp_path: Path) -> None:
+def test_a_single_function_of_a_file_can_be_selected(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(AFFINE + LAYER.replace("g.mean(axis=0)", "0"), encoding="utf-8")
     assert run_cli(Path(f"{path}:affine_backward")).exit_code == 0
     assert run_cli(Path(f"{path}:batchnorm_backward")).exit_code == 1
 
 
-# What was not checked
+# The list of what was not checked
 
 
 MANY = LAYER + AFFINE + """
@@ -446,7 +468,7 @@ def relu_backward(dout, cache): ...
 MODES = ("    sigma = np", "    if bn_param['mode'] == 'test': return bn_param['running_mean']\n    sigma = np")
 
 
-def test_what_a_file_has_and_was_not_checked_is_listed_with_the_reason() -> None:
+def test_functions_that_were_not_checked_are_listed_with_the_reason() -> None:
     result = check(random_problem(9, 6, 5), functions(MANY, MODES))
     assert result.verdict is Verdict.PASS
     assert {i.function: i.reason for i in result.not_checked} == {
@@ -454,20 +476,22 @@ def test_what_a_file_has_and_was_not_checked_is_listed_with_the_reason() -> None
         "layernorm_backward": "another normalization",
         "spatial_batchnorm_backward": "another normalization",
         "affine_norm_relu_forward": "a composite of layers",
-        "relu_backward": "it has no forward function next to it",
+        "relu_backward": "no matching forward function",
         "batchnorm_forward": "evaluation mode and running statistics: only training mode is checked",
     }
 
 
-def test_what_was_not_checked_is_in_every_format_and_strict_exits_1(tmp_path: Path) -> None:
+def test_unchecked_functions_are_in_every_format_and_strict_exits_1(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(MANY, encoding="utf-8")
     assert "not checked  affine_norm_relu_forward: a composite of layers;" in run_cli(path).stdout
     items = json.loads(run_cli(path, "--format", "json").stdout)["not_checked"]
-    assert {"function": "relu_backward", "reason": "it has no forward function next to it"} in items
-    assert "relu_backward: it has no forward function" in " ".join(run_cli(path, "--format", "markdown").stdout.split())
+    assert {"function": "relu_backward", "reason": "no matching forward function"} in items
+    assert "relu_backward: no matching forward function" in " ".join(
+        run_cli(path, "--format", "markdown").stdout.split()
+    )
     skipped = ElementTree.fromstring(run_cli(path, "--format", "junit").stdout).findall(".//skipped")
-    assert "it has no forward function next to it" in [element.get("message") for element in skipped]
+    assert "no matching forward function" in [element.get("message") for element in skipped]
     several = CliRunner().invoke(main, ["run", str(path), str(path), "--N", "4", "--D", "3", "--H", "2"])
     assert "not checked" in several.stdout.rpartition("target ")[2].split("\n")[0]
     strict = run_cli(path, "--strict")
@@ -475,29 +499,31 @@ def test_what_was_not_checked_is_in_every_format_and_strict_exits_1(tmp_path: Pa
     assert strict.stderr.startswith(f"Not checked, which --strict does not allow: {path}: affine_norm_relu_forward, ")
 
 
-def test_strict_passes_a_file_of_which_everything_was_checked(tmp_path: Path) -> None:
+def test_strict_passes_a_file_whose_functions_were_all_checked(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(LAYER, encoding="utf-8")
     assert run_cli(path, "--strict").exit_code == 0
-    assert run_cli(path, "--strict", "--no-probes").exit_code == 1
+    assert run_cli(path, "--strict", "--no-edge-cases").exit_code == 1
 
 
 @pytest.mark.parametrize("only", ["dx", "dX", "batchnorm_backward.dx", "batchnorm_backward.dX"])
-def test_only_takes_the_names_of_the_table(only: str) -> None:
+def test_only_accepts_the_names_in_the_report(only: str) -> None:
     wrong = functions(AFFINE + LAYER, ("g.mean(axis=0)", "0"))
     result = check(random_problem(9, 6, 5), wrong, only=[only], explain=False)
     expected = {"batchnorm_backward.dx": Verdict.FAIL}
     assert verdicts(result) == expected | ({} if "." in only else {"affine_backward.dx": Verdict.PASS})
     left_out = {i.function: i.reason for i in result.not_checked}
-    assert left_out["batchnorm_backward"] == "dgamma, dbeta: left out by --only"
+    assert left_out["batchnorm_backward"] == "dgamma, dbeta: not selected by `only`"
 
 
-def test_a_gradient_that_no_table_has_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(InvalidInput, match="only dh leaves nothing to check; the functions return dx, dgamma, dbeta"):
+def test_a_selection_without_gradients_lists_the_available_gradients() -> None:
+    with pytest.raises(
+        InvalidInput, match="`only='dh'` selects no gradient of SimpleNamespace; it returns dx, dgamma, dbeta"
+    ):
         check(random_problem(9, 6, 5), functions(LAYER), only=["dh"])
 
 
-def test_the_header_names_the_sizes_that_the_functions_got(tmp_path: Path) -> None:
+def test_the_header_shows_only_the_sizes_that_the_functions_depend_on(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(LAYER, encoding="utf-8")
     text = run_cli(path).stdout
@@ -509,7 +535,7 @@ def test_the_header_names_the_sizes_that_the_functions_got(tmp_path: Path) -> No
     assert "D 6" in text.split("\n")[0]
 
 
-def test_an_error_of_an_optional_function_is_told_a_single_time(tmp_path: Path) -> None:
+def test_an_error_of_an_optional_function_is_reported_a_single_time(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(AFFINE.replace("return dout @", "return 1 / 0, dout @") + LAYER, encoding="utf-8")
     result = run_cli(path)
@@ -520,7 +546,7 @@ def test_an_error_of_an_optional_function_is_told_a_single_time(tmp_path: Path) 
 # Sweeps
 
 
-def test_a_sweep_fails_what_only_an_edge_case_shows_and_tries_them_once_for_each_target(tmp_path: Path) -> None:
+def test_a_sweep_checks_the_edge_cases_a_single_time_for_each_target(tmp_path: Path) -> None:
     counting = "import os\nopen(os.environ['COUNT'], 'a').write('.')\n"
     files = {"right.py": LAYER, "wrong.py": LAYER.replace(RETURN, "dx[100:] = 0\n    " + RETURN)}
     for name, source in files.items():
@@ -556,15 +582,15 @@ def test_the_notes_of_a_sweep_are_shown(tmp_path: Path) -> None:
     )
     result = CliRunner().invoke(main, ["sweep", str(path), "--N", "8,9", "--D", "5", "--H", "4"])
     text = " ".join(result.stdout.split())
-    assert "batchnorm_forward takes no notice of eps and uses 1e-08" in text
+    assert "batchnorm_forward ignores eps and uses 1e-08" in text
     assert "not checked: layernorm_backward: another normalization" in text
 
 
-# Found by attacks on these rules
+# Regressions
 
 
-def test_a_mean_loss_is_not_taken_for_float32() -> None:
-    """With a constant dout dgamma and dx are left over from cancellation, and have few bits in float64 as well."""
+def test_a_mean_loss_is_not_mistaken_for_float32() -> None:
+    """With a constant dout, dgamma and dx are left over from cancellation and have few bits in float64."""
     wrong = functions(LAYER, ("return gamma * xhat + beta,", "return (gamma * xhat + beta) * (1 + 1e-6),"))
     for seed in range(3):
         p = random_problem(64, 3, 50, seed=seed, x_mean=5)
@@ -574,15 +600,15 @@ def test_a_mean_loss_is_not_taken_for_float32() -> None:
         assert check(problem, wrong, edge_cases=False, explain=False).verdict is Verdict.FAIL
 
 
-def test_code_that_casts_its_input_alone_to_float32_is_judged_as_float32() -> None:
+def test_code_that_casts_only_its_input_to_float32_is_judged_as_float32() -> None:
     casting = functions(LAYER, ("    sigma = np", "    x = x.astype(np.float32)\n    sigma = np"))
     result = check(random_problem(64, 6, 8), casting)
     assert (result.verdict, result.target.dtype) == (Verdict.PASS, "float32")
 
 
 @pytest.mark.parametrize("scheme", ["central", "complex"])
-def test_a_single_pass_variance_whose_sigma_the_output_hides_is_no_failure(scheme: str) -> None:
-    """eps is far above the variance, or gamma is 0: the output does not show what sigma is."""
+def test_a_single_pass_variance_whose_sigma_does_not_follow_from_the_output_does_not_fail(scheme: str) -> None:
+    """eps is far above the variance, or gamma is 0: the output does not determine sigma."""
     single_pass = functions(LAYER, SINGLE_PASS)
     p = random_problem(16, 6, 8, x_mean=1_000)
     hidden = [random_problem(16, 6, 8, seed=seed, x_mean=10, x_std=1e-4, bn_eps=1e-3) for seed in range(4)]
@@ -609,7 +635,7 @@ def test_relu_in_float32_passes() -> None:
     assert verdicts(result)["relu_backward.dx"] is Verdict.PASS
 
 
-def test_a_backward_that_takes_the_eps_that_its_forward_ignores_fails() -> None:
+def test_a_backward_pass_with_the_eps_that_its_forward_pass_ignores_fails() -> None:
     split = functions(
         LAYER,
         ('bn_param["eps"]', "1e-5"),
@@ -621,8 +647,8 @@ def test_a_backward_that_takes_the_eps_that_its_forward_ignores_fails() -> None:
     assert check(random_problem(16, 6, 8), split).verdict is Verdict.FAIL
 
 
-def test_code_that_ignores_eps_is_judged_on_what_it_returns_for_the_eps_that_it_is_given() -> None:
-    """Outputs are excluded, so that the code is run again for the loss that is left."""
+def test_code_that_ignores_eps_is_called_with_the_eps_of_the_problem() -> None:
+    """Outputs are excluded, so that the code is run a second time on the remaining loss."""
     split = functions(
         NETWORK,
         ("np.sqrt(h.var(0) + bn_eps)", "np.sqrt(h.var(0) + 1e-5)"),
@@ -633,18 +659,18 @@ def test_code_that_ignores_eps_is_judged_on_what_it_returns_for_the_eps_that_it_
     assert verdicts(result)["dX"] is Verdict.FAIL
 
 
-def test_an_output_that_rounding_alone_makes_is_not_called_right() -> None:
+def test_an_output_that_is_pure_rounding_error_is_inconclusive() -> None:
     p = random_problem(13, 5, 5)
     W, b = p.W.copy(), p.b.copy()
     W[:, 0], b[0] = 0, 1.3
     problem = replace(p, W=W, b=b, bn_eps=0.0, seed=None)
     result = check(problem, functions(LAYER), only=["dbeta"], edge_cases=False)
     assert [f.verdict for f in result.forward] == [Verdict.INCONCLUSIVE]
-    assert result.forward[0].message == "13 of 65 entries of out cannot be judged: rounding alone makes their sigma"
+    assert result.forward[0].message == "13 of 65 entries of out cannot be judged: their sigma is pure rounding error"
     assert result.verdict is Verdict.INCONCLUSIVE
 
 
-def test_an_eps_of_its_own_is_not_guessed_from_a_batch_of_one() -> None:
+def test_a_constant_eps_is_not_inferred_from_a_batch_of_one() -> None:
     fused = functions(
         LAYER,
         ('np.sqrt(x.var(axis=0) + bn_param["eps"])', "np.sqrt(x.var(axis=0) + 1e-15)"),
@@ -653,14 +679,14 @@ def test_an_eps_of_its_own_is_not_guessed_from_a_batch_of_one() -> None:
     assert check(random_problem(1, 6, 8), fused).verdict is Verdict.PASS
 
 
-def test_float32_at_a_batch_of_one_is_recognized_by_its_output() -> None:
+def test_float32_is_recognized_from_the_output_of_a_batch_of_one() -> None:
     single = functions(LAYER, ("gamma * xhat + beta,", "np.float64(np.float32(gamma * xhat + beta)),"))
     result = check(random_problem(1, 6, 8), single, edge_cases=False)
     assert (result.verdict, result.target.dtype) == (Verdict.PASS, "float32")
 
 
-def test_an_output_that_rounding_alone_makes_is_no_failure_even_if_it_is_nan() -> None:
-    """A zero column of W and eps 0: the variance is a rounding error, or exactly 0, by the order of the operations."""
+def test_an_output_that_is_pure_rounding_error_does_not_fail_even_if_it_is_nan() -> None:
+    """With a zero column of W and eps 0, the order of operations decides whether the variance is exactly 0."""
     p = random_problem(13, 5, 5)
     W, b = p.W.copy(), p.b.copy()
     W[:, 0], b[0] = 0, 1.3
@@ -717,26 +743,26 @@ def affine_bn_relu_backward(dout, cache):
 
 
 @pytest.mark.parametrize("body", ["return None, None", "raise NotImplementedError"])
-def test_a_composite_of_a_function_that_is_not_written_is_not_checked(body: str) -> None:
+def test_a_composite_of_a_function_that_is_not_implemented_is_not_checked(body: str) -> None:
     starter = functions(AFFINE + LAYER + COMPOSITE, ("    sigma = np", f"    {body}\n    sigma = np"))
     result = check(random_problem(9, 6, 5), starter)
     assert (result.verdict, result.incomplete) == (Verdict.INCONCLUSIVE, True)
     left_out = {item.function: item.reason for item in result.not_checked}
-    assert left_out["batchnorm_forward"].endswith(": not written yet")
-    assert left_out["batchnorm_backward"] == "batchnorm_forward is not written yet"
-    assert left_out["affine_bn_relu_forward"].endswith("a function that is not written yet")
+    assert left_out["batchnorm_forward"].endswith(": not implemented yet")
+    assert left_out["batchnorm_backward"] == "batchnorm_forward is not implemented yet"
+    assert left_out["affine_bn_relu_forward"].endswith("a function that is not implemented yet")
 
 
-def test_only_a_gradient_that_is_not_returned_is_refused() -> None:
+def test_selecting_only_a_gradient_that_is_not_returned_is_an_error() -> None:
     with pytest.raises(
-        InvalidInput, match="only dh leaves nothing to check; the functions return dX, dW, db, dgamma, dbeta"
+        InvalidInput, match="`only='dh'` selects no gradient of SimpleNamespace; it returns dX, dW, db, dgamma, dbeta"
     ):
         check(random_problem(9, 6, 5), functions(NETWORK), only=["dh"])
-    with pytest.raises(TargetError, match=r"batchnorm_backward.dx is None: not written yet"):
+    with pytest.raises(TargetError, match=r"batchnorm_backward.dx is None: not implemented yet"):
         check(random_problem(9, 6, 5), functions(LAYER, (RETURN, RETURN.replace("dx, ", "None, "))), only=["dx"])
 
 
-def test_a_sweep_whose_first_problem_cannot_be_drawn_checks_the_edge_cases_all_the_same(tmp_path: Path) -> None:
+def test_a_sweep_whose_first_problem_cannot_be_drawn_still_checks_the_edge_cases(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(LAYER.replace(RETURN, "xhat *= 0.5\n    " + RETURN.replace("xhat", "(2 * xhat)")), encoding="utf-8")
     arguments = ["sweep", str(path), "--N", "1,8", "--D", "5", "--H", "4", "--bn-eps", "0", "--format", "json"]
@@ -745,10 +771,12 @@ def test_a_sweep_whose_first_problem_cannot_be_drawn_checks_the_edge_cases_all_t
     assert rows[1]["said"].startswith("edge case calls: batchnorm_backward.dx")
 
 
-def test_the_command_to_repeat_a_check_without_edge_cases_leaves_them_out_too(tmp_path: Path) -> None:
+def test_the_reproducing_command_of_a_check_without_edge_cases_skips_them(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(LAYER, encoding="utf-8")
-    assert json.loads(run_cli(path, "--no-probes", "--format", "json").stdout)["reproduce"].endswith(" --no-probes")
+    assert json.loads(run_cli(path, "--no-edge-cases", "--format", "json").stdout)["reproduce"].endswith(
+        " --no-edge-cases"
+    )
 
 
 def test_a_file_that_is_not_complete_is_an_error_for_ci(tmp_path: Path) -> None:
@@ -756,5 +784,5 @@ def test_a_file_that_is_not_complete_is_an_error_for_ci(tmp_path: Path) -> None:
     path.write_text(LAYER.replace(RETURN, RETURN.replace("dx, ", "None, ")), encoding="utf-8")
     result = run_cli(path, "--format", "junit")
     assert result.exit_code == 2
-    assert "batchnorm_backward.dx" in str(ElementTree.fromstring(result.stdout).find(".//error").get("message"))  # type: ignore[union-attr]  # it is there
+    assert "batchnorm_backward.dx" in str(ElementTree.fromstring(result.stdout).find(".//error").get("message"))  # type: ignore[union-attr]  # the element exists
     assert "::error" in run_cli(path, "--format", "github").stdout

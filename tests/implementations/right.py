@@ -537,10 +537,10 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 
 def batchnorm_backward(dout, cache):
     out, leaves = cache
-    order, seen = [], set()
+    order, visited = [], set()
     def visit(node):
-        if id(node) not in seen:
-            seen.add(id(node))
+        if id(node) not in visited:
+            visited.add(id(node))
             for parent, _ in node.parents:
                 visit(parent)
             order.append(node)

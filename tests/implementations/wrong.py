@@ -110,14 +110,14 @@ VALUES_OF_DX: dict[str, Wrong] = {
     "dx is transposed and reshaped": with_dx("(rstd * (direct - mean - variance)).T.reshape(dout.shape)"),
     "dx is shifted by one row": before_return("dx = np.roll(dx, 1, axis=0)"),
     "dx is the gradient for xhat": with_dx("g"),
-    "the steps forget the gradient through the variance": step_by_step(("dx1 = dxmu1 + dxmu2", "dx1 = dxmu1")),
-    "the steps forget the 1/2 of the square root": step_by_step(("dvar = 0.5 *", "dvar =")),
-    "the steps forget the 2 of the square": step_by_step(("dxmu2 = 2 * xmu * dsq", "dxmu2 = xmu * dsq")),
-    "the steps forget 1/N of the variance": step_by_step(("dsq = 1.0 / N * np", "dsq = np")),
-    "the steps forget 1/N of the mean": step_by_step(("dx2 = 1.0 / N * np", "dx2 = np")),
+    "the steps omit the gradient through the variance": step_by_step(("dx1 = dxmu1 + dxmu2", "dx1 = dxmu1")),
+    "the steps omit the 1/2 of the square root": step_by_step(("dvar = 0.5 *", "dvar =")),
+    "the steps omit the 2 of the square": step_by_step(("dxmu2 = 2 * xmu * dsq", "dxmu2 = xmu * dsq")),
+    "the steps omit 1/N of the variance": step_by_step(("dsq = 1.0 / N * np", "dsq = np")),
+    "the steps omit 1/N of the mean": step_by_step(("dx2 = 1.0 / N * np", "dx2 = np")),
     "the steps have the sign of the inverse wrong": step_by_step(("dsqrtvar = -1.0", "dsqrtvar = 1.0")),
     "the steps have the sign of the mean wrong": step_by_step(("dmu = -1 *", "dmu =")),
-    "the steps forget the square of the inverse": step_by_step(("(sqrtvar ** 2) * divar", "sqrtvar * divar")),
+    "the steps omit the square of the inverse": step_by_step(("(sqrtvar ** 2) * divar", "sqrtvar * divar")),
     "the steps use var for sqrt(var)": step_by_step(("0.5 * 1.0 / np.sqrt(var + eps)", "0.5 / (var + eps)")),
     "the steps average the variance's gradient over the units": step_by_step(
         ("np.ones((N, D)) * dvar", "np.ones((N, D)) * dvar.mean()")),
@@ -138,7 +138,7 @@ VALUES_OF_PARAMETER_GRADIENTS: dict[str, Wrong] = {
     "dbeta has the factor gamma": before_return("dbeta = dbeta * gamma"),
     "dgamma is made from the magnitude of xhat": closed_form(
         ("dgamma = (dout * xhat).sum(axis=0)", "dgamma = (dout * np.abs(xhat)).sum(axis=0)")),
-    "dgamma and dbeta are exchanged": before_return("dgamma, dbeta = dbeta, dgamma"),
+    "dgamma and dbeta are swapped": before_return("dgamma, dbeta = dbeta, dgamma"),
     "the gradients are returned in another order": before_return("return dgamma, dbeta, dx"),
     "dgamma is the gradient of one sample": closed_form(("(dout * xhat).sum(axis=0)", "(dout * xhat)[-1]")),
     "dgamma is zero": before_return("dgamma = np.zeros_like(dgamma)"),
@@ -171,7 +171,7 @@ FORWARD: dict[str, Wrong] = {
         ("var = (xc * xc).sum(axis=0) / N", "var = np.abs(xc).mean(axis=0) ** 2")),
     "beta is not added": closed_form(("out = gamma * xhat + beta", "out = gamma * xhat")),
     "beta is scaled by gamma": closed_form(("out = gamma * xhat + beta", "out = gamma * (xhat + beta)")),
-    "gamma and beta are exchanged": closed_form(("out = gamma * xhat + beta", "out = beta * xhat + gamma")),
+    "gamma and beta are swapped": closed_form(("out = gamma * xhat + beta", "out = beta * xhat + gamma")),
     "gamma is converted to an integer": closed_form(
         ("out = gamma * xhat + beta", "out = gamma.astype(int) * xhat + beta")),
     "dout is converted to an integer": before_backward("dout = dout.astype(int)"),
@@ -180,7 +180,7 @@ FORWARD: dict[str, Wrong] = {
         ("mu = x.sum(axis=0) / N", 'mu = 0.1 * x.mean(axis=0) + 0.9 * bn_param["running_mean"]')),
     "the network's forward pass has softplus for ReLU": network(("np.maximum(y, 0)", "np.log1p(np.exp(y))")),
     "the network's forward pass has no ReLU": network(("np.maximum(y, 0)", "y")),
-    "the affine function forgets its bias": layers(("dot(w) + b", "dot(w)")),
+    "the affine function omits its bias": layers(("dot(w) + b", "dot(w)")),
     "the variance is clipped from above": closed_form(("np.sqrt(var + eps)", "np.sqrt(np.minimum(var, 1e6) + eps)")),
     "x is clipped": before_forward("x = np.clip(x, -1e3, 1e3)"),
     "x passes through float16": before_forward("x = x.astype(np.float16).astype(np.float64)"),
@@ -243,7 +243,7 @@ NETWORKS_AND_LAYERS: dict[str, Wrong] = {
     "dW is wrong by 10 % if the mean is large": before_network_return(
         "dW = dW * (1.1 if np.abs(X.mean()) > 10 else 1)"),
     "the upstream gradient is divided by N": network(("dy = dout * (y > 0)", "dy = dout * (y > 0) / N")),
-    "the affine function's dw has x and dout exchanged": layers(
+    "the affine function's dw has x and dout swapped": layers(
         ("dw = x.reshape(x.shape[0], -1).T.dot(dout)", "dw = dout.T.dot(x)")),
     "the affine function's db is a mean": layers(("db = dout.sum(axis=0)", "db = dout.mean(axis=0)")),
     "the ReLU function's mask is that of dout": layers(("dout * (cache > 0)", "dout * (dout > 0)")),
@@ -364,11 +364,11 @@ STATE: dict[str, Wrong] = {
     "gradients are added up over the calls": with_state("{}", '''total = state.setdefault(dx.shape, [0, 0])
     total[0] = dgamma = total[0] + dgamma
     total[1] = dbeta = total[1] + dbeta'''),
-    "every second answer is wrong": with_state("0", "state += 1\n    dx = dx * (1 + 0.01 * (state % 2 == 0))"),
-    "the second answer of a shape is NaN": with_state("{}", '''state[dx.shape] = state.get(dx.shape, 0) + 1
+    "every second result is wrong": with_state("0", "state += 1\n    dx = dx * (1 + 0.01 * (state % 2 == 0))"),
+    "the second result of a shape is NaN": with_state("{}", '''state[dx.shape] = state.get(dx.shape, 0) + 1
     if state[dx.shape] == 2:
         dx = dx * np.nan'''),
-    "every answer from the second is NaN": with_state(
+    "every result from the second is NaN": with_state(
         "0", "state += 1\n    if state > 1:\n        dgamma = dgamma * np.nan"),
     "dx is noisy": before_return("dx = dx * (1 + 1e-3 * np.random.standard_normal(dx.shape))"),
     "dout is changed before it is summed": closed_form(

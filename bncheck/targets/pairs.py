@@ -1,0 +1,55 @@
+"""Forward/backward pairs: the functions of a target that belong together, by name."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bncheck.model.components import NETWORK, Component
+from bncheck.model.problem import Problem
+
+
+class Pair(NamedTuple):
+    """A forward function and its backward function."""
+
+    component: Component
+    forward: str | None  # name of the layer function; None for a whole network
+    backward: str | None  # name of the layer function; None for a whole network, or if the function is missing
+    optional: bool  # if it raises, the check fails but the other pairs are still checked
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the pair is ``forward`` and ``backward`` of a whole network."""
+        return self.forward is None
+
+    @property
+    def has_backward(self) -> bool:
+        """Whether there is a backward function."""
+        return self.is_network or self.backward is not None
+
+    @property
+    def forward_name(self) -> str:
+        """The name of the forward function."""
+        return self.forward or "forward"
+
+    @property
+    def backward_name(self) -> str:
+        """The name of the backward function."""
+        return self.backward or "backward"
+
+
+class Gradients(NamedTuple):
+    """The return value of a backward function."""
+
+    values: Mapping[str, Any]  # by input name
+    missing: tuple[str, ...]  # inputs whose gradient is None, that is, not implemented yet
+
+
+def argument_names(component: Component) -> tuple[str, ...]:
+    """Return the inputs that a forward function of a component takes: h is computed inside the network."""
+    return component.inputs[:-1] if component is NETWORK else component.inputs
+
+
+def gradient_shapes(component: Component, problem: Problem) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each gradient of a component, by input name."""
+    N, D, H = problem.N, problem.D, problem.H
+    matrices = {"X": (N, D), "W": (D, H), "h": (N, H), "y": (N, H)}
+    return {name: matrices.get(name, (H,)) for name in component.inputs}
