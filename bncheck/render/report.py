@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 from bncheck.model.results import Source
 from bncheck.model.verdict import Verdict
+from bncheck.render.export import markdown_blocks
 from bncheck.render.layout import WIDTH, Page
 
 
@@ -81,10 +82,8 @@ class Report(ABC):
 
     def markdown(self) -> str:
         """Return the report as Markdown."""
-        from bncheck.render.markdown import from_blocks  # noqa: PLC0415 - most reports are only printed
-
         page = Page(ascii_only=False, width=WIDTH)
-        return f"## {' '.join(self.headline.split())}\n\n{from_blocks(self.blocks(page))}"
+        return f"## {' '.join(self.headline.split())}\n\n{markdown_blocks(self.blocks(page))}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay out the blocks for the width and the encoding of a stream."""

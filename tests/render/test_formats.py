@@ -19,9 +19,9 @@ from bncheck import CheckResult, Problem, check
 from bncheck.checking.edge_cases import EDGE_CASES
 from bncheck.cli.main import main
 from bncheck.model.results import Source
-from bncheck.render import FORMATS, markdown
-from bncheck.render.github import MAX_ANNOTATIONS, github
-from bncheck.render.junit import junit
+from bncheck.render import FORMATS
+from bncheck.render.ci_formats import MAX_ANNOTATIONS, github, junit
+from bncheck.render.export import markdown_blocks
 from bncheck.render.layout import Page
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 from bncheck.selftest.false_alarms import FalseAlarmTrial
@@ -247,7 +247,7 @@ def test_annotations_of_decorated_methods_name_the_def_relative_to_the_workspace
 
 def test_a_file_that_does_not_load_is_annotated_at_the_line_of_the_error() -> None:
     result = invoke("run", *SMALL, "raises.py", "--format", "github")
-    assert result.stdout.startswith("::error file=raises.py,line=3,title=raises.py%3A run::raises.py: ")
+    assert result.stdout.startswith("::error file=raises.py,line=3,title=raises.py%3A run::raises.py raised ")
 
 
 def test_annotations_escape_the_syntax_of_workflow_commands() -> None:
@@ -393,7 +393,7 @@ def test_markdown_contains_tables_and_escapes_vertical_bars() -> None:
     table.add_row("x|y", Text("3"))
     grid = Table.grid()
     grid.add_row("label", "sentence")
-    written = markdown.from_blocks([page.text("A title", "bold"), table, Group(grid, page.text("end"))])
+    written = markdown_blocks([page.text("A title", "bold"), table, Group(grid, page.text("end"))])
     assert written.split("\n") == [
         "### A title", "", "| a \\| b | count |", "| :-- | --: |", "| x\\|y | 3 |", "",
         "```text", "labelsentence", "```", "", "```text", "end", "```", "",
