@@ -1,6 +1,6 @@
 """The report of a check: header, table of gradients, verdict with diagnosis, and details."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,9 @@ from bncheck.model.results import CheckResult, ForwardResult, GradientResult
 from bncheck.model.verdict import Verdict
 from bncheck.render import check_sentences as sentences
 from bncheck.render.check_items import check_suites, outputs_and_gradients
-from bncheck.render.commands import wrap_command
 from bncheck.render.diagnosis_report import diagnosis_rows, format_note, wrong_part_rows
 from bncheck.render.format import align_values, describe_scheme, entry_name, format_tolerance_ratio, relative
-from bncheck.render.layout import GAP, STYLES, Command, Page, two_columns
+from bncheck.render.layout import GAP, STYLES, Command, Page, two_columns, wrap_command
 from bncheck.render.report import Report, Suite
 
 # From the loss to the inputs. Only the first wrong gradient is shown in full: the others may be its consequence.
@@ -28,32 +27,21 @@ LABEL_WIDTH = 15  # columns
 TABLE_LAYOUTS = ((GAP, ()), (1, ()), (1, ("max rel.", "norm rel.")), (1, ("max rel.", "norm rel.", "resolution")))
 
 
-def _is_zero(g: GradientResult) -> bool:
-    return g.exact_zero and not g.wrong
-
-
-# The cell below a heading.
-GRADIENT_CELLS: Mapping[str, Callable[[GradientResult], str]] = {
-    "entries": lambda g: f"{g.checked:,}",
-    "wrong": lambda g: f"{g.wrong:,}",
-    "max rel.": lambda g: "zero" if _is_zero(g) else relative(g.max_relative_error),
-    "norm rel.": lambda g: "zero" if _is_zero(g) else relative(g.norm_relative_error),
-    "tolerance used": lambda g: format_tolerance_ratio(g.tolerance_ratio),
-    "resolution": lambda g: relative(g.resolution),
-}
-FORWARD_CELLS: Mapping[str, Callable[[ForwardResult], str]] = {
-    "entries": lambda f: f"{f.entries:,}",
-    "wrong": lambda f: f"{f.wrong:,}",
-    "max rel.": lambda f: relative(f.max_relative_error),
-}
-
-
 def _cells(item: ForwardResult | GradientResult, headings: list[str]) -> list[str]:
+    """Return the cells below some headings; of an output, there are only the first three."""
+    cells = {"wrong": f"{item.wrong:,}", "max rel.": relative(item.max_relative_error)}
     if isinstance(item, ForwardResult):
-        return [FORWARD_CELLS[name](item) if name in FORWARD_CELLS else "" for name in headings]
-    if not item.checked:
-        return ["0", *("-" for _ in headings[1:])]
-    return [GRADIENT_CELLS[name](item) for name in headings]
+        cells["entries"] = f"{item.entries:,}"
+    elif not item.checked:
+        cells = {"entries": "0", **dict.fromkeys(headings[1:], "-")}
+    else:
+        cells["entries"] = f"{item.checked:,}"
+        cells["norm rel."] = relative(item.norm_relative_error)
+        cells["tolerance used"] = format_tolerance_ratio(item.tolerance_ratio)
+        cells["resolution"] = relative(item.resolution)
+        if item.exact_zero and not item.wrong:
+            cells["max rel."] = cells["norm rel."] = "zero"
+    return [cells.get(name, "") for name in headings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +194,10 @@ class _CheckLayout(Page):
         labels = [self.text(r.verdict.value.upper(), STYLES[r.verdict])]
         for sentence in sentences.conclusions(r):
             grid.add_row(labels.pop() if labels else "", self.advice(sentence))
-        if r.verdict is Verdict.FAIL and sentences.fails_only_on_edge_cases(r):
-            commands = [case.reproduce for case in r.edge_cases if case.verdict is not Verdict.PASS and case.reproduce]
-            for command in commands[:1]:
-                grid.add_row("", "Reproduce with:")
-                grid.add_row("", Command(command))
+        commands = [case.reproduce for case in r.edge_cases if case.verdict is not Verdict.PASS and case.reproduce]
+        if commands and r.verdict is Verdict.FAIL and sentences.fails_only_on_edge_cases(r):
+            grid.add_row("", "Reproduce with:")
+            grid.add_row("", Command(commands[0]))
         for label, text in diagnosis_rows(self, r):
             grid.add_row(self.text(label, "bold"), text)
         order = {name: number for number, name in enumerate(BACKWARD_ORDER)}

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.text import Text
 
 from bncheck.model.results import Source
 from bncheck.model.verdict import Verdict
 from bncheck.render.export import markdown_blocks
-from bncheck.render.layout import WIDTH, Page
+from bncheck.render.layout import INDENT, WIDTH, Indented, Page
 
 
 class ItemStatus(enum.Enum):
@@ -86,6 +87,8 @@ class Report(ABC):
         return f"## {' '.join(self.headline.split())}\n\n{markdown_blocks(self.blocks(page))}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay out the blocks for the width and the encoding of a stream."""
-        page = Page.from_options(options)
-        yield from page.laid_out(self.blocks(page))
+        """Lay out the blocks for the width and the encoding of a stream, each followed by an empty line."""
+        page = Page(options.ascii_only, min(WIDTH, options.max_width - INDENT))
+        for block in self.blocks(page):
+            yield Indented(block, page.width)
+            yield Text()

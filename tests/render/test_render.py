@@ -22,8 +22,8 @@ from bncheck.model import network
 from bncheck.model.results import Note
 from bncheck.render import FORMATS
 from bncheck.render.check_report import CheckReport
-from bncheck.render.commands import wrap_command
 from bncheck.render.format import format_index_ranges
+from bncheck.render.layout import wrap_command
 from bncheck.render.report import Report
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
