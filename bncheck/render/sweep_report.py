@@ -112,13 +112,13 @@ class _SweepLayout(Page):
     def blocks(self) -> Iterator[RenderableType]:
         summary = self.report.summary
         yield self.heading()
-        listed = {axis: cells for axis, cells in summary.varied.items() if axis not in summary.truncated_axes}
+        axes = listed_axes(summary)
         if len(summary.varied) == 2 and 0 < len(summary.pair(*summary.varied)) <= MAX_TABLE_CELLS:
-            yield self.heatmap_table(*sorted(listed, key=lambda axis: -len(listed[axis])))  # more rows than columns
-        elif not listed:
+            yield self.heatmap_table(*sorted(axes, key=lambda axis: -len(axes[axis])))  # more rows than columns
+        elif not axes:
             yield self.axis_table("", {"all": summary.total})
         else:
-            yield from (self.axis_table(axis, cells) for axis, cells in listed.items())
+            yield from (self.axis_table(axis, cells) for axis, cells in axes.items())
         for axis in sorted(summary.truncated_axes):
             limit = f"more than {MAX_LISTED_VALUES} values, not listed"
             yield self.text(f"{axis_label(axis)}: {limit}; use --out to save every row")
@@ -133,7 +133,8 @@ class _SweepLayout(Page):
 
     def axis_table(self, axis: str, cells: Mapping[Any, Aggregate]) -> Table:
         """Return the digits of each gradient along one axis, in the worst check over the other axes."""
-        names = [name for name in self.report.summary.total.gradients if name not in self.zeros]
+        summary = self.report.summary
+        names = [name for name in summary.total.gradients if name not in exact_zeros(summary)]
         fit = len(names) <= MAX_GRADIENT_COLUMNS and all(len(name) <= MAX_GRADIENT_CHARS for name in names)
         columns = names if fit else []
         table = self.table(axis_label(axis), *columns)
@@ -176,10 +177,6 @@ class _SweepLayout(Page):
         counts = [f"{cell.verdicts[v]:,} {WORDS[v]}" for v in VERDICT_ORDER if cell.verdicts[v]]
         return self.text(", ".join(counts), STYLES[cell.verdict])
 
-    @property
-    def zeros(self) -> Sequence[str]:
-        return [name for name, worst in self.report.summary.total.gradients.items() if worst.error is None]
-
     def best_value(self, axis: str, cells: Mapping[Any, Aggregate]) -> Any:
         """Return the step or scheme with the most digits of those that always pass; None if there is none."""
         passed = [value for value, cell in cells.items() if cell.verdict is Verdict.PASS]
@@ -212,9 +209,9 @@ class _SweepLayout(Page):
             yield "note", f"{', '.join(targets)}: {note}" if several else note
         if len(notes) > MAX_SHOWN_NOTES:
             yield "", f"and {len(notes) - MAX_SHOWN_NOTES} more notes, in --format json"
-        if self.zeros:
-            verb = "is" if len(self.zeros) == 1 else "are"
-            yield "exact zero", f"{', '.join(self.zeros)} {verb} exactly 0 in every check, as expected"
+        if zeros := exact_zeros(summary):
+            verb = "is" if len(zeros) == 1 else "are"
+            yield "exact zero", f"{', '.join(zeros)} {verb} exactly 0 in every check, as expected"
         for scheme, orders in self.report.orders.items():
             yield "observed order", f"{scheme}: {', '.join(f'{name} {order:.2f}' for name, order in orders.items())}"
 
@@ -230,6 +227,16 @@ def headings(summary: SweepSummary) -> tuple[str, str]:
     axes += [axis for axis in shared if axis not in ALWAYS_SHOWN and shared[axis] != getattr(SweepPoint(), axis)]
     settings = (f"{axis_label(axis)} {format_axis_value(shared[axis])}" for axis in axes)
     return subject or "several targets", "   ".join(settings)
+
+
+def listed_axes(summary: SweepSummary) -> dict[str, Mapping[Any, Aggregate]]:
+    """Return the axes that vary and have few enough values to list or plot each."""
+    return {axis: cells for axis, cells in summary.varied.items() if axis not in summary.truncated_axes}
+
+
+def exact_zeros(summary: SweepSummary) -> list[str]:
+    """Return the gradients that are exactly 0 in every check."""
+    return [name for name, worst in summary.total.gradients.items() if worst.error is None]
 
 
 def axis_label(axis: str) -> str:

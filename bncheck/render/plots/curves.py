@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from bncheck.model.verdict import Verdict
 from bncheck.numerical.schemes import get_scheme
-from bncheck.render.plots.panels import MIN_LINEAR_GAP, Panel, label_columns, name_of
+from bncheck.render.plots.panels import MIN_LINEAR_GAP, Panel, name_of
 from bncheck.render.plots.slope_lines import AutomaticSteps, SlopeLine, automatic_steps_of, slope_lines
-from bncheck.render.sweep_report import AXIS_LABELS, format_axis_value
+from bncheck.render.sweep_report import axis_label, format_axis_value
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary, WorstError
 from bncheck.sweeps.rows import MIN_RELATIVE_ERROR
 
@@ -44,7 +44,7 @@ class LineStyle:
     shift: float  # position among the gradients at a value, from -1/2 to 1/2
 
     @classmethod
-    def of(cls, number: int, count: int) -> "LineStyle":
+    def numbered(cls, number: int, count: int) -> "LineStyle":
         """Return the style of gradient ``number`` of ``count``."""
         shift = (number - (count - 1) / 2) / count
         return cls(COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)], DASHES[number % len(DASHES)], shift)
@@ -63,14 +63,14 @@ class LineStyle:
 class AxisPositions:
     """The positions of values on an axis."""
 
-    at: Mapping[Any, float]
+    by_value: Mapping[Any, float]
     log: bool = False
     spread: float = MAX_SPREAD  # of the gradients at one value: a distance, or the logarithm of a factor
 
     def shifted(self, value: Any, shift: float) -> float:
         """Return the position of a gradient at a value."""
         distance = shift * self.spread
-        return float(self.at[value] * math.exp(distance) if self.log else self.at[value] + distance)
+        return float(self.by_value[value] * math.exp(distance) if self.log else self.by_value[value] + distance)
 
 
 def draw_errors(
@@ -97,16 +97,18 @@ def _label_missing_values(axes: Axes, panel: Panel, positions: AxisPositions) ->
     if len(missing) == len(panel.cells):
         axes.text(0.5, 0.5, "could not run", transform=axes.transAxes, **font)
         return
-    for value in filter(positions.at.__contains__, missing):
+    for value in filter(positions.by_value.__contains__, missing):
         transform = axes.get_xaxis_transform()
-        axes.text(positions.at[value], 0.03, "could not run", rotation=90, va="bottom", transform=transform, **font)
+        axes.text(
+            positions.by_value[value], 0.03, "could not run", rotation=90, va="bottom", transform=transform, **font
+        )
 
 
 def draw_seconds(axes: Axes, panel: Panel) -> None:
     """Draw the seconds per check: the mean, with a line from the shortest to the longest."""
     axes.set(yscale="log", ylabel="seconds per check")
     positions = _draw_axis(axes, panel, (), None)
-    times = {positions.at[value]: cell.times for value, cell in panel.cells.items() if cell.times.shortest}
+    times = {positions.by_value[value]: cell.times for value, cell in panel.cells.items() if cell.times.shortest}
     mean = {x: 1e-9 * t.total / t.count for x, t in times.items()}
     axes.plot(list(mean), list(mean.values()), "o-", color="black", markersize=5, linewidth=1.3, label="mean")
     for x, t in times.items():
@@ -125,8 +127,8 @@ def error_limits(panels: Sequence[Panel], names: Sequence[str]) -> tuple[float, 
     worst = [c.gradients[name] for p in panels for c in p.cells.values() for name in names if name in c.gradients]
     heights = [height for w in worst if math.isfinite(height := _height(w, math.inf))] or [1e-16, 1.0]
     bounds = [min(bound, MAX_BOUND_FACTOR * max(heights)) for w in worst if (bound := error_bound_of(w))]
-    room = 10.0 if any(_height(w, math.inf) == math.inf for w in worst) else 1.0
-    return min((*heights, *bounds)) / 3, 3 * room * max((*heights, *bounds))
+    headroom = 10.0 if any(_height(w, math.inf) == math.inf for w in worst) else 1.0
+    return min((*heights, *bounds)) / 3, 3 * headroom * max((*heights, *bounds))
 
 
 def error_bound_of(worst: WorstError) -> float:
@@ -174,23 +176,23 @@ def _draw_gradient(
 def _cells_of(panel: Panel, name: str, positions: AxisPositions) -> Mapping[Any, Aggregate]:
     """Return the cells of a gradient by position; if the gradients are the axis, the only cell at its own position."""
     if panel.axis:
-        return {value: cell for value, cell in panel.cells.items() if value in positions.at}
+        return {value: cell for value, cell in panel.cells.items() if value in positions.by_value}
     (cell,) = panel.cells.values()
     return {name: cell}
 
 
 def _draw_axis(axes: Axes, panel: Panel, names: Sequence[str], automatic: AutomaticSteps | None) -> AxisPositions:
     """Scale and label the horizontal axis of a panel, and return the positions of its values."""
-    axes.set_xlabel(AXIS_LABELS.get(panel.axis, panel.axis))
+    axes.set_xlabel(axis_label(panel.axis))
     if panel.scale == "names":
         return _draw_even_axis(axes, list(panel.cells) if panel.axis else names)
     log, numbers = panel.scale == "log", sorted(panel.numbers)
-    at: dict[Any, float] = {number: float(number) for number in numbers}
+    by_value: dict[Any, float] = {number: float(number) for number in numbers}
     if "auto" in panel.cells and automatic is not None:
-        at["auto"] = automatic.median
+        by_value["auto"] = automatic.median
     axes.set_xscale("log" if log else "linear")
     axes.xaxis.set_minor_locator(NullLocator())
-    low, high = (math.log(x) if log else x for x in (min(at.values()), max(at.values())))
+    low, high = (math.log(x) if log else x for x in (min(by_value.values()), max(by_value.values())))
     smallest_gap = min(math.log(b / a) if log else b - a for a, b in itertools.pairwise(numbers))
     margin = min(0.6 * smallest_gap, 0.15 * (high - low))
     limits = (low - margin, high + margin)
@@ -203,7 +205,7 @@ def _draw_axis(axes: Axes, panel: Panel, names: Sequence[str], automatic: Automa
         axes.xaxis.set_major_formatter(
             FuncFormatter(lambda x, _: format_axis_value(round(x) if integers else _without_rounding(x)))
         )
-    return AxisPositions(at, log, min(MAX_SPREAD * smallest_gap, MAX_SPREAD_OF_AXIS * (high - low)))
+    return AxisPositions(by_value, log, min(MAX_SPREAD * smallest_gap, MAX_SPREAD_OF_AXIS * (high - low)))
 
 
 def _without_rounding(value: float) -> float:
@@ -222,6 +224,15 @@ def _draw_even_axis(axes: Axes, values: Sequence[Any]) -> AxisPositions:
     else:
         label_columns(axes, range(len(names)), names)
     return AxisPositions({value: float(i) for i, value in enumerate(values)})
+
+
+def label_columns(axes: Axes, positions: Sequence[float], names: Sequence[str]) -> None:
+    """Label positions of the horizontal axis; labels that would touch are rotated."""
+    axes.set_xticks(positions, names)
+    labels = axes.get_xticklabels()
+    if sum(label.get_window_extent().width for label in labels) > 0.8 * axes.get_window_extent().width:
+        for label in labels:
+            label.set(rotation=30, ha="right", rotation_mode="anchor")
 
 
 def _draw_theory(axes: Axes, panel: Panel, automatic: AutomaticSteps | None) -> None:

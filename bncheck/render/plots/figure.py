@@ -1,24 +1,32 @@
 """The figure of a sweep: panels or a heat map, with a title above and the legend and notes below."""
 
 import io
+import itertools
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import matplotlib as mpl
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from bncheck.model.verdict import Verdict
 from bncheck.render.encoding import escape_control_chars
-from bncheck.render.plots.curves import LineStyle, draw_errors, draw_seconds, error_bound_of, error_limits
-from bncheck.render.plots.heatmap import draw_heatmap
-from bncheck.render.plots.panels import Panel, build_heatmap, names_of, notes_of, panels_of
+from bncheck.render.plots.curves import (
+    LineStyle,
+    draw_errors,
+    draw_seconds,
+    error_bound_of,
+    error_limits,
+    label_columns,
+)
+from bncheck.render.plots.panels import Heatmap, Panel, build_heatmap, name_of, names_of, notes_of, panels_of
 from bncheck.render.report import Report
-from bncheck.render.sweep_report import SweepReport, headings
-from bncheck.sweeps.aggregate import SweepSummary
+from bncheck.render.sweep_report import DIGITS_BAR_WIDTH, SIGNS, SweepReport, axis_label, format_digits, headings
+from bncheck.sweeps.aggregate import Aggregate, SweepSummary
 
 # The same rows give the same file: no dates, and no random names in an SVG.
 METADATA: Mapping[str, Mapping[str, None]] = {
@@ -38,6 +46,12 @@ COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}
 WIDTHS = {1: 7.5, 2: 10.0, 3: 12.5}
 PANEL_INCHES = 3.4  # height of a panel, with its axis labels
 MARGIN_INCHES = 0.1
+# Width and height in inches of a heat map: of a cell, of the labels and the color bar, and of the smallest figure.
+CELL_INCHES, LABEL_INCHES, MIN_INCHES = (0.62, 0.34), (3.0, 1.0), (7.5, 2.6)
+# Brighter means more digits, in gray as well; numbers on cells below MIDDLE of the color map are white.
+COLOR_MAP, MIDDLE = "cividis", 0.5
+# Smallest number of digits that the color map covers, so that noise looks like noise.
+MIN_DIGITS_SPAN = 4
 
 
 def picture(report: Report, kind: str) -> bytes:
@@ -56,8 +70,8 @@ def draw_figure(report: SweepReport) -> Figure:
     summary = report.summary
     heatmap = build_heatmap(summary)
     panels = panels_of(summary)
-    styles = {name: LineStyle.of(number, len(names_of(summary))) for number, name in enumerate(names_of(summary))}
-    figure = draw_heatmap(heatmap) if heatmap else _draw_panels(panels, styles, summary)
+    styles = {name: LineStyle.numbered(number, len(names_of(summary))) for number, name in enumerate(names_of(summary))}
+    figure = _draw_heatmap(heatmap) if heatmap else _draw_panels(panels, styles, summary)
     checks = f"{summary.count:,} check{'' if summary.count == 1 else 's'}: {report.counts}"
     handles = [] if heatmap else list(_legend_handles(panels, styles))
     _add_title_and_legend(figure, [*headings(summary), checks], handles, list(notes_of(summary)))
@@ -82,6 +96,50 @@ def _draw_panels(panels: Sequence[Panel], styles: Mapping[str, LineStyle], summa
         if number % columns == 0:
             axes.set_ylabel(f"norm relative error{' (worst case)' if is_aggregated else ''}")
     return figure
+
+
+def _draw_heatmap(heatmap: Heatmap) -> Figure:
+    """Draw the heat map of two axes."""
+    shape = (len(heatmap.columns), len(heatmap.rows))
+    width, height = (max(MIN_INCHES[i], CELL_INCHES[i] * shape[i] + LABEL_INCHES[i]) for i in range(2))
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    digits = [[_digits(heatmap.cells.get((row, column))) for column in heatmap.columns] for row in heatmap.rows]
+    norm = Normalize(*_digits_range(itertools.chain(*digits)))
+    mesh = axes.pcolormesh(digits, norm=norm, cmap=COLOR_MAP, edgecolors="white", linewidth=1)
+    for (i, row), (j, column) in itertools.product(enumerate(heatmap.rows), enumerate(heatmap.columns)):
+        is_dark = math.isfinite(digits[i][j]) and norm(digits[i][j]) < MIDDLE
+        label = _cell_label(heatmap.cells.get((row, column)))
+        axes.text(j + 0.5, i + 0.5, label, ha="center", va="center", color="white" if is_dark else "black")
+    label_columns(axes, [j + 0.5 for j in range(shape[0])], [name_of(value) for value in heatmap.columns])
+    axes.set_yticks([i + 0.5 for i in range(shape[1])], [name_of(value) for value in heatmap.rows])
+    axes.set(xlabel=axis_label(heatmap.across), ylabel=axis_label(heatmap.down))
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.invert_yaxis()
+    color_bar = figure.colorbar(mesh, ax=axes, label="correct digits of the worst gradient", pad=0.02)
+    color_bar.outline.set_visible(False)
+    return figure
+
+
+def _digits(cell: Aggregate | None) -> float:
+    """Return the correct digits of the worst gradient, for the color; NaN, which has no color, if nothing ran."""
+    return min(cell.min_digits, DIGITS_BAR_WIDTH) if cell is not None and cell.gradients else math.nan
+
+
+def _cell_label(cell: Aggregate | None) -> str:
+    """Return the text of a cell, as in the table."""
+    if cell is None:
+        return "-"
+    return f"{format_digits(cell.min_digits) if cell.gradients else ''}{SIGNS[cell.verdict]}"
+
+
+def _digits_range(digits: Iterable[float]) -> tuple[float, float]:
+    """Return the number of digits at the dark and at the bright end of the color map."""
+    finite = [digit for digit in digits if math.isfinite(digit)] or [0.0]
+    highest = max(math.ceil(max(finite)), MIN_DIGITS_SPAN)
+    return max(0, min(math.floor(min(finite)), highest - MIN_DIGITS_SPAN)), highest
 
 
 def _legend_handles(panels: Sequence[Panel], styles: Mapping[str, LineStyle]) -> Iterator[Line2D]:
@@ -111,10 +169,10 @@ def _add_title_and_legend(
     figure: Figure, lines: Sequence[str], handles: Sequence[Line2D], notes: Sequence[str]
 ) -> None:
     """Add the title above and the legend with the notes below, and make the figure higher by their heights."""
-    room = figure.bbox.width - 2 * MARGIN_INCHES * figure.dpi
+    available = figure.bbox.width - 2 * MARGIN_INCHES * figure.dpi
     left = MARGIN_INCHES * figure.dpi / figure.bbox.width
     title = figure.suptitle("", x=left, ha="left", linespacing=1.4)
-    title.set_text("\n".join(_fitting(title, _one_line(line), room) for line in lines))
+    title.set_text("\n".join(_fitting(title, _one_line(line), available) for line in lines))
     height = title.get_window_extent().height
     if handles or notes:
         # The legend has as many columns as fit.
@@ -123,7 +181,7 @@ def _add_title_and_legend(
                 handles=list(handles), loc="outside lower left", ncols=columns, title="\n".join(notes) or None,
                 alignment="left",
             )  # fmt: skip
-            if columns == 1 or legend.get_window_extent().width <= room:
+            if columns == 1 or legend.get_window_extent().width <= available:
                 break
             legend.remove()
         height += legend.get_window_extent().height

@@ -3,17 +3,14 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bncheck.model.options import GRADIENTS
 from bncheck.render.encoding import escape_control_chars
 from bncheck.render.layout import WORDS
-from bncheck.render.sweep_report import AXIS_LABELS, SIGNS, format_axis_value
+from bncheck.render.sweep_report import SIGNS, axis_label, exact_zeros, format_axis_value, listed_axes
 from bncheck.sweeps.aggregate import MAX_LISTED_VALUES, Aggregate, SweepSummary
 from bncheck.sweeps.rows import MIN_RELATIVE_ERROR
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # More panels in one figure are too small to read.
 MAX_PANELS = 6
@@ -75,29 +72,15 @@ def name_of(value: Any) -> str:
     return name if len(name) <= MAX_NAME_CHARS else f"…{name[1 - MAX_NAME_CHARS :]}"
 
 
-def label_columns(axes: "Axes", positions: Sequence[float], names: Sequence[str]) -> None:
-    """Label positions of the horizontal axis; labels that would touch are rotated."""
-    axes.set_xticks(positions, names)
-    labels = axes.get_xticklabels()
-    if sum(label.get_window_extent().width for label in labels) > 0.8 * axes.get_window_extent().width:
-        for label in labels:
-            label.set(rotation=30, ha="right", rotation_mode="anchor")
-
-
-def plotted_axes(summary: SweepSummary) -> Mapping[str, Mapping[Any, Aggregate]]:
-    """Return the axes that vary and have few enough values to plot each."""
-    return {axis: cells for axis, cells in summary.varied.items() if axis not in summary.truncated_axes}
-
-
 def names_of(summary: SweepSummary) -> Sequence[str]:
     """Return the gradients that have an error, in an order that does not depend on the order of the rows."""
-    names = [name for name, worst in summary.total.gradients.items() if worst.error is not None]
+    names = summary.total.gradients.keys() - exact_zeros(summary)
     return sorted(names, key=lambda name: (GRADIENTS.index(name) if name in GRADIENTS else len(GRADIENTS), name))
 
 
 def build_heatmap(summary: SweepSummary) -> Heatmap | None:
     """Return the heat map of two axes; None if not exactly two vary, or if steps are split by scheme or target."""
-    axes = plotted_axes(summary)
+    axes = listed_axes(summary)
     if len(summary.varied) != 2 or len(axes) != 2 or _split_axis(axes):
         return None
     down, across = sorted(axes, key=lambda axis: -len(axes[axis]))  # as in the table
@@ -106,7 +89,7 @@ def build_heatmap(summary: SweepSummary) -> Heatmap | None:
 
 def panels_of(summary: SweepSummary) -> Sequence[Panel]:
     """Return the panels: first the steps, by scheme or target, then every other axis."""
-    axes = dict(plotted_axes(summary))
+    axes = listed_axes(summary)
     panels: list[Panel] = []
     if _has_steps(axes):
         split = _split_axis(axes)
@@ -122,11 +105,10 @@ def panels_of(summary: SweepSummary) -> Sequence[Panel]:
 
 def notes_of(summary: SweepSummary) -> Iterator[str]:
     """Yield the notes that a reader of the plot needs."""
-    zeros = [name for name, worst in summary.total.gradients.items() if worst.error is None]
-    if zeros:
+    if zeros := exact_zeros(summary):
         yield f"{', '.join(sorted(zeros))}: exactly 0"
     for axis in sorted(summary.truncated_axes):
-        yield f"{AXIS_LABELS.get(axis, axis)}: more than {MAX_LISTED_VALUES} values, not plotted"
+        yield f"{axis_label(axis)}: more than {MAX_LISTED_VALUES} values, not plotted"
     heatmap = build_heatmap(summary)
     yield from _panel_notes(summary) if heatmap is None else _heatmap_notes(heatmap)
 
@@ -139,12 +121,12 @@ def _heatmap_notes(heatmap: Heatmap) -> Iterator[str]:
 
 
 def _panel_notes(summary: SweepSummary) -> Iterator[str]:
-    panels, axes = panels_of(summary), plotted_axes(summary)
+    panels, axes = panels_of(summary), listed_axes(summary)
     errors = [worst.error for panel in panels for cell in panel.cells.values() for worst in cell.gradients.values()]
     if any(error is not None and error < MIN_RELATIVE_ERROR for error in errors):
         yield f"errors below {MIN_RELATIVE_ERROR:.0e} are drawn at {MIN_RELATIVE_ERROR:.0e}"
     shown = {panel.axis for panel in panels} | {_split_axis(axes)}
-    missing = [AXIS_LABELS.get(axis, axis) for axis in axes if axis not in shown]
+    missing = [axis_label(axis) for axis in axes if axis not in shown]
     if missing:
         yield f"not plotted: {', '.join(missing)}"
 

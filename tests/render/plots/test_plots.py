@@ -275,7 +275,7 @@ def test_gradients_differ_in_marker_and_dashes() -> None:
     pytest.importorskip("matplotlib")
     from bncheck.render.plots.curves import LineStyle  # noqa: PLC0415 - it needs matplotlib
 
-    looks = [LineStyle.of(number, 15) for number in range(15)]
+    looks = [LineStyle.numbered(number, 15) for number in range(15)]
     assert len({look.marker for look in looks[:6]}) == len({str(look.dash) for look in looks[:6]}) == 6
     assert len({(look.color, look.marker, str(look.dash)) for look in looks}) == 15
 
