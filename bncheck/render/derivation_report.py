@@ -40,13 +40,24 @@ class DerivationReport(Report):
     def blocks(self, page: Page) -> Iterable[RenderableType]:
         """Return the two tables, or the page of the equation."""
         if self.in_full:
-            ((equation, check),) = self.derivation.equations
-            return _equation_page(page, self.derivation, equation, check)
+            return _equation_page(page, self.derivation)
         return _tables(page, self.derivation)
 
     def data(self) -> Any:
         """Return the content of the JSON document: the equations, and the graph if all of them are shown."""
-        return _document(self.derivation)
+        d, p = self.derivation, self.derivation.problem
+        return jsonable({
+            "schema": CHECK_SCHEMA, "verdict": d.verdict,
+            "problem": {"N": p.N, "D": p.D, "H": p.H, "seed": p.seed, "bn_eps": p.bn_eps},
+            "equations": [
+                {
+                    "name": e.name, "formula": e.formula, "latex": e.latex, "rule": e.rule, "reason": e.reason,
+                    "algebra": e.algebra, **_check_document(check),
+                }
+                for e, check in d.equations
+            ],
+            "graph": [{"name": name, "edges": dict(edges), **_check_document(check)} for name, edges, check in d.graph],
+        })  # fmt: skip
 
     def suites(self) -> Iterable[Suite]:
         """Return the equations, and the nodes of the graph."""
@@ -94,10 +105,8 @@ def _check_table(page: Page, name: str, formula: str) -> Table:
     table = page.table(name, formula, "entries", "tolerance used", "verdict")
     _, formulas, _, ratios, verdicts = table.columns
     formulas.justify, formulas.overflow, formulas.no_wrap = "left", "fold", False
-    ratios.no_wrap, ratios.width = (
-        False,
-        len("tolerance"),
-    )  # its heading takes two lines, which leaves more for formulas
+    # The heading "tolerance used" takes two lines, which leaves more for formulas.
+    ratios.no_wrap, ratios.width = False, len("tolerance")
     verdicts.justify = "left"
     return table
 
@@ -111,7 +120,8 @@ def _settings(p: Problem) -> str:
     return f"N {p.N}   D {p.D}   H {p.H}   eps {p.bn_eps:g}   seed {p.seed}"
 
 
-def _equation_page(page: Page, d: Derivation, equation: Equation, check: DerivativeCheck) -> Iterator[RenderableType]:
+def _equation_page(page: Page, d: Derivation) -> Iterator[RenderableType]:
+    ((equation, check),) = d.equations
     yield page.text(f"{equation.name}:  {equation.formula}", "bold")
     yield page.prose([equation.reason])
     yield page.prose(equation.algebra)
@@ -180,34 +190,12 @@ def _side_by_side(page: Page, matrices: Sequence[tuple[str, str, FloatArray]]) -
     return Text("\n".join("  ".join(lines) for lines in zip(*blocks, strict=True)))
 
 
-def _document(d: Derivation) -> Mapping[str, Any]:
-    p = d.problem
-    return {
-        "schema": CHECK_SCHEMA,
-        "verdict": d.verdict.value,
-        "problem": {"N": p.N, "D": p.D, "H": p.H, "seed": p.seed, "bn_eps": p.bn_eps},
-        "equations": [
-            {
-                "name": e.name, "formula": e.formula, "latex": e.latex, "rule": e.rule, "reason": e.reason,
-                "algebra": list(e.algebra), **_check_document(check),
-            }
-            for e, check in d.equations
-        ],
-        "graph": [{"name": name, "edges": dict(edges), **_check_document(check)} for name, edges, check in d.graph],
-    }  # fmt: skip
-
-
 def _check_document(check: DerivativeCheck) -> Mapping[str, Any]:
-    content: Mapping[str, Any] = jsonable({
-        "verdict": check.verdict.value,
-        "entries": check.entries,
-        "wrong": check.wrong,
-        "max_error_bound": float(check.error_bound.max()),
-        "max_difference": check.max_difference,
-        "tolerance_ratio": check.tolerance_ratio,
-        "resolution": check.resolution,
-    })  # fmt: skip
-    return content
+    return {
+        "verdict": check.verdict, "entries": check.entries, "wrong": check.wrong,
+        "max_error_bound": float(check.error_bound.max()), "max_difference": check.max_difference,
+        "tolerance_ratio": check.tolerance_ratio, "resolution": check.resolution,
+    }  # fmt: skip
 
 
 def _markdown_section(e: Equation, check: DerivativeCheck) -> str:
