@@ -8,12 +8,12 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from bncheck.model.verdict import Verdict
 from bncheck.numerical.schemes import get_scheme
 from bncheck.render.plots.panels import MIN_LINEAR_GAP, Panel, name_of
-from bncheck.render.plots.slope_lines import AutomaticSteps, SlopeLine, automatic_steps_of, slope_lines
+from bncheck.render.plots.slope_lines import AutomaticSteps, automatic_steps_of, slope_lines
 from bncheck.render.sweep_report import axis_label, format_axis_value
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary, WorstError
 from bncheck.sweeps.rows import MIN_RELATIVE_ERROR
@@ -79,10 +79,10 @@ def draw_errors(
     """Draw the errors of every gradient along an axis; along steps also the theoretical slopes."""
     axes.set(yscale="log", ylim=limits)
     axes.yaxis.set_major_locator(LogLocator(numticks=10))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_axis_value(_without_rounding(value))))
-    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: format_axis_value(_without_rounding(value)))
     automatic = automatic_steps_of(summary, get_scheme(panel.scheme)) if panel.scheme else None
     positions = _draw_axis(axes, panel, list(styles), automatic)
+    axes.minorticks_off()
     if panel.scheme:
         _draw_theory(axes, panel, automatic)
     for name, style in styles.items():
@@ -108,6 +108,7 @@ def draw_seconds(axes: Axes, panel: Panel) -> None:
     """Draw the seconds per check: the mean, with a line from the shortest to the longest."""
     axes.set(yscale="log", ylabel="seconds per check")
     positions = _draw_axis(axes, panel, (), None)
+    axes.minorticks_off()
     times = {positions.by_value[value]: cell.times for value, cell in panel.cells.items() if cell.times.shortest}
     mean = {x: 1e-9 * t.total / t.count for x, t in times.items()}
     axes.plot(list(mean), list(mean.values()), "o-", color="black", markersize=5, linewidth=1.3, label="mean")
@@ -118,8 +119,7 @@ def draw_seconds(axes: Axes, panel: Panel) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low / 2, high * 2)
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 50 * low else (1.0,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
 
 
 def error_limits(panels: Sequence[Panel], names: Sequence[str]) -> tuple[float, float]:
@@ -191,7 +191,6 @@ def _draw_axis(axes: Axes, panel: Panel, names: Sequence[str], automatic: Automa
     if "auto" in panel.cells and automatic is not None:
         by_value["auto"] = automatic.median
     axes.set_xscale("log" if log else "linear")
-    axes.xaxis.set_minor_locator(NullLocator())
     low, high = (math.log(x) if log else x for x in (min(by_value.values()), max(by_value.values())))
     smallest_gap = min(math.log(b / a) if log else b - a for a, b in itertools.pairwise(numbers))
     margin = min(0.6 * smallest_gap, 0.15 * (high - low))
@@ -202,9 +201,7 @@ def _draw_axis(axes: Axes, panel: Panel, names: Sequence[str], automatic: Automa
         axes.set_xticks(numbers, [format_axis_value(number) for number in numbers])
     else:
         axes.xaxis.set_major_locator(LogLocator(numticks=9) if log else MaxNLocator(8, integer=integers))
-        axes.xaxis.set_major_formatter(
-            FuncFormatter(lambda x, _: format_axis_value(round(x) if integers else _without_rounding(x)))
-        )
+        axes.xaxis.set_major_formatter(lambda x, _: format_axis_value(round(x) if integers else _without_rounding(x)))
     return AxisPositions(by_value, log, min(MAX_SPREAD * smallest_gap, MAX_SPREAD_OF_AXIS * (high - low)))
 
 
@@ -220,7 +217,7 @@ def _draw_even_axis(axes: Axes, values: Sequence[Any]) -> AxisPositions:
     axes.grid(False, axis="x")
     if len(names) > MAX_TICKS and not any(isinstance(value, str) for value in values):
         axes.xaxis.set_major_locator(MaxNLocator(MAX_TICKS, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names[round(x)] if 0 <= x < len(names) else ""))
+        axes.xaxis.set_major_formatter(lambda x, _: names[round(x)] if 0 <= x < len(names) else "")
     else:
         label_columns(axes, range(len(names)), names)
     return AxisPositions({value: float(i) for i, value in enumerate(values)})
@@ -238,7 +235,14 @@ def label_columns(axes: Axes, positions: Sequence[float], names: Sequence[str]) 
 def _draw_theory(axes: Axes, panel: Panel, automatic: AutomaticSteps | None) -> None:
     """Draw the theoretical slopes that the errors show, and the automatic step."""
     for line in slope_lines(panel.cells, get_scheme(panel.scheme)):
-        _draw_slope_line(axes, line)
+        axes.plot(line.steps, [line.error(step) for step in line.steps], color="0.3", linewidth=0.9, gid=line.label)
+        rising = line.power > 0
+        end = line.steps[1 if rising else 0]  # the upper one, between the two slopes
+        axes.annotate(
+            line.label, (end, line.error(end)), (-8 if rising else 8, 2), textcoords="offset points",
+            ha="right" if rising else "left", va="center", style="italic", zorder=4,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )  # fmt: skip
     if automatic is None:
         return
     left, right = axes.get_xlim()
@@ -256,15 +260,3 @@ def _draw_theory(axes: Axes, panel: Panel, automatic: AutomaticSteps | None) -> 
 def _label_step(axes: Axes, step: float, alignment: str, label: str) -> None:
     """Write a label above the panel, at a step."""
     axes.text(step, 1.01, label, ha=alignment, va="bottom", fontsize=SMALL_FONT, transform=axes.get_xaxis_transform())
-
-
-def _draw_slope_line(axes: Axes, line: SlopeLine) -> None:
-    """Draw a slope, and label it at its upper end, between the two slopes."""
-    axes.plot(line.steps, [line.error(step) for step in line.steps], color="0.3", linewidth=0.9, gid=line.label)
-    rising = line.power > 0
-    end = line.steps[1 if rising else 0]
-    axes.annotate(
-        line.label, (end, line.error(end)), (-8 if rising else 8, 2), textcoords="offset points",
-        ha="right" if rising else "left", va="center", style="italic", zorder=4,
-        path_effects=[withStroke(linewidth=3, foreground="white")],
-    )  # fmt: skip
