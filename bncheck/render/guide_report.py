@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.markdown import Markdown
 
 from bncheck.guide import Topic
@@ -28,7 +28,7 @@ class GuideIndex(Report):
         grid = two_columns()
         for topic in self.topics:
             grid.add_row(page.text(topic.name, "bold"), page.text(topic.summary))
-        return (Group(page.text(self.headline)), grid)
+        return page.text(self.headline), grid
 
     def markdown(self) -> str:
         """Return a list of the topics."""

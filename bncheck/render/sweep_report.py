@@ -143,15 +143,13 @@ class _SweepLayout(Page):
         best = self.best_value(axis, cells)
         for value, cell in cells.items():
             digits = [format_digits(cell.digits.get(name, 0.0)) for name in columns]
+            bar = "█" * round(min(DIGITS_BAR_WIDTH, cell.min_digits))
+            worst = self.text(f"{bar:{DIGITS_BAR_WIDTH}}{format_digits(cell.min_digits):>5}")
             verdict = self.verdict_counts(cell).append(", best" if value == best else "")
-            table.add_row(format_axis_value(value), *digits, self.digits_bar(cell.min_digits), verdict)
+            table.add_row(format_axis_value(value), *digits, worst, verdict)
         for column in table.columns[:-2]:
             column.min_width = max(len(str(cell)) for cell in (column.header, *column.cells))
         return table
-
-    def digits_bar(self, digits: float) -> Text:
-        bar = "█" * round(min(DIGITS_BAR_WIDTH, digits))
-        return self.text(f"{bar:{DIGITS_BAR_WIDTH}}{format_digits(digits):>5}")
 
     def heatmap_table(self, down: str, across: str) -> Table:
         """Return the table of two axes, with the digits of the worst gradient and a mark for each verdict."""
@@ -187,9 +185,8 @@ class _SweepLayout(Page):
         grid = two_columns(width=LABEL_WIDTH)
         report, summary = self.report, self.report.summary
         for row in summary.failed_rows:
-            grid.add_row(
-                self.text(WORDS[row.verdict], "bold red"), self.text(row.message or f"{row.wrong:,} entries are wrong")
-            )
+            message = row.message or f"{row.wrong:,} entries are wrong"
+            grid.add_row(self.text(WORDS[row.verdict], "bold red"), self.text(message))
             if row.reproduce:
                 grid.add_row("", Command(row.reproduce))
         for label, text in self.annotations():
