@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bncheck.model.results import CheckResult, GradientResult
+from bncheck.model.results import CheckResult, EdgeCaseResult, GradientResult
 from bncheck.model.verdict import Verdict
 from bncheck.render.format import entry_name, format_index_ranges, format_tolerance_ratio, join_words
 
@@ -34,10 +34,8 @@ def _on_pass(r: CheckResult) -> Iterator[str]:
 
 def _on_inconclusive(r: CheckResult) -> Iterator[str]:
     if r.interrupted:
-        yield (
-            f"Interrupted: {r.checked:,} of {r.entries:,} entries checked, none of them wrong. "
-            "The rest were not checked."
-        )
+        counts = f"{r.checked:,} of {r.entries:,} entries checked"
+        yield f"Interrupted: {counts}, none of them wrong. The rest were not checked."
         return
     yield f"{INCOMPLETE}: see not checked." if r.incomplete else r.verdict.meaning
     if r.cross_check_failed:
@@ -116,13 +114,11 @@ def count_wrong_entries(g: GradientResult) -> str:
 
 def max_relative(r: CheckResult) -> str:
     """Return where the largest relative error is, if it is above the common threshold and not an error."""
-    correct = [g for g in r.gradients.values() if g.largest_relative_error_at and not g.exact_zero and not g.wrong]
-    if not correct or r.verdict is Verdict.FAIL:
+    correct = [g for g in r.gradients.values() if not g.exact_zero and not g.wrong]
+    large = [(g, e) for g in correct if g.max_relative_error > COMMON_THRESHOLD and (e := g.largest_relative_error_at)]
+    if not large or r.verdict is Verdict.FAIL:
         return ""
-    g = max(correct, key=lambda g: g.max_relative_error)
-    entry = g.largest_relative_error_at
-    if entry is None or not g.max_relative_error > COMMON_THRESHOLD:
-        return ""
+    g, entry = max(large, key=lambda pair: pair[0].max_relative_error)
     is_small = abs(entry.numerical) < CLOSE_TO_ZERO * np.nanmax(np.abs(g.numerical))
     value = f"{', which is close to 0' if is_small else ''} ({entry.numerical:.1e})"
     return f"largest at {entry_name(g, entry)}{value}; does not affect the verdict"
@@ -132,11 +128,10 @@ def relu(r: CheckResult) -> str:
     """Return how many outputs are excluded, and how many units are dead; empty without a ReLU."""
     if not any(output.component in ("relu", "network") for output in r.forward):
         return ""
-    k, H = r.kink_exclusion, r.problem.H
-    dead = f"{k.dead_units:,} of {H:,} units {'is' if k.dead_units == 1 else 'are'} dead"
-    return (
-        f"{k.excluded:,} of {k.outputs:,} outputs too close to 0 to check; {dead if k.dead_units else 'no dead units'}"
-    )
+    k = r.kink_exclusion
+    verb = "is" if k.dead_units == 1 else "are"
+    dead = f"{k.dead_units:,} of {r.problem.H:,} units {verb} dead" if k.dead_units else "no dead units"
+    return f"{k.excluded:,} of {k.outputs:,} outputs too close to 0 to check; {dead}"
 
 
 def cross_check(r: CheckResult) -> str:
@@ -166,14 +161,14 @@ def edge_cases(r: CheckResult) -> str:
 
 def edge_case_failures(r: CheckResult) -> Iterator[str]:
     """Yield what does not pass on which edge cases; edge cases with the same failures share one phrase."""
-    groups: dict[tuple[Verdict, tuple[str, ...]], list[str]] = {}  # names by what they have in common
+    groups: dict[tuple[Verdict, tuple[str, ...]], list[EdgeCaseResult]] = {}  # by what they have in common
     for case in r.edge_cases:
         if case.verdict is not Verdict.PASS:
-            groups.setdefault((case.verdict, case.failed), []).append(case.name)
-    about = {case.name: case.about for case in r.edge_cases}
-    for (verdict, failed), names in [*groups.items()][:MAX_GROUPS]:
+            groups.setdefault((case.verdict, case.failed), []).append(case)
+    for (verdict, failed), cases in [*groups.items()][:MAX_GROUPS]:
+        names = [case.name for case in cases]
         shown = names if len(names) <= MAX_NAMES else [*names[: MAX_NAMES - 1], f"{len(names) - MAX_NAMES + 1} more"]
-        description = f" ({about[names[0]]})" if len(names) == 1 else ""
+        description = f" ({cases[0].about})" if len(names) == 1 else ""
         plural = "s" * (len(names) > 1)
         yield f"{VERBS[verdict]} on the edge case{plural} {join_words(shown)}{description}: {', '.join(failed)}"
     others = sum(map(len, [*groups.values()][MAX_GROUPS:]))
