@@ -38,19 +38,14 @@ class Format:
 class Picture:
     """A plot of the last report, which must be a sweep's. It needs matplotlib, an optional dependency."""
 
-    kind: str
+    suffix: str  # of saved files
     needs_all_rows: bool = False
-
-    @property
-    def suffix(self) -> str:
-        """Suffix of saved files."""
-        return f".{self.kind}"
 
     def content(self, reports: Sequence["Report"], _: bool) -> bytes:
         """Return the content of a saved file."""
         from bncheck.render.plots.figure import picture  # noqa: PLC0415 - matplotlib is slow and optional
 
-        return picture(reports[-1], self.kind)
+        return picture(reports[-1], self.suffix[1:])
 
 
 def _table(reports: Sequence["Report"], _: bool) -> "RenderableType":
@@ -95,4 +90,4 @@ FORMATS: Mapping[str, Format] = {
 }
 
 # What --plot writes.
-PICTURES = tuple(map(Picture, ("png", "svg", "pdf")))
+PICTURES = tuple(map(Picture, (".png", ".svg", ".pdf")))

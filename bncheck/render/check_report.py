@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from bncheck.model.options import PROBLEM_DEFAULTS, to_option_spelling
@@ -97,10 +97,8 @@ class _CheckLayout(Page):
     def header(self) -> Table:
         """Return the title with the problem, the target and the settings that are not the default."""
         r, name = self.result, f"{self.result.target.name}, {self.result.target.dtype}"
-        title = Table.grid(expand=True)
+        title = Table.grid(Column(), Column(justify="right"), expand=True)
         title.width = self.width
-        title.add_column()
-        title.add_column(justify="right")
         heading = name if self.has_functions else "affine → batch norm → ReLU"
         title.add_row(self.text(heading, "bold"), self.text("   ".join(self.problem_settings())))
         if self.has_functions:
@@ -108,8 +106,7 @@ class _CheckLayout(Page):
         else:
             sample = r.options.sample
             subject = f"{name}; {'every entry' if sample is None else f'{sample:,} entries of each gradient'}"
-        grid = Table.grid()
-        grid.add_column(overflow="fold")
+        grid = Table.grid(Column(overflow="fold"))
         grid.add_row(title)
         grid.add_row(self.text(f"{subject} compared with {describe_scheme(r.options.scheme)}"))
         if changed := self.changed_settings():

@@ -10,7 +10,7 @@ from rich.box import Box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from bncheck.model.verdict import Verdict
@@ -112,10 +112,7 @@ class LabelGrid(Table):
 
 def two_columns(width: int | None = None) -> Table:
     """Return an empty grid of labels and texts; ``width`` is that of the labels, in columns."""
-    grid = LabelGrid.grid(padding=(0, GAP, 0, 0))
-    grid.add_column(no_wrap=True, width=width)
-    grid.add_column(overflow="fold")
-    return grid
+    return LabelGrid.grid(Column(no_wrap=True, width=width), Column(overflow="fold"), padding=(0, GAP, 0, 0))
 
 
 def wrap_command(command: str, width: int, *, ascii_only: bool = False) -> list[str]:

@@ -70,7 +70,8 @@ def draw_figure(report: SweepReport) -> Figure:
     summary = report.summary
     heatmap = build_heatmap(summary)
     panels = panels_of(summary)
-    styles = {name: LineStyle.numbered(number, len(names_of(summary))) for number, name in enumerate(names_of(summary))}
+    names = names_of(summary)
+    styles = {name: LineStyle.numbered(number, len(names)) for number, name in enumerate(names)}
     figure = _draw_heatmap(heatmap) if heatmap else _draw_panels(panels, styles, summary)
     checks = f"{summary.count:,} check{'' if summary.count == 1 else 's'}: {report.counts}"
     handles = [] if heatmap else list(_legend_handles(panels, styles))
@@ -88,7 +89,8 @@ def _draw_panels(panels: Sequence[Panel], styles: Mapping[str, LineStyle], summa
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, number + 1)
         if panel.title:
-            _fit(axes.set_title(_one_line(panel.title), pad=16), axes.get_window_extent().width)
+            title = axes.set_title("", pad=16)
+            title.set_text(_fitting(title, _one_line(panel.title), axes.get_window_extent().width))
         if panel.seconds:
             draw_seconds(axes, panel)
             continue
@@ -193,13 +195,11 @@ def _one_line(text: str) -> str:
     return escape_control_chars(text).replace("\n", " ")
 
 
-def _fit(text: Text, width: float) -> None:
-    """Cut a text on the left until it is at most ``width`` pixels wide: the end of a path is more specific."""
-    text.set_text(_fitting(text, text.get_text(), width))
-
-
 def _fitting(text: Text, line: str, width: float) -> str:
-    """Return a line, cut on the left such that it is at most ``width`` pixels wide in the font of ``text``."""
+    """Return a line that is at most ``width`` pixels wide in the font of ``text``.
+
+    A longer line is cut on the left, because the end of a path is more specific.
+    """
     before, cut = text.get_text(), line
     text.set_text(cut)
     while text.get_window_extent().width > width and len(cut) > 1:
