@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import JustifyMethod, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -150,13 +150,9 @@ class _CheckLayout(Page):
         table.padding = (0, gap - 1, 0, 0)
         left = {0, 1, len(headings) - 1} if self.has_functions else {0, len(headings) - 1}
         for number, (heading, width) in enumerate(zip(headings, widths, strict=True)):
-            table.add_column(
-                heading,
-                justify="left" if number in left else "right",
-                min_width=width if number else None,
-                width=None if number else max(6, available),  # the first column fills the page
-                overflow="fold",
-            )
+            justify: JustifyMethod = "left" if number in left else "right"
+            table.add_column(heading, justify=justify, min_width=width, overflow="fold")
+        table.columns[0].min_width, table.columns[0].width = None, max(6, available)  # fills the page
         for row in rows:
             table.add_row(*row)
         return table

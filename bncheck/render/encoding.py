@@ -3,28 +3,10 @@
 import re
 
 ASCII_REPLACEMENTS = {
-    "→": "->",
-    "─": "-",
-    "█": "#",
-    "±": "+-",
-    "×": "x",
-    "σ": "sigma",
-    "μ": "mu",
-    "γ": "gamma",
-    "β": "beta",
-    "δ": "delta",
-    "²": "^2",
-    "³": "^3",
-    "∂": "d",
-    "ε": "eps",
-    "√": "sqrt",
-    "−": "-",
-    "·": "*",
-    "≠": "!=",
-    "–": "-",
-    "’": "'",
-    "…": "...",
-}
+    "→": "->", "─": "-", "█": "#", "±": "+-", "×": "x", "σ": "sigma", "μ": "mu", "γ": "gamma",
+    "β": "beta", "δ": "delta", "²": "^2", "³": "^3", "∂": "d", "ε": "eps", "√": "sqrt", "−": "-",
+    "·": "*", "≠": "!=", "–": "-", "’": "'", "…": "...",
+}  # fmt: skip
 
 # Control characters and lone surrogates: text from the code under test must not carry them to a terminal or a file.
 CONTROL_CHARS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")

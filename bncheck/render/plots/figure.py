@@ -15,14 +15,7 @@ from matplotlib.text import Text
 
 from bncheck.model.verdict import Verdict
 from bncheck.render.encoding import escape_control_chars
-from bncheck.render.plots.curves import (
-    LineStyle,
-    draw_errors,
-    draw_seconds,
-    error_bound_of,
-    error_limits,
-    label_columns,
-)
+from bncheck.render.plots import curves
 from bncheck.render.plots.panels import Heatmap, Panel, build_heatmap, name_of, names_of, notes_of, panels_of
 from bncheck.render.report import Report
 from bncheck.render.sweep_report import DIGITS_BAR_WIDTH, SIGNS, SweepReport, axis_label, format_digits, headings
@@ -71,7 +64,7 @@ def draw_figure(report: SweepReport) -> Figure:
     heatmap = build_heatmap(summary)
     panels = panels_of(summary)
     names = names_of(summary)
-    styles = {name: LineStyle.numbered(number, len(names)) for number, name in enumerate(names)}
+    styles = {name: curves.LineStyle.numbered(number, len(names)) for number, name in enumerate(names)}
     figure = _draw_heatmap(heatmap) if heatmap else _draw_panels(panels, styles, summary)
     checks = f"{summary.count:,} check{'' if summary.count == 1 else 's'}: {report.counts}"
     handles = [] if heatmap else list(_legend_handles(panels, styles))
@@ -79,22 +72,22 @@ def draw_figure(report: SweepReport) -> Figure:
     return figure
 
 
-def _draw_panels(panels: Sequence[Panel], styles: Mapping[str, LineStyle], summary: SweepSummary) -> Figure:
+def _draw_panels(panels: Sequence[Panel], styles: Mapping[str, curves.LineStyle], summary: SweepSummary) -> Figure:
     """Draw the panels; all errors have the same scale."""
     columns = COLUMNS[len(panels)]
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(WIDTHS[columns], rows * PANEL_INCHES), layout="constrained")
-    limits = error_limits([panel for panel in panels if not panel.seconds], list(styles))
+    limits = curves.error_limits([panel for panel in panels if not panel.seconds], list(styles))
     is_aggregated = any(cell.verdicts.total() > 1 for panel in panels for cell in panel.cells.values())
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, number + 1)
         if panel.title:
             title = axes.set_title("", pad=16)
-            title.set_text(_fitting(title, _one_line(panel.title), axes.get_window_extent().width))
+            title.set_text(_cut_to_width(title, _one_line(panel.title), axes.get_window_extent().width))
         if panel.seconds:
-            draw_seconds(axes, panel)
+            curves.draw_seconds(axes, panel)
             continue
-        draw_errors(axes, panel, styles, limits, summary)
+        curves.draw_errors(axes, panel, styles, limits, summary)
         if number % columns == 0:
             axes.set_ylabel(f"norm relative error{' (worst case)' if is_aggregated else ''}")
     return figure
@@ -113,7 +106,7 @@ def _draw_heatmap(heatmap: Heatmap) -> Figure:
         is_dark = math.isfinite(digits[i][j]) and norm(digits[i][j]) < MIDDLE
         label = _cell_label(heatmap.cells.get((row, column)))
         axes.text(j + 0.5, i + 0.5, label, ha="center", va="center", color="white" if is_dark else "black")
-    label_columns(axes, [j + 0.5 for j in range(shape[0])], [name_of(value) for value in heatmap.columns])
+    curves.label_columns(axes, [j + 0.5 for j in range(shape[0])], [name_of(value) for value in heatmap.columns])
     axes.set_yticks([i + 0.5 for i in range(shape[1])], [name_of(value) for value in heatmap.rows])
     axes.set(xlabel=axis_label(heatmap.across), ylabel=axis_label(heatmap.down))
     axes.tick_params(length=0)
@@ -144,7 +137,7 @@ def _digits_range(digits: Iterable[float]) -> tuple[float, float]:
     return max(0, min(math.floor(min(finite)), highest - MIN_DIGITS_SPAN)), highest
 
 
-def _legend_handles(panels: Sequence[Panel], styles: Mapping[str, LineStyle]) -> Iterator[Line2D]:
+def _legend_handles(panels: Sequence[Panel], styles: Mapping[str, curves.LineStyle]) -> Iterator[Line2D]:
     """Yield a line for each gradient and a mark for each meaning that occurs."""
     if panels[0].axis:
         for name, style in styles.items():
@@ -156,7 +149,7 @@ def _legend_handles(panels: Sequence[Panel], styles: Mapping[str, LineStyle]) ->
         yield _mark("o", 5.5, "hollow: inconclusive")
     if Verdict.FAIL in verdicts:
         yield _mark("x", 7, "FAIL")
-    if any(error_bound_of(cell.gradients[name]) for cell, name in drawn):
+    if any(curves.error_bound_of(cell.gradients[name]) for cell, name in drawn):
         yield _mark("_", 7, "error bound")
 
 
@@ -174,7 +167,7 @@ def _add_title_and_legend(
     available = figure.bbox.width - 2 * MARGIN_INCHES * figure.dpi
     left = MARGIN_INCHES * figure.dpi / figure.bbox.width
     title = figure.suptitle("", x=left, ha="left", linespacing=1.4)
-    title.set_text("\n".join(_fitting(title, _one_line(line), available) for line in lines))
+    title.set_text("\n".join(_cut_to_width(title, _one_line(line), available) for line in lines))
     height = title.get_window_extent().height
     if handles or notes:
         # The legend has as many columns as fit.
@@ -195,7 +188,7 @@ def _one_line(text: str) -> str:
     return escape_control_chars(text).replace("\n", " ")
 
 
-def _fitting(text: Text, line: str, width: float) -> str:
+def _cut_to_width(text: Text, line: str, width: float) -> str:
     """Return a line that is at most ``width`` pixels wide in the font of ``text``.
 
     A longer line is cut on the left, because the end of a path is more specific.
