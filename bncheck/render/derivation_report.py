@@ -21,6 +21,8 @@ from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 
 # Rows and columns that are shown of a larger matrix.
 MAX_SHOWN = 6
+# Formats of the entries of a matrix.
+FIXED, SCIENTIFIC = "{:7.3f}", "{:8.0e}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +90,27 @@ def _tables(page: Page, d: Derivation) -> Iterator[RenderableType]:
     title = "Derivation; every equation compared with central differences, including the entries that must be 0"
     yield page.text(title, "bold")
     yield page.text(_settings(d.problem))
-    equations = _check_table(page, "equation", "formula")
-    for equation, check in d.equations:
-        equations.add_row(page.text(equation.name), page.text(equation.formula), *_check_cells(page, check))
-    yield equations
+    yield _check_table(page, "equation", "formula", [(e.name, e.formula, check) for e, check in d.equations])
     yield page.text("The same gradients by backpropagation through the graph", "bold")
-    graph = _check_table(page, "node", "gradient, summed over the nodes that use it")
-    for name, edges, check in d.graph:
-        gradient = " + ".join(f"d{node} · ({local})" for node, local in edges)
-        graph.add_row(page.text(name), page.text(gradient), *_check_cells(page, check))
-    yield graph
+    nodes = [
+        (name, " + ".join(f"d{node} · ({local})" for node, local in edges), check) for name, edges, check in d.graph
+    ]
+    yield _check_table(page, "node", "gradient, summed over the nodes that use it", nodes)
     yield page.text("Show one in full: bncheck derive centering", "dim")
 
 
-def _check_table(page: Page, name: str, formula: str) -> Table:
-    table = page.table(name, formula, "entries", "tolerance used", "verdict")
-    _, formulas, _, ratios, verdicts = table.columns
-    formulas.justify, formulas.overflow, formulas.no_wrap = "left", "fold", False
+def _check_table(page: Page, names: str, formulas: str, rows: Iterable[tuple[str, str, DerivativeCheck]]) -> Table:
+    """Return a table of checks; ``names`` and ``formulas`` are the headings of the first two columns."""
+    table = page.table(names, formulas, "entries", "tolerance used", "verdict")
+    _, formula_column, _, ratio_column, verdict_column = table.columns
+    formula_column.justify, formula_column.overflow, formula_column.no_wrap = "left", "fold", False
     # The heading "tolerance used" takes two lines, which leaves more for formulas.
-    ratios.no_wrap, ratios.width = False, len("tolerance")
-    verdicts.justify = "left"
+    ratio_column.no_wrap, ratio_column.width = False, len("tolerance")
+    verdict_column.justify = "left"
+    for name, formula, check in rows:
+        cells = (name, formula, f"{check.entries:,}", format_tolerance_ratio(check.tolerance_ratio))
+        table.add_row(*map(page.text, cells), page.verdict(check.verdict))
     return table
-
-
-def _check_cells(page: Page, check: DerivativeCheck) -> list[Text]:
-    ratio = page.text(format_tolerance_ratio(check.tolerance_ratio))
-    return [page.text(f"{check.entries:,}"), ratio, page.verdict(check.verdict)]
 
 
 def _settings(p: Problem) -> str:
@@ -129,15 +126,11 @@ def _equation_page(page: Page, d: Derivation) -> Iterator[RenderableType]:
     title = f"Measured derivative{extent}:"
     if len(equation.parts) > 1:
         yield page.text(f"Parts{extent}:")
-        yield _side_by_side(page, [(part.formula, "{:7.3f}", part.value(d.values)[block]) for part in equation.parts])
+        yield _side_by_side(page, [(part.formula, FIXED, part.value(d.values)[block]) for part in equation.parts])
         title = f"Sum of the parts, and the measured derivative{extent}:"
     yield page.text(title)
-    matrices = (
-        ("analytic", "{:7.3f}", check.analytic),
-        ("numerical", "{:7.3f}", check.numerical),
-        ("difference", "{:8.0e}", check.analytic - check.numerical),
-    )
-    yield _side_by_side(page, [(label, form, matrix[block]) for label, form, matrix in matrices])
+    a, n = check.analytic[block], check.numerical[block]
+    yield _side_by_side(page, [("analytic", FIXED, a), ("numerical", FIXED, n), ("difference", SCIENTIFIC, a - n)])
     details = two_columns(width=9)
     for label, sentence in _details(d, equation, check):
         details.add_row(label, page.text(sentence), style="dim")
