@@ -1,4 +1,4 @@
-"""What is installed, what surrounds it, and that CI runs what it says."""
+"""The installed package: its files, metadata and completion script, and the workflow, action and hook for CI."""
 
 import json
 import os
@@ -29,67 +29,70 @@ def editable(installed: Distribution) -> bool:
     return bool(origin.get("dir_info", {}).get("editable"))
 
 
-def test_what_is_tested_is_what_is_installed() -> None:
+def test_the_tested_package_is_the_installed_one() -> None:
     installed = distribution("bncheck")
-    where = ROOT if editable(installed) else Path(str(installed.locate_file("")))
-    assert Path(bncheck.__file__) == (where / "bncheck" / "__init__.py").resolve()
+    location = ROOT if editable(installed) else Path(str(installed.locate_file("")))
+    assert Path(bncheck.__file__) == (location / "bncheck" / "__init__.py").resolve()
     code = "import bncheck; print(bncheck.__file__)"
     for command in ([sys.executable, "-c", code], [sys.executable, "-P", "-c", code]):
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        assert found.stdout.strip() == bncheck.__file__
+        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert process.stdout.strip() == bncheck.__file__
+
+
+def package_files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".py", ".md", ".txt")}
 
 
 def test_every_file_of_the_package_is_installed() -> None:
-    installed = distribution("bncheck")
-    folder = Path(bncheck.__file__).parent
-    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".py", ".md", ".txt")}
-    assert {"model/layers.py", "cli/template.txt", "mistakes/BN204.md"} <= there
-    if not editable(installed) and (ROOT / "bncheck").is_dir():
-        source = ROOT / "bncheck"
-        assert there == {str(p.relative_to(source)) for p in source.rglob("*") if p.suffix in (".py", ".md", ".txt")}
+    folder, source = Path(bncheck.__file__).parent, ROOT / "bncheck"
+    assert {"model/layers.py", "cli/template.txt", "mistakes/BN204.md"} <= package_files(folder)
+    if source.is_dir():
+        assert package_files(folder) == package_files(source)
     assert (folder / "py.typed").exists()
 
 
 def test_the_metadata_is_complete() -> None:
-    told = distribution("bncheck").metadata
-    assert told["Name"] == "bncheck"
-    assert told["Version"] == bncheck.__version__
-    assert told["License-Expression"] == "MIT"
-    assert told["Requires-Python"] == ">=3.11"
-    assert told["Summary"]
-    assert told["Keywords"]
+    metadata = distribution("bncheck").metadata
+    assert metadata["Name"] == "bncheck"
+    assert metadata["Version"] == bncheck.__version__
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["Summary"]
+    assert metadata["Keywords"]
     assert "\n# bncheck\n" in str(distribution("bncheck").read_text("METADATA"))
-    classifiers = told.get_all("Classifier") or []
+    classifiers = metadata.get_all("Classifier") or []
     assert {"Typing :: Typed", "Environment :: Console", "Programming Language :: Python :: 3.11"} <= set(classifiers)
-    base = [name for name in told.get_all("Requires-Dist") or [] if "extra ==" not in name]
+    base = [name for name in metadata.get_all("Requires-Dist") or [] if "extra ==" not in name]
     assert sorted(re.split(r"[<>=]", name)[0] for name in base) == ["click", "numpy", "rich"]
     result = CliRunner().invoke(main, ["--version"], prog_name="bncheck")
     assert result.stdout == f"bncheck {bncheck.__version__}\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_line_of_shell_completion_gives_a_script(shell: str) -> None:
+def test_shell_completion_prints_a_script(shell: str) -> None:
     if shell == "bash" and not os.path.exists("/bin/bash"):
         pytest.skip("no bash")
     environment = {**os.environ, "_BNCHECK_COMPLETE": f"{shell}_source"}
     script = "import sys; sys.argv[0] = 'bncheck'; from bncheck.cli.main import main; main(prog_name='bncheck')"
-    found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    assert "_BNCHECK_COMPLETE" in found.stdout
+    process = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert "_BNCHECK_COMPLETE" in process.stdout
 
 
-def loaded(path: str) -> Any:
+def load_yaml(path: str) -> Any:
     yaml = pytest.importorskip("yaml")
     return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
 
-def test_the_readme_s_workflow_and_hook_name_what_there_is() -> None:
+def test_the_workflow_and_the_hook_in_the_readme_exist() -> None:
     yaml = pytest.importorskip("yaml")
     (_, action), (hook,) = map(yaml.safe_load, blocks("yaml"))
-    place = action["uses"].partition("bncheck/")[2].partition("@")
-    assert action["with"].keys() <= loaded(f"{place[0]}/action.yml")["inputs"].keys()
-    assert [offered["id"] for offered in loaded(".pre-commit-hooks.yaml")] == [h["id"] for h in hook["hooks"]]
-    assert place[2] == hook["rev"] == f"v{bncheck.__version__}"
+    folder, _, version = action["uses"].partition("bncheck/")[2].partition("@")
+    assert action["with"].keys() <= load_yaml(f"{folder}/action.yml")["inputs"].keys()
+    assert [h["id"] for h in load_yaml(".pre-commit-hooks.yaml")] == [h["id"] for h in hook["hooks"]]
+    assert version == hook["rev"] == f"v{bncheck.__version__}"
     words = shlex.split(f"run {action['with']['options']}")
     command = main.get_command(click.Context(main), "run")
     assert command is not None
@@ -98,43 +101,43 @@ def test_the_readme_s_workflow_and_hook_name_what_there_is() -> None:
 
 def test_ci_tests_the_lowest_versions_that_are_allowed() -> None:
     lowest = {name.replace(">=", "==") for name in PROJECT["dependencies"]}
-    (job,) = loaded(".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["include"]
+    (job,) = load_yaml(".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["include"]
     pinned = job["versions"].split()
     assert {re.sub(r"==(\d+\.\d+)\.0$", r"==\1", pin) for pin in pinned} == lowest
     assert PROJECT["requires-python"] == f">={job['python']}"
 
 
 def test_every_step_of_ci_is_an_action_or_a_command() -> None:
-    for name, job in loaded(".github/workflows/ci.yml")["jobs"].items():
+    for name, job in load_yaml(".github/workflows/ci.yml")["jobs"].items():
         assert job["steps"], name
         assert all(("uses" in step) != ("run" in step) for step in job["steps"])
-    steps = loaded(".github/actions/bncheck/action.yml")["runs"]["steps"]
+    steps = load_yaml(".github/actions/bncheck/action.yml")["runs"]["steps"]
     assert all(step["shell"] == "bash" for step in steps)
-    # What a user gives is never written into a script.
+    # Inputs of the user are never written into a script.
     assert not any("${{" in step["run"] for step in steps)
 
 
 @pytest.mark.parametrize(("source", "code"), [(LAYERS, 0), (WRONG_LAYERS, 1)])
 def test_the_action_checks_its_targets_and_annotates_them(source: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "layers.py").write_text(source, encoding="utf-8")
-    action = loaded(".github/actions/bncheck/action.yml")
+    action = load_yaml(".github/actions/bncheck/action.yml")
     _, check = action["runs"]["steps"]
     inputs = {"targets": "layers.py", "options": "--N 8 --D 5 --H 4 --save gradients.xml"}
     assert inputs.keys() == action["inputs"].keys()
-    given = {name: inputs[re.findall(r"inputs\.(\w+)", value)[0]] for name, value in check["env"].items()}
-    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    environment = {**os.environ, **given, "PATH": places, "GITHUB_WORKSPACE": str(tmp_path)}
-    done = subprocess.run(
+    variables = {name: inputs[re.findall(r"inputs\.(\w+)", value)[0]] for name, value in check["env"].items()}
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = {**os.environ, **variables, "PATH": path, "GITHUB_WORKSPACE": str(tmp_path)}
+    process = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", check["run"]],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    assert done.stdout.startswith("::error file=layers.py,line=" if code else "PASS  layers.py")
+    assert process.returncode == code, process.stderr
+    assert process.stdout.startswith("::error file=layers.py,line=" if code else "PASS  layers.py")
     assert (tmp_path / "gradients.xml").exists()
 
 
-def test_the_hook_is_a_command_of_ours() -> None:
-    (hook,) = loaded(".pre-commit-hooks.yaml")
+def test_the_hook_runs_a_command_of_bncheck() -> None:
+    (hook,) = load_yaml(".pre-commit-hooks.yaml")
     program, command = hook["entry"].split()
     assert program in PROJECT["scripts"]
     assert command in main.list_commands(click.Context(main))

@@ -423,8 +423,8 @@ def test_a_selftest_that_misses_a_mistake_fails_in_every_format(monkeypatch: pyt
     ]
     assert json.loads(invoke("selftest", "--format", "json").stdout)["passed"] is False
     assert invoke("selftest", "--format", "github").stdout.count("::error") == 3
-    told = "FAIL  0 of 1 injected mistakes detected, 1 false alarm on 10 problems, 1.0 s"
-    assert invoke("selftest", "--format", "github").stdout.splitlines()[-1] == told
+    headline = "FAIL  0 of 1 injected mistakes detected, 1 false alarm on 10 problems, 1.0 s"
+    assert invoke("selftest", "--format", "github").stdout.splitlines()[-1] == headline
 
 
 AWKWARD = "raise ValueError('a\\x1b[31mred\\x00 \\udc80')\n"
