@@ -1,4 +1,4 @@
-"""The records that the stages of a check hand on, and the verdict.
+"""The records that the stages of a check pass to each other.
 
 Records with arrays compare by identity.
 """
@@ -54,7 +54,7 @@ class NumericalGradient:
 
 
 class KinkExclusion(NamedTuple):
-    """The outputs that are excluded from the loss because a step may carry them across ReLU's kink."""
+    """The outputs that are excluded from the loss because a perturbation may cross ReLU's kink."""
 
     excluded: int  # outputs
     outputs: int  # N H, the number of all outputs

@@ -89,5 +89,5 @@ FORMATS: Mapping[str, Format] = {
     "txt": Format(_lazy("export", "text"), ".txt", printed=False),
 }
 
-# What --plot writes.
+# The plots that --plot offers.
 PICTURES = tuple(map(Picture, (".png", ".svg", ".pdf")))

@@ -20,7 +20,7 @@ from bncheck.render.report import Report, Suite
 
 # From the loss to the inputs. Only the first wrong gradient is shown in full: the others may be its consequence.
 BACKWARD_ORDER = ("dbeta", "dgamma", "dh", "db", "dW", "dX")
-# Details that a failure is understood with; the others are dimmed.
+# Labels of the details that explain a failure; the other details are dimmed.
 HIGHLIGHTED_LABELS = ("not checked", "wrong part", "explain", "minimal example")
 LABEL_WIDTH = 15  # columns
 # Columns between cells, and headings that are left out. The first pair that leaves enough space for names is used.

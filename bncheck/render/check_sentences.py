@@ -10,7 +10,7 @@ from bncheck.render.format import entry_name, format_index_ranges, format_tolera
 
 # A check that finds no error, but does not pass because functions are missing.
 INCOMPLETE = "No error found, but required functions are missing or not implemented"
-# Edge cases that are named in one sentence, and sentences about edge cases; the others are counted.
+# At most this many edge cases are named in a sentence, in at most this many sentences; the others are counted.
 MAX_NAMES, MAX_GROUPS = 4, 2
 # A larger maximum relative error is explained: users know 1e-7 as the threshold of gradient checks.
 COMMON_THRESHOLD = 1e-7

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,12 +32,10 @@ def junit(reports: Iterable[Report]) -> str:
 
 
 def _suite(suite: Suite) -> ElementTree.Element:
-    counts = dict.fromkeys(("failures", "errors", "skipped"), 0)
-    for item in suite.items:
-        if item.status in ELEMENTS:
-            counts[ELEMENTS[item.status][1]] += 1
+    counts = Counter(ELEMENTS[item.status][1] for item in suite.items if item.status in ELEMENTS)
     element = _element("testsuite", name=suite.name, tests=str(len(suite.items)))
-    element.attrib.update({name: str(count) for name, count in counts.items()}, time=f"{suite.seconds:.3f}")
+    element.attrib.update({name: str(counts[name]) for name in ("failures", "errors", "skipped")})
+    element.set("time", f"{suite.seconds:.3f}")
     if suite.reproduce:
         properties = ElementTree.SubElement(element, "properties")
         properties.append(_element("property", name="reproduce", value=suite.reproduce))

@@ -19,7 +19,7 @@ from bncheck.render.format import format_tolerance_ratio
 from bncheck.render.layout import Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 
-# Rows and columns that are shown of a larger matrix.
+# At most this many rows and columns of a matrix are shown.
 MAX_SHOWN = 6
 # Formats of the entries of a matrix.
 FIXED, SCIENTIFIC = "{:7.3f}", "{:8.0e}"

@@ -28,8 +28,6 @@ HTML = """\
 """
 # The rules with which rich's SVG downloads a font.
 FONT_RULES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
-# The rule under a heading of a Markdown table, by the alignment of its column.
-MARKDOWN_RULES = {"right": "--:", "left": ":--", "center": ":-:"}
 
 
 def text(reports: Sequence["Report"]) -> str:
@@ -86,7 +84,7 @@ def _markdown_block(block: RenderableType) -> str:
 
 def _markdown_table(table: Table) -> str:
     header = [_markdown_cell(column.header) for column in table.columns]
-    rules = [MARKDOWN_RULES.get(str(column.justify), ":--") for column in table.columns]
+    rules = ["--:" if column.justify == "right" else ":--" for column in table.columns]
     rows = zip(*([_markdown_cell(cell) for cell in column.cells] for column in table.columns), strict=True)
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rules, *rows))
 

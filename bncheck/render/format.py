@@ -41,7 +41,7 @@ def align_values(entry: Entry) -> tuple[str, str]:
 
 
 def format_index_ranges(indices: Sequence[int], noun: str) -> str:
-    """Format up to four runs of indices, "rows 3, 60-63"; return only the number of more of them."""
+    """Format up to four runs of indices, "rows 3, 60-63"; return only the number of indices if there are more runs."""
     runs: list[list[int]] = []
     for i in indices:
         if runs and i == runs[-1][-1] + 1:

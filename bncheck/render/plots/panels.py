@@ -110,10 +110,9 @@ def notes_of(summary: SweepSummary) -> Iterator[str]:
     for axis in sorted(summary.truncated_axes):
         yield f"{axis_label(axis)}: more than {MAX_LISTED_VALUES} values, not plotted"
     heatmap = build_heatmap(summary)
-    yield from _panel_notes(summary) if heatmap is None else _heatmap_notes(heatmap)
-
-
-def _heatmap_notes(heatmap: Heatmap) -> Iterator[str]:
+    if heatmap is None:
+        yield from _panel_notes(summary)
+        return
     verdicts = {cell.verdict for cell in heatmap.cells.values()}
     marks = [f"{sign} {WORDS[verdict]}" for verdict, sign in SIGNS.items() if sign and verdict in verdicts]
     if marks:
