@@ -14,7 +14,7 @@ from bncheck.model.verdict import Verdict
 from bncheck.render import check_sentences as sentences
 from bncheck.render.check_items import check_suites, outputs_and_gradients
 from bncheck.render.diagnosis_report import diagnosis_rows, format_note, wrong_part_rows
-from bncheck.render.format import align_values, describe_scheme, entry_name, format_tolerance_ratio, relative
+from bncheck.render.format import align_values, entry_name, format_tolerance_ratio, relative
 from bncheck.render.layout import GAP, STYLES, Command, Page, two_columns, wrap_command
 from bncheck.render.report import Report, Suite
 
@@ -108,7 +108,8 @@ class _CheckLayout(Page):
             subject = f"{name}; {'every entry' if sample is None else f'{sample:,} entries of each gradient'}"
         grid = Table.grid(Column(overflow="fold"))
         grid.add_row(title)
-        grid.add_row(self.text(f"{subject} compared with {describe_scheme(r.options.scheme)}"))
+        numerical = "the complex step" if r.options.scheme == "complex" else f"{r.options.scheme} differences"
+        grid.add_row(self.text(f"{subject} compared with {numerical}"))
         if changed := self.changed_settings():
             grid.add_row(self.text("   ".join(changed)))
         return grid

@@ -6,11 +6,6 @@ from collections.abc import Sequence
 from bncheck.model.results import Entry, GradientResult
 
 
-def describe_scheme(scheme: str) -> str:
-    """Return what the gradients are compared with."""
-    return "the complex step" if scheme == "complex" else f"{scheme} differences"
-
-
 def relative(value: float) -> str:
     """Format a relative error or a resolution."""
     return f"{value:.1e}" if math.isfinite(value) else str(value)

@@ -63,14 +63,14 @@ class LineStyle:
 class AxisPositions:
     """The positions of values on an axis."""
 
-    by_value: Mapping[Any, float]
+    x: Mapping[Any, float]  # by value
     log: bool = False
     spread: float = MAX_SPREAD  # of the gradients at one value: a distance, or the logarithm of a factor
 
     def shifted(self, value: Any, shift: float) -> float:
         """Return the position of a gradient at a value."""
         distance = shift * self.spread
-        return float(self.by_value[value] * math.exp(distance) if self.log else self.by_value[value] + distance)
+        return float(self.x[value] * math.exp(distance) if self.log else self.x[value] + distance)
 
 
 def draw_errors(
@@ -79,7 +79,7 @@ def draw_errors(
     """Draw the errors of every gradient along an axis; along steps also the theoretical slopes."""
     axes.set(yscale="log", ylim=limits)
     axes.yaxis.set_major_locator(LogLocator(numticks=10))
-    axes.yaxis.set_major_formatter(lambda value, _: format_axis_value(_without_rounding(value)))
+    axes.yaxis.set_major_formatter(lambda value, _: _tick_label(value))
     automatic = automatic_steps_of(summary, get_scheme(panel.scheme)) if panel.scheme else None
     positions = _draw_axis(axes, panel, list(styles), automatic)
     axes.minorticks_off()
@@ -97,11 +97,9 @@ def _label_missing_values(axes: Axes, panel: Panel, positions: AxisPositions) ->
     if len(missing) == len(panel.cells):
         axes.text(0.5, 0.5, "could not run", transform=axes.transAxes, **font)
         return
-    for value in filter(positions.by_value.__contains__, missing):
+    for value in filter(positions.x.__contains__, missing):
         transform = axes.get_xaxis_transform()
-        axes.text(
-            positions.by_value[value], 0.03, "could not run", rotation=90, va="bottom", transform=transform, **font
-        )
+        axes.text(positions.x[value], 0.03, "could not run", rotation=90, va="bottom", transform=transform, **font)
 
 
 def draw_seconds(axes: Axes, panel: Panel) -> None:
@@ -109,7 +107,7 @@ def draw_seconds(axes: Axes, panel: Panel) -> None:
     axes.set(yscale="log", ylabel="seconds per check")
     positions = _draw_axis(axes, panel, (), None)
     axes.minorticks_off()
-    times = {positions.by_value[value]: cell.times for value, cell in panel.cells.items() if cell.times.shortest}
+    times = {positions.x[value]: cell.times for value, cell in panel.cells.items() if cell.times.shortest}
     mean = {x: 1e-9 * t.total / t.count for x, t in times.items()}
     axes.plot(list(mean), list(mean.values()), "o-", color="black", markersize=5, linewidth=1.3, label="mean")
     for x, t in times.items():
@@ -176,7 +174,7 @@ def _draw_gradient(
 def _cells_of(panel: Panel, name: str, positions: AxisPositions) -> Mapping[Any, Aggregate]:
     """Return the cells of a gradient by position; if the gradients are the axis, the only cell at its own position."""
     if panel.axis:
-        return {value: cell for value, cell in panel.cells.items() if value in positions.by_value}
+        return {value: cell for value, cell in panel.cells.items() if value in positions.x}
     (cell,) = panel.cells.values()
     return {name: cell}
 
@@ -201,13 +199,13 @@ def _draw_axis(axes: Axes, panel: Panel, names: Sequence[str], automatic: Automa
         axes.set_xticks(numbers, [format_axis_value(number) for number in numbers])
     else:
         axes.xaxis.set_major_locator(LogLocator(numticks=9) if log else MaxNLocator(8, integer=integers))
-        axes.xaxis.set_major_formatter(lambda x, _: format_axis_value(round(x) if integers else _without_rounding(x)))
+        axes.xaxis.set_major_formatter(lambda x, _: str(round(x)) if integers else _tick_label(x))
     return AxisPositions(by_value, log, min(MAX_SPREAD * smallest_gap, MAX_SPREAD_OF_AXIS * (high - low)))
 
 
-def _without_rounding(value: float) -> float:
-    """Return a tick without the rounding error of its power of ten."""
-    return float(f"{value:.6g}")
+def _tick_label(value: float) -> str:
+    """Return the label of a tick without the rounding error of its power of ten."""
+    return format_axis_value(float(f"{value:.6g}"))
 
 
 def _draw_even_axis(axes: Axes, values: Sequence[Any]) -> AxisPositions:
