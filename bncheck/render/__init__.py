@@ -45,7 +45,7 @@ class Picture:
         """Return the content of a saved file."""
         from bncheck.render.plots.figure import picture  # noqa: PLC0415 - matplotlib is slow and optional
 
-        return picture(reports[-1], self.suffix[1:])
+        return picture(cast(Any, reports[-1]), self.suffix[1:])
 
 
 def _table(reports: Sequence["Report"], _: bool) -> "RenderableType":

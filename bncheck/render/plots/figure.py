@@ -5,7 +5,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.colors import Normalize
@@ -17,7 +17,6 @@ from bncheck.model.verdict import Verdict
 from bncheck.render.encoding import escape_control_chars
 from bncheck.render.plots import curves
 from bncheck.render.plots.panels import Heatmap, Panel, build_heatmap, name_of, names_of, notes_of, panels_of
-from bncheck.render.report import Report
 from bncheck.render.sweep_report import DIGITS_BAR_WIDTH, SIGNS, SweepReport, axis_label, format_digits, headings
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary
 
@@ -47,14 +46,14 @@ COLOR_MAP, MIDDLE = "cividis", 0.5
 MIN_DIGITS_SPAN = 4
 
 
-def picture(report: Report, kind: str) -> bytes:
+def picture(report: SweepReport, kind: str) -> bytes:
     """Return the plot of a sweep as the content of a png, svg or pdf file."""
     file = io.BytesIO()
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # of a target's name
         mpl.rcdefaults()  # the plot does not depend on a user's matplotlibrc
         mpl.rcParams.update(SETTINGS)
-        draw_figure(cast(SweepReport, report)).savefig(file, format=kind, metadata=dict(METADATA[kind]))
+        draw_figure(report).savefig(file, format=kind, metadata=dict(METADATA[kind]))
     return file.getvalue()
 
 

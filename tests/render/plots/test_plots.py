@@ -607,7 +607,7 @@ def test_without_a_matplotlib_that_works_one_sentence_says_what_to_install(
     command: tuple[str, ...], error: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     invoke("sweep", *OPTIONS, "--out", "rows.jsonl")
-    ours = {"bncheck.render.plots.figure", "bncheck.render.plots.curves", "bncheck.render.plots.heatmap"}
+    ours = {"bncheck.render.plots.figure", "bncheck.render.plots.curves"}
     for name in [name for name in sys.modules if name in ours or name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     if error is None:
