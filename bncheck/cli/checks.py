@@ -7,7 +7,7 @@ import click
 
 from bncheck.checking.check import check
 from bncheck.checking.in_process import InterruptedCheck
-from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
 from bncheck.errors import TargetError
@@ -88,7 +88,7 @@ def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
         functions = ", ".join(dict.fromkeys(item.function for item in result.not_checked))
         click.echo(f"Not checked, which --strict does not allow: {name}: {functions}", err=True)
         return ExitCode.NOT_PASSED
-    return ExitCode.from_verdict(result.verdict)
+    return ExitCode.from_passed(result.verdict is Verdict.PASS)
 
 
 def _report_interruption(

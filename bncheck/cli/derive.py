@@ -2,10 +2,9 @@
 
 import click
 
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import options
+from bncheck.cli.command import ExitCode, SectionedCommand, options
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
-from bncheck.cli.sections import SectionedCommand
+from bncheck.model.verdict import Verdict
 
 
 @click.command(
@@ -36,4 +35,4 @@ def derive(
     with Output(format_, save) as output:
         derivation = check_derivation(problem, equation)
         output.show(DerivationReport(derivation, in_full=equation is not None))
-    return ExitCode.from_verdict(derivation.verdict)
+    return ExitCode.from_passed(derivation.verdict is Verdict.PASS)

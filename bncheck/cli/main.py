@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bncheck.cli import signals, stdio
-from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.command import ExitCode
 from bncheck.errors import BncheckError
 from bncheck.model.options import to_option_spelling
 from bncheck.model.version import __version__

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import click
 
 from bncheck.cli import stdio
-from bncheck.cli.options import Command
+from bncheck.cli.command import Command, SectionOption
 from bncheck.cli.parameters import Choice, ParamType
-from bncheck.cli.sections import SectionOption
 from bncheck.errors import InvalidInput
 from bncheck.render import FORMATS, PICTURES, Format, Picture
 from bncheck.render.encoding import escape_control_chars

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.command import ExitCode, SectionedCommand
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options, plot_option, require_different_files
-from bncheck.cli.sections import SectionedCommand
 
 
 @click.command(
@@ -42,4 +41,4 @@ def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...], plot: t
         if not summary.count:
             raise click.UsageError(f"no rows in {', '.join(map(str, files))}")
         output.show(SweepReport(summary, rows=rows))
-    return ExitCode.PASS if summary.passed else ExitCode.NOT_PASSED
+    return ExitCode.from_passed(summary.passed)

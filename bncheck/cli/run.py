@@ -4,10 +4,8 @@ from typing import Any
 
 import click
 
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import options, targets_argument
+from bncheck.cli.command import ExitCode, SectionedCommand, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
-from bncheck.cli.sections import SectionedCommand
 from bncheck.model.options import PROBLEM_SETTINGS
 
 
@@ -25,9 +23,7 @@ from bncheck.model.options import PROBLEM_SETTINGS
     ),
 )
 @targets_argument
-@options(*PROBLEM_SETTINGS)
-@options("scheme", "step", "engine", "sample", "only")
-@options("edge_cases", "timeout")
+@options(*PROBLEM_SETTINGS, "scheme", "step", "engine", "sample", "only", "edge_cases", "timeout")
 @options("rtol", "atol", "strict")
 @output_options(*CHECK_FORMATS)
 def run(

@@ -4,11 +4,9 @@ import os
 
 import click
 
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import options
+from bncheck.cli.command import ExitCode, SectionedCommand, options
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
 from bncheck.cli.progress import ProgressDisplay
-from bncheck.cli.sections import SectionedCommand
 
 
 @click.command(
@@ -36,4 +34,4 @@ def selftest(problems: int, jobs: int, format_: str, save: tuple[str, ...]) -> E
         with ProgressDisplay("trials") as progress:
             result = trials.selftest(problems, jobs=jobs, progress=progress.update)
         output.show(SelftestReport(result))
-    return ExitCode.PASS if result.passed else ExitCode.NOT_PASSED
+    return ExitCode.from_passed(result.passed)

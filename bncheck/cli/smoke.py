@@ -2,10 +2,8 @@
 
 import click
 
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import options, targets_argument
+from bncheck.cli.command import ExitCode, SectionedCommand, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
-from bncheck.cli.sections import SectionedCommand
 
 # The problem of a target: small, with more units than features. The edge cases are smaller still.
 SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
@@ -43,4 +41,4 @@ def smoke(targets: tuple[str, ...], strict: bool, format_: str, save: tuple[str,
 
         result = trials.smoke()
         output.show(SelftestReport(result))
-        return ExitCode.PASS if result.passed else ExitCode.NOT_PASSED
+        return ExitCode.from_passed(result.passed)

@@ -4,10 +4,8 @@ from typing import Any
 
 import click
 
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import axis_options, options, targets_argument
+from bncheck.cli.command import ExitCode, SectionedCommand, axis_options, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, output_options, plot_option
-from bncheck.cli.sections import SectionedCommand
 
 
 @click.command(

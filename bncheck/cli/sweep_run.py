@@ -11,7 +11,7 @@ import click
 
 from bncheck.cli import signals, stdio
 from bncheck.cli.checks import expand_targets
-from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output, require_different_files
 from bncheck.cli.progress import ProgressDisplay
 from bncheck.errors import BncheckError, InvalidInput
@@ -57,7 +57,7 @@ class SweepRun:
     def finish(self) -> ExitCode:
         """Show the report of all checks."""
         self._show_report(observed_orders(self.grid))
-        return ExitCode.PASS if self._summary.passed else ExitCode.NOT_PASSED
+        return ExitCode.from_passed(self._summary.passed)
 
     def end_early(self, error: BaseException, resume_command: str) -> ExitCode:
         """Show the finished rows, and how to resume; raise the error if it is not an interruption."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from bncheck.cli import stdio
-from bncheck.cli.sections import SectionedCommand
+from bncheck.cli.command import SectionedCommand
 
 
 @click.command(cls=SectionedCommand, examples=("bncheck template > my_layers.py",))
