@@ -8,7 +8,11 @@ from bncheck.cli.output import Output, output_options
 
 @click.command(
     cls=SectionedCommand,
-    examples=("bncheck guide", "bncheck guide contributing", "bncheck guide contributing --save contributing.html"),
+    examples=(
+        "bncheck guide",
+        "bncheck guide contributing",
+        "bncheck guide contributing --format markdown --save contributing.html",
+    ),
 )
 @click.argument("topic", required=False)
 @output_options("table", "markdown")

@@ -4,7 +4,6 @@ import math
 import sys
 import time
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
@@ -43,7 +42,7 @@ class ProgressDisplay:
     def __enter__(self) -> "ProgressDisplay":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()

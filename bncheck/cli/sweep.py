@@ -23,7 +23,7 @@ from bncheck.cli.output import CHECK_FORMATS, output_options, plot_option
 @axis_options
 @options("engine", "only", "rtol", "atol", heading="Shared settings")
 @options("jobs", "dask", "out", "resume")
-@output_options(*CHECK_FORMATS, streamed="jsonl")
+@output_options(*CHECK_FORMATS, streamed=("jsonl",))
 @plot_option
 def sweep(**arguments: Any) -> ExitCode:
     """Run a check for every combination of settings.
