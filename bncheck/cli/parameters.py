@@ -57,14 +57,9 @@ class Choice(click.Choice[str]):
         return str(value)
 
 
-class Names(ParamType):
-    """Names, separated by commas."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ARG002 - click's signature
-        """Return the names; the library checks them."""
-        return value if isinstance(value, tuple) else tuple(word.strip() for word in str(value).split(","))
+def split_names(value: Any) -> tuple[str, ...]:
+    """Return the names in a list with commas; the library checks them."""
+    return value if isinstance(value, tuple) else tuple(name.strip() for name in str(value).split(","))
 
 
 class Values(ParamType):
@@ -123,7 +118,7 @@ TYPES: dict[Kind, ParamType] = {
     Kind.SEED: Number(Kind.SEED, int, minimum=0),
     Kind.REAL: Number(Kind.REAL, float),
     Kind.STEP: Number(Kind.STEP, float, keyword="auto"),
-    Kind.NAMES: Names(),
+    Kind.NAMES: click.types.FuncParamType(split_names),
     Kind.PATH: click.Path(path_type=Path),
     Kind.TEXT: click.STRING,
 }

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from bncheck.cli.command import ExitCode, SectionedCommand, options, targets_argument
-from bncheck.cli.output import CHECK_FORMATS, Output, output_options
+from bncheck.cli.output import CHECK_FORMATS, output_options
 from bncheck.model.options import PROBLEM_SETTINGS
 
 
@@ -27,7 +27,7 @@ from bncheck.model.options import PROBLEM_SETTINGS
 @options("rtol", "atol", "strict")
 @output_options(*CHECK_FORMATS)
 def run(
-    targets: tuple[str, ...], no_edge_cases: bool, strict: bool, format_: str, save: tuple[str, ...], **settings: Any
+    targets: tuple[str, ...], no_edge_cases: bool, format_: str, save: tuple[str, ...], **settings: Any
 ) -> ExitCode:
     """Check a backward pass on a random problem.
 
@@ -37,10 +37,8 @@ def run(
 
     Every entry of every gradient is compared with a finite difference of the forward pass, within an error bound.
     """
-    from bncheck.cli.checks import check_targets, expand_targets  # noqa: PLC0415 - imports numpy
+    from bncheck.cli.checks import check_targets  # noqa: PLC0415 - imports numpy
     from bncheck.model.problem import random_problem  # noqa: PLC0415 - imports numpy
 
     problem = random_problem(**{name: settings.pop(name) for name in PROBLEM_SETTINGS})
-    names = expand_targets(targets)
-    with Output(format_, save, several=len(names) > 1) as output:
-        return check_targets(names, problem, output, strict=strict, edge_cases=not no_edge_cases, **settings)
+    return check_targets(targets, problem, format_, save, edge_cases=not no_edge_cases, **settings)

@@ -28,17 +28,15 @@ def smoke(targets: tuple[str, ...], strict: bool, format_: str, save: tuple[str,
     Check each TARGET on small problems. Without TARGET, check bncheck itself: the reference must pass on problems of
     different shapes and scales, and one injected mistake of each kind must be detected.
     """
-    from bncheck.cli.checks import check_targets, expand_targets  # noqa: PLC0415 - imports numpy
+    if targets:
+        from bncheck.cli.checks import check_targets  # noqa: PLC0415 - imports numpy
+        from bncheck.model.problem import random_problem  # noqa: PLC0415 - imports numpy
 
-    names = expand_targets(targets) if targets else []
-    with Output(format_, save, several=len(names) > 1, brief=True) as output:
-        if names:
-            from bncheck.model.problem import random_problem  # noqa: PLC0415 - imports numpy
+        return check_targets(targets, random_problem(**SMOKE_SHAPE), format_, save, strict=strict, brief=True)
+    from bncheck.render.selftest_report import SelftestReport  # noqa: PLC0415 - imports numpy
+    from bncheck.selftest import trials  # noqa: PLC0415 - imports numpy
 
-            return check_targets(names, random_problem(**SMOKE_SHAPE), output, strict=strict, summary=False)
-        from bncheck.render.selftest_report import SelftestReport  # noqa: PLC0415 - imports numpy
-        from bncheck.selftest import trials  # noqa: PLC0415 - imports numpy
-
+    with Output(format_, save, brief=True) as output:
         result = trials.smoke()
         output.show(SelftestReport(result))
-        return ExitCode.from_passed(result.passed)
+    return ExitCode.from_passed(result.passed)

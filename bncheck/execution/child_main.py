@@ -104,7 +104,3 @@ def main() -> None:
         channel.send("bug", traceback.format_exc())
     finally:
         channel.end()
-
-
-if __name__ == "__main__":
-    main()

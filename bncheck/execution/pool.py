@@ -165,12 +165,20 @@ class _Scheduler(Generic[Item, Result]):
                 yield self.on_give_up(item, f"the worker process crashed {MAX_ATTEMPTS} times on this check")
 
 
+def create_process_pool(jobs: int) -> Executor:
+    """Create an executor with a number of new processes.
+
+    They ignore Ctrl-C, which a terminal sends to all processes: the parent process handles it.
+    """
+    context, ignore_sigint = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=signal.signal, initargs=ignore_sigint)
+
+
 class ProcessPool:
     """Pool of local processes. A crash breaks the whole pool, which is then recreated."""
 
-    def __init__(self, jobs: int, executor_factory: Callable[[int], Executor] | None = None) -> None:
-        self.count, self._executor_factory = jobs, executor_factory or create_process_pool
-        self._executor = self._executor_factory(jobs)
+    def __init__(self, jobs: int, executor_factory: Callable[[int], Executor] = create_process_pool) -> None:
+        self.count, self._executor_factory, self._executor = jobs, executor_factory, executor_factory(jobs)
 
     def submit(self, work: Callable[[Any], Result], batch: Sequence[Any]) -> "Future[Batch[Result]]":
         """Schedule a batch; the executor starts its processes here."""
@@ -195,11 +203,6 @@ class ProcessPool:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def create_process_pool(jobs: int) -> Executor:
-    """Create an executor with a number of new processes that ignore SIGINT."""
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_sigint)
-
-
 @contextmanager
 def block_sigint_in_children() -> Iterator[None]:
     """Block SIGINT while children are spawned, so that they inherit the blocked signal.
@@ -215,11 +218,6 @@ def block_sigint_in_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _ignore_sigint() -> None:
-    """Ignore Ctrl-C, which a terminal sends to all processes: the parent process handles it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

@@ -186,8 +186,17 @@ class CheckOptions:
         """Reject values that are out of range."""
         if self.engine not in ENGINES:
             raise unknown_name("engine", self.engine, ENGINES)
-        _require_step(self.step)
-        _require_sample(self.sample, self.engine)
+        step, sample = self.step, self.sample
+        if step != "auto" and (isinstance(step, str | bool) or not 0 < step < math.inf):
+            raise InvalidInput(f"step must be {Kind.STEP.value}, got {step!r}")
+        if isinstance(step, float) and step < MIN_STEP:
+            raise InvalidInput(f"step must be at least {MIN_STEP:.0e}, got {step}")
+        if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
+            raise InvalidInput(f"sample must be {Kind.SIZE.value}, got {sample!r}")
+        if sample is not None and self.engine != "full":
+            raise InvalidInput(
+                f"`sample={sample}` requires `engine='full'` (the {self.engine} engine checks every entry)"
+            )
         for name, value in (("rtol", self.rtol), ("atol", self.atol)):
             if value is not None and not 0 <= value < math.inf:
                 raise InvalidInput(f"{name} must be a finite number of at least 0, got {value}")
@@ -241,21 +250,3 @@ def _canonical_name(name: str) -> str:
     if label.lower() not in _BY_LOWER_CASE:
         raise unknown_name("gradient", name, [f"{function}{dot}{gradient}" for gradient in GRADIENTS])
     return f"{function}{dot}{_BY_LOWER_CASE[label.lower()]}"
-
-
-def _require_step(step: float | str) -> None:
-    if step == "auto":
-        return
-    if isinstance(step, str | bool) or not 0 < step < math.inf:
-        raise InvalidInput(f"step must be {Kind.STEP.value}, got {step!r}")
-    if step < MIN_STEP:
-        raise InvalidInput(f"step must be at least {MIN_STEP:.0e}, got {step}")
-
-
-def _require_sample(sample: int | None, engine: str) -> None:
-    if sample is None:
-        return
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
-        raise InvalidInput(f"sample must be {Kind.SIZE.value}, got {sample!r}")
-    if engine != "full":
-        raise InvalidInput(f"`sample={sample}` requires `engine='full'` (the {engine} engine checks every entry)")

@@ -68,9 +68,9 @@ def _upgrade_gradient(
 ) -> dict[str, Any]:
     """Convert the numbers of a gradient from bncheck-sweep/1, and derive its verdict from them and the row's."""
     explains = {"fail": not float(ratio) <= 1, "inconclusive": not float(resolution) <= MAX_RESOLUTION}
-    own = verdict if verdict is not None and explains.get(verdict) else "pass"
+    gradient_verdict = verdict if verdict is not None and explains.get(verdict) else "pass"
     numbers = {"tolerance_ratio": ratio, "resolution": resolution, "relative_error_bound": bound}
-    return {"verdict": own, "relative_error": error, **numbers}
+    return {"verdict": gradient_verdict, "relative_error": error, **numbers}
 
 
 class SweepFile:
