@@ -71,6 +71,11 @@ class SectionedCommand(click.Command):
                 formatter.write_dl(records)
 
 
+def command(*examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], SectionedCommand]:
+    """Turn a function into a command; the help shows the examples."""
+    return click.command(cls=SectionedCommand, examples=examples, **attributes)
+
+
 targets_argument = click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
 
 
@@ -87,26 +92,26 @@ def options(*names: str, heading: str = "", **defaults: Any) -> Callable[[Comman
         Defaults that replace the defaults of the table.
     """
 
-    def decorate(command: Command) -> Command:
+    def decorate(function: Command) -> Command:
         for option in (OPTIONS[name] for name in reversed(names)):
             attributes: dict[str, Any] = {"is_flag": True, "default_text": "off"}
             if option.kind is not Kind.FLAG:
                 default = defaults.get(option.name, option.default)
                 attributes = {"type": option_type(option), "default": default, "default_text": option.default_text}
-            command = click.option(
+            function = click.option(
                 option.flag, option.flag[2:].replace("-", "_"), cls=SectionOption, section=heading or option.heading,
                 metavar=option.metavar, help=option.help, **attributes,
-            )(command)  # fmt: skip
-        return command
+            )(function)  # fmt: skip
+        return function
 
     return decorate
 
 
-def axis_options(command: Command) -> Command:
+def axis_options(function: Command) -> Command:
     """Add the axes of a sweep to a command."""
     for option in reversed(AXIS_OPTIONS):
-        command = click.option(
+        function = click.option(
             option.flag, option.name, cls=SectionOption, section=AXES_HEADING, type=axis_type(option),
             default=str(option.default), help=option.axis_help or option.help,
-        )(command)  # fmt: skip
-    return command
+        )(function)  # fmt: skip
+    return function

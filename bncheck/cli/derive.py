@@ -2,19 +2,16 @@
 
 import click
 
-from bncheck.cli.command import ExitCode, SectionedCommand, options
+from bncheck.cli.command import ExitCode, command, options
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
 from bncheck.model.verdict import Verdict
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=(
-        "bncheck derive",
-        "bncheck derive centering",
-        "bncheck derive var --N 5 --D 2 --H 3 --seed 1 --bn-eps 0.1",
-        "bncheck derive --format latex --save notes.md",
-    ),
+@command(
+    "bncheck derive",
+    "bncheck derive centering",
+    "bncheck derive var --N 5 --D 2 --H 3 --seed 1 --bn-eps 0.1",
+    "bncheck derive --format latex --save notes.md",
 )
 @click.argument("equation", required=False)
 @options("N", "D", "H", "seed", "bn_eps", N=3, D=4, H=2)

@@ -4,17 +4,14 @@ from pathlib import Path
 
 import click
 
-from bncheck.cli.command import ExitCode, SectionedCommand
+from bncheck.cli.command import ExitCode, command
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options, plot_option, require_different_files
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=(
-        "bncheck report rows.jsonl",
-        "bncheck report rows.jsonl --format junit --save rows.json",
-        "bncheck report rows.jsonl --plot v.svg",
-    ),
+@command(
+    "bncheck report rows.jsonl",
+    "bncheck report rows.jsonl --format junit --save rows.json",
+    "bncheck report rows.jsonl --plot v.svg",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @output_options(*CHECK_FORMATS)

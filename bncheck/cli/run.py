@@ -2,25 +2,20 @@
 
 from typing import Any
 
-import click
-
-from bncheck.cli.command import ExitCode, SectionedCommand, options, targets_argument
+from bncheck.cli.command import ExitCode, command, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, output_options
 from bncheck.model.options import PROBLEM_SETTINGS
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=(
-        "bncheck run --N 64 --D 100 --H 50",
-        "bncheck run layers.py --seed 7 --bn-eps 1e-3 --x-mean 2 --x-std 0.5",
-        "bncheck run --scheme five-point --step 1e-3 --only dW,dgamma",
-        "bncheck run --engine full --sample 20 --rtol 1e-5 --atol 1e-8",
-        "bncheck run layers.py wrong.py --no-edge-cases --timeout 10",
-        "bncheck run layers.py --strict",
-        "bncheck run layers.py --only batchnorm_backward.dx",
-        "bncheck run layers.py --format junit --save report.html",
-    ),
+@command(
+    "bncheck run --N 64 --D 100 --H 50",
+    "bncheck run layers.py --seed 7 --bn-eps 1e-3 --x-mean 2 --x-std 0.5",
+    "bncheck run --scheme five-point --step 1e-3 --only dW,dgamma",
+    "bncheck run --engine full --sample 20 --rtol 1e-5 --atol 1e-8",
+    "bncheck run layers.py wrong.py --no-edge-cases --timeout 10",
+    "bncheck run layers.py --strict",
+    "bncheck run layers.py --only batchnorm_backward.dx",
+    "bncheck run layers.py --format junit --save report.html",
 )
 @targets_argument
 @options(*PROBLEM_SETTINGS, "scheme", "step", "engine", "sample", "only", "edge_cases", "timeout")

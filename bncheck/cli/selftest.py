@@ -2,21 +2,16 @@
 
 import os
 
-import click
-
-from bncheck.cli.command import ExitCode, SectionedCommand, options
+from bncheck.cli.command import ExitCode, command, options
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
 from bncheck.cli.progress import ProgressDisplay
 
 
-@click.command(
-    cls=SectionedCommand,
+@command(
+    "bncheck selftest",
+    "bncheck selftest --problems 1 --jobs 1",
+    "bncheck selftest --format json --save selftest.svg",
     short_help="Test bncheck itself.",
-    examples=(
-        "bncheck selftest",
-        "bncheck selftest --problems 1 --jobs 1",
-        "bncheck selftest --format json --save selftest.svg",
-    ),
 )
 @options("problems", "jobs", jobs=os.cpu_count() or 1)
 @output_options(*CHECK_FORMATS)

@@ -1,21 +1,14 @@
 """``bncheck smoke``: a short check for continuous integration."""
 
-import click
-
-from bncheck.cli.command import ExitCode, SectionedCommand, options, targets_argument
+from bncheck.cli.command import ExitCode, command, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
 
 # The problem of a target: small, with more units than features. The edge cases are smaller still.
 SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=(
-        "bncheck smoke",
-        "bncheck smoke layers.py",
-        "bncheck smoke layers.py --strict --format github --save smoke.xml",
-    ),
+@command(
+    "bncheck smoke", "bncheck smoke layers.py", "bncheck smoke layers.py --strict --format github --save smoke.xml"
 )
 @targets_argument
 @options("strict")
