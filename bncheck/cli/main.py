@@ -36,10 +36,10 @@ class CLI(click.Group):
         command: click.Command = getattr(import_module(f"bncheck.cli.{cmd_name}"), cmd_name)
         return command
 
-    def main(self, *args: Any, **options: Any) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run the command line; click's own error handling would exit with 1 for invalid options."""
-        command: Callable[[], Any] = partial(super().main, *args, **{**options, "standalone_mode": False})
-        if not options.get("standalone_mode", True):
+        command: Callable[[], Any] = partial(super().main, *args, standalone_mode=False, **options)
+        if not standalone_mode:
             return command()
         stdio.configure_encoding_fallback()
         with signals.handle_signals():

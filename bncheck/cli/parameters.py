@@ -91,11 +91,8 @@ class Values(ParamType):
         if self._integers:
             self.fail(f"invalid range {part!r}: integers are written as 0..9, or as a list 8,64,256", param, ctx)
         if any(isinstance(end, str) or not 0 < end < math.inf for end in (start, stop)):
-            self.fail(
-                f"invalid range {part!r}: it needs two positive numbers, as in 1e-1..1e-12; list others: 0,1.5",
-                param,
-                ctx,
-            )
+            expected = "it needs two positive numbers, as in 1e-1..1e-12; list others: 0,1.5"
+            self.fail(f"invalid range {part!r}: {expected}", param, ctx)
         count = int(per_decade or 1) if per_decade.isdecimal() or not slash else 0
         if count < 1:
             self.fail(f"at least 1 value per decade is required, got {per_decade or 'none'}", param, ctx)

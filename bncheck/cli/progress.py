@@ -31,10 +31,10 @@ class ProgressDisplay:
     """
 
     def __init__(self, unit: str, *, log: bool = False) -> None:
-        self._unit, self._is_live, self._started = unit, stdio.is_terminal(sys.stderr), time.monotonic()
-        delay, self._interval = PROGRESS_DELAY_SECONDS, LIVE_REFRESH_SECONDS
-        if not self._is_live:
-            delay, self._interval = (LOG_INTERVAL_SECONDS if log else math.inf), LOG_INTERVAL_SECONDS
+        self._unit, self._started = unit, time.monotonic()
+        self._is_live = sys.stderr is not None and sys.stderr.isatty()
+        self._interval = LIVE_REFRESH_SECONDS if self._is_live else LOG_INTERVAL_SECONDS
+        delay = PROGRESS_DELAY_SECONDS if self._is_live else LOG_INTERVAL_SECONDS if log else math.inf
         self._next_update = self._started + delay
         self._first: int | None = None  # number of finished items at the first update
         self._bar: Progress | None = None  # None: not visible yet

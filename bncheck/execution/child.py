@@ -250,7 +250,7 @@ def main() -> None:
     except BncheckError as error:
         channel.send("error", str(error))
     except KeyboardInterrupt:
-        channel.send("stopped")
+        channel.send("stopped")  # interrupted before there was a partial result
     except BaseException:  # noqa: BLE001 - reported as a bug of bncheck, not as a defect of the code under test
         channel.send("bug", traceback.format_exc())
     finally:

@@ -59,9 +59,8 @@ class DaskPool:
         try:
             get_address_host_port(address)
         except ValueError as error:
-            raise InvalidInput(
-                f"{address!r} is not the address of a Dask scheduler ({error}); an example is tcp://10.0.0.1:8786"
-            ) from None
+            failure = f"{address!r} is not the address of a Dask scheduler ({error})"
+            raise InvalidInput(f"{failure}; an example is tcp://10.0.0.1:8786") from None
         self._address, self._warn, self._last_warning = address, warn, ""
         self._killed_worker = distributed.KilledWorker
         self._bundles = {target: SourceBundle.of(target) for target in targets}
@@ -243,9 +242,8 @@ def _unpack(bundle: SourceBundle) -> UnpackedBundle:
                 folder = mkdtemp(prefix="bncheck-", dir=worker.local_directory)
                 unpacked = _UNPACKED[bundle] = bundle.unpack(Path(folder).resolve())
             except OSError as error:
-                raise InvalidInput(
-                    f"the worker at {worker.address} cannot write to {worker.local_directory}: {error.strerror}"
-                ) from error
+                failure = f"the worker at {worker.address} cannot write to {worker.local_directory}"
+                raise InvalidInput(f"{failure}: {error.strerror}") from error
         return unpacked
 
 

@@ -54,7 +54,7 @@ class Option:
     name: str  # in Python and in JSON: bn_eps
     kind: Kind
     default: Any
-    heading: str  # of the group of options that the help lists it in
+    heading: str  # under which the help lists the option
     help: str
     choices: tuple[str, ...] = ()  # of a CHOICE
     metavar: str | None = None  # what the help shows for the value; None: the kind
@@ -68,12 +68,6 @@ class Option:
         """The option as it is typed: --bn-eps; a stage that is on by default is switched off: --no-edge-cases."""
         prefix = "--no-" if self.default is True else "--"
         return prefix + self.name.replace("_", "-")
-
-    def words(self, value: Any) -> list[str]:
-        """Return the words of a command that set the option to a value, or to several."""
-        if self.kind is Kind.FLAG:
-            return [self.flag]
-        return [self.flag, shlex.quote(format_values(value if isinstance(value, tuple) else (value,)))]
 
 
 SIZE, SEED, REAL, STEP, CHOICE, NAMES, FLAG, PATH, TEXT = Kind
@@ -139,7 +133,9 @@ def build_command(command: str, targets: Sequence[str], values: Mapping[str, Any
         value = values.get(option.name, option.default)
         is_default = value in (option.default, (option.default,))
         if option.name in values and (option.always_written or not is_default):
-            words += option.words(value)
+            words.append(option.flag)
+            if option.kind is not Kind.FLAG:
+                words.append(shlex.quote(format_values(value if isinstance(value, tuple) else (value,))))
     return " ".join(words)
 
 

@@ -14,7 +14,7 @@ from bncheck.model.options import PROBLEM_DEFAULTS, PROBLEM_SETTINGS, CheckOptio
 from bncheck.model.problem import Problem, random_problem, require_settings
 from bncheck.numerical.schemes import get_scheme
 
-# Points that are tried in the search for the first one whose problem can be drawn.
+# Largest number of points that are tried to find one whose problem can be drawn.
 MAX_FIRST_POINTS = 64
 
 

@@ -15,15 +15,14 @@ SWEEP_SCHEMA_1 = "bncheck-sweep/1"
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """Yield the rows of a file, without a last line that a crash cut off.
+    """Return the rows of a file, one after another, without a last line that a crash cut off.
 
     Raises
     ------
     InvalidInput
         The file cannot be read, or a line is not a row.
     """
-    for row, _, _ in _read_lines(path):
-        yield row
+    return (row for row, _, _ in _read_lines(path))
 
 
 def _read_lines(path: Path) -> Iterator[tuple[Row, str, int]]:
@@ -99,9 +98,8 @@ class SweepFile:
                 raise InvalidInput(f"{path} already contains rows; add --resume to continue it, or choose another file")
             for row, other_id, end in _read_lines(path):  # noqa: B007 - used after the loop: the end of the last row
                 if other_id != sweep_id:
-                    raise InvalidInput(
-                        f"{path} belongs to another sweep (different axes or options); choose another file"
-                    )
+                    problem = "belongs to another sweep (different axes or options)"
+                    raise InvalidInput(f"{path} {problem}; choose another file")
                 self.completed_keys.add(row.point.key)
         try:
             if path.is_file() and path.stat().st_size > end:
