@@ -50,7 +50,7 @@ def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 
     """Run a command and return its exit code; every exception becomes a message."""
     try:
         code = command()
-        if sys.stdout is not None:  # the parent closed stdout
+        if sys.stdout is not None:  # None: the parent closed stdout
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -40,7 +40,6 @@ class ChildInterrupted(Exception):
     """Ctrl-C; ``result`` is the partial result of the child, or None."""
 
     def __init__(self, result: Any) -> None:
-        super().__init__()
         self.result = result
 
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -102,7 +103,7 @@ class _Scheduler(Generic[Item, Result]):
     pool: WorkerPool
     on_give_up: Callable[[Item, str], Result]
     futures: dict["Future[Batch[Result]]", Sequence[Item]] = field(default_factory=dict)
-    attempts: dict[Item, int] = field(default_factory=dict)  # of the items that are in flight or will be retried
+    attempts: Counter[Item] = field(default_factory=Counter)  # of the items that are in flight or will be retried
     retry_items: list[Item] = field(default_factory=list)
     batch_items: int = 1  # number of items in the next batch
 
@@ -121,14 +122,11 @@ class _Scheduler(Generic[Item, Result]):
                     break
                 self.pool.restart()
                 continue
-            for item in batch:
-                self.attempts[item] = self.attempts.get(item, 0) + 1
+            self.attempts.update(batch)
         return bool(self.futures)
 
     def _next_batch(self) -> list[Item]:
-        if self.retry_items:
-            return [self.retry_items.pop()]
-        return list(itertools.islice(self.items, self.batch_items))
+        return [self.retry_items.pop()] if self.retry_items else [*itertools.islice(self.items, self.batch_items)]
 
     def completed_items(self) -> Iterator[Result]:
         """Wait for a batch, for at most IDLE_POLL_SECONDS, and yield the results of all finished batches."""
