@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from bncheck.checking.in_process import InterruptedCheck, OptionalStages, check_in_process
-from bncheck.execution.child import ChildInterrupted, run_in_child
-from bncheck.execution.child_main import ParentChannel
+from bncheck.execution.child import ChildInterrupted, ParentChannel, run_in_child
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress

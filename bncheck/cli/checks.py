@@ -7,7 +7,7 @@ import click
 
 from bncheck.checking.check import check
 from bncheck.checking.in_process import InterruptedCheck
-from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
 from bncheck.errors import TargetError
@@ -26,22 +26,25 @@ def expand_targets(targets: Sequence[str]) -> list[str]:
 
 
 def check_targets(
-    names: Sequence[str], problem: Problem, output: Output, *, strict: bool, summary: bool = True, **options: Any
-) -> ExitCode:
-    """Check targets one after another, and show a report for each.
+    targets: Sequence[str], problem: Problem, format_: str, save: Sequence[str], *, strict: bool, brief: bool = False,
+    **options: Any,
+) -> ExitCode:  # fmt: skip
+    """Check targets one after another, show a report for each and, if there are several, a summary.
 
     Parameters
     ----------
-    names : sequence of str
-        The targets, without patterns.
+    targets : sequence of str
+        The targets as the user typed them, patterns included.
     problem : Problem
         The problem on which they are checked.
-    output : Output
-        Where the reports are written.
+    format_ : str
+        The format on stdout.
+    save : sequence of str
+        Files for the reports.
     strict : bool
         Whether a pass with unchecked functions exits with 1.
-    summary : bool, default True
-        Whether a table of all targets follows, if there are several.
+    brief : bool, default False
+        Write one line for a target that passed, and no summary.
     **options
         Options of ``check``.
 
@@ -50,29 +53,29 @@ def check_targets(
     ExitCode
         The exit code of all targets if it is the same, otherwise NOT_PASSED.
     """
-    summaries: list[TargetSummary] = []
-    codes = set()
-    try:
-        for number, name in enumerate(names):
-            try:
-                with ProgressDisplay("entries") as progress:
-                    result = check(problem, name, **options, progress=progress.update)
-            except KeyboardInterrupt as interrupt:
-                _report_interruption(interrupt, names[number:], output, summaries)
-                return ExitCode.INTERRUPTED
-            except TargetError as error:
-                failure = RunFailure(name, str(error))
-                click.echo(f"Error: {failure.message}", err=True)
-                output.show(failure, on_stderr=True)
-                summaries.append(TargetSummary.could_not_run(name))
-                codes.add(ExitCode.COULD_NOT_RUN)
-            else:
-                output.show(CheckReport(result))
-                summaries.append(TargetSummary.from_result(name, result))
-                codes.add(_exit_code(name, result, strict))
-    finally:
-        if summary and len(names) > 1:
-            output.show(Summary(summaries))
+    names, summaries, codes = expand_targets(targets), list[TargetSummary](), set[ExitCode]()
+    with Output(format_, save, several=len(names) > 1, brief=brief) as output:
+        try:
+            for number, name in enumerate(names):
+                try:
+                    with ProgressDisplay("entries") as progress:
+                        result = check(problem, name, **options, progress=progress.update)
+                except KeyboardInterrupt as interrupt:
+                    _report_interruption(interrupt, names[number:], output, summaries)
+                    return ExitCode.INTERRUPTED
+                except TargetError as error:
+                    failure = RunFailure(name, str(error))
+                    click.echo(f"Error: {failure.message}", err=True)
+                    output.show(failure, on_stderr=True)
+                    summaries.append(TargetSummary.could_not_run(name))
+                    codes.add(ExitCode.COULD_NOT_RUN)
+                else:
+                    output.show(CheckReport(result))
+                    summaries.append(TargetSummary.from_result(name, result))
+                    codes.add(_exit_code(name, result, strict))
+        finally:
+            if len(names) > 1 and not brief:
+                output.show(Summary(summaries))
     # If a target could not run, a pass of the others is not a pass of all.
     return codes.pop() if len(codes) == 1 else ExitCode.NOT_PASSED
 
@@ -88,7 +91,7 @@ def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
         functions = ", ".join(dict.fromkeys(item.function for item in result.not_checked))
         click.echo(f"Not checked, which --strict does not allow: {name}: {functions}", err=True)
         return ExitCode.NOT_PASSED
-    return ExitCode.from_verdict(result.verdict)
+    return ExitCode.from_passed(result.verdict is Verdict.PASS)
 
 
 def _report_interruption(

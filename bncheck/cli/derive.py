@@ -2,20 +2,16 @@
 
 import click
 
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import options
+from bncheck.cli.command import ExitCode, command, options
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
-from bncheck.cli.sections import SectionedCommand
+from bncheck.model.verdict import Verdict
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=(
-        "bncheck derive",
-        "bncheck derive centering",
-        "bncheck derive var --N 5 --D 2 --H 3 --seed 1 --bn-eps 0.1",
-        "bncheck derive --format latex --save notes.md",
-    ),
+@command(
+    "bncheck derive",
+    "bncheck derive centering",
+    "bncheck derive var --N 5 --D 2 --H 3 --seed 1 --bn-eps 0.1",
+    "bncheck derive --format latex --save notes.md",
 )
 @click.argument("equation", required=False)
 @options("N", "D", "H", "seed", "bn_eps", N=3, D=4, H=2)
@@ -36,4 +32,4 @@ def derive(
     with Output(format_, save) as output:
         derivation = check_derivation(problem, equation)
         output.show(DerivationReport(derivation, in_full=equation is not None))
-    return ExitCode.from_verdict(derivation.verdict)
+    return ExitCode.from_passed(derivation.verdict is Verdict.PASS)

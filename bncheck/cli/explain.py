@@ -2,8 +2,8 @@
 
 import click
 
+from bncheck.cli.command import SectionedCommand
 from bncheck.cli.output import Output, output_options
-from bncheck.cli.sections import SectionedCommand
 
 
 @click.command(

@@ -2,13 +2,14 @@
 
 import click
 
+from bncheck.cli.command import command
 from bncheck.cli.output import Output, output_options
-from bncheck.cli.sections import SectionedCommand
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=("bncheck guide", "bncheck guide contributing", "bncheck guide contributing --save contributing.html"),
+@command(
+    "bncheck guide",
+    "bncheck guide contributing",
+    "bncheck guide contributing --format markdown --save contributing.html",
 )
 @click.argument("topic", required=False)
 @output_options("table", "markdown")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bncheck.cli import signals, stdio
-from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.command import ExitCode
 from bncheck.errors import BncheckError
 from bncheck.model.options import to_option_spelling
 from bncheck.model.version import __version__
@@ -36,10 +36,10 @@ class CLI(click.Group):
         command: click.Command = getattr(import_module(f"bncheck.cli.{cmd_name}"), cmd_name)
         return command
 
-    def main(self, *args: Any, **options: Any) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run the command line; click's own error handling would exit with 1 for invalid options."""
-        command: Callable[[], Any] = partial(super().main, *args, **{**options, "standalone_mode": False})
-        if not options.get("standalone_mode", True):
+        command: Callable[[], Any] = partial(super().main, *args, standalone_mode=False, **options)
+        if not standalone_mode:
             return command()
         stdio.configure_encoding_fallback()
         with signals.handle_signals():
@@ -50,7 +50,7 @@ def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 
     """Run a command and return its exit code; every exception becomes a message."""
     try:
         code = command()
-        if sys.stdout is not None:  # the parent closed stdout
+        if sys.stdout is not None:  # None: the parent closed stdout
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -3,15 +3,13 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import click
 
 from bncheck.cli import stdio
-from bncheck.cli.options import Command
+from bncheck.cli.command import Command, SectionOption
 from bncheck.cli.parameters import Choice, ParamType
-from bncheck.cli.sections import SectionOption
 from bncheck.errors import InvalidInput
 from bncheck.render import FORMATS, PICTURES, Format, Picture
 from bncheck.render.encoding import escape_control_chars
@@ -25,62 +23,48 @@ FILE_ONLY_FORMATS = tuple(name for name, format_ in FORMATS.items() if not forma
 
 
 class SaveFile(ParamType):
-    """A file to write; the suffix of its name is the format."""
+    """A file to write; the suffix of its name is the format. A picture requires matplotlib."""
 
     name = "file"
 
     def __init__(self, formats: Iterable[Format | Picture]) -> None:
-        self.suffixes = [format_.suffix for format_ in formats if format_.suffix]
+        self._formats = {format_.suffix: format_ for format_ in formats if format_.suffix}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the path; reject a suffix that is not the suffix of a format."""
-        if _suffix(value) not in self.suffixes:
-            known = f"{', '.join(self.suffixes[:-1])} or {self.suffixes[-1]}"
-            self.fail(f"cannot tell a format from {value!r}; use {known}", param, ctx)
+        """Return the path; reject a suffix that is not the suffix of a format, and a picture without matplotlib."""
+        *suffixes, last = self._formats
+        format_ = self._formats.get(_suffix(value))
+        if format_ is None:
+            self.fail(f"cannot tell a format from {value!r}; use {', '.join(suffixes)} or {last}", param, ctx)
+        if isinstance(format_, Picture):
+            try:
+                import_module("bncheck.render.plots.figure")
+            except Exception as error:  # a broken matplotlib, for example built for another numpy, raises any exception
+                message = "--plot requires matplotlib; install it with: pip install 'bncheck[plot]'"
+                raise click.UsageError(message) from error
         return str(value)
 
-    @property
-    def metavar(self) -> str:
-        """What the help shows for the file: FILE.{md,json}."""
-        return f"FILE.{{{','.join(suffix[1:] for suffix in self.suffixes)}}}"
+    def option(self, flag: str, help_text: str) -> Callable[[Command], Command]:
+        """Return the option for any number of files; the help shows FILE.{md,json}."""
+        suffixes = ",".join(suffix[1:] for suffix in self._formats)
+        return click.option(
+            flag, cls=SectionOption, section="Output", default_text="none", type=self, multiple=True,
+            metavar=f"FILE.{{{suffixes}}}", help=help_text,
+        )  # fmt: skip
 
 
-class PictureFile(SaveFile):
-    """A picture to write, which requires matplotlib."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the path; reject it if matplotlib cannot be imported."""
-        path = super().convert(value, param, ctx)
-        try:
-            import_module("bncheck.render.plots.figure")
-        except Exception as error:  # a broken matplotlib, for example one built for another numpy, raises any exception
-            message = "--plot requires matplotlib; install it with: pip install 'bncheck[plot]'"
-            raise click.UsageError(message) from error
-        return path
+plot_option = SaveFile(PICTURES).option("--plot", "Also save a plot to FILE. Repeatable.")
 
 
-def _file_option(flag: str, type_: SaveFile, help_text: str) -> Callable[[Command], Command]:
-    return click.option(
-        flag, cls=SectionOption, section="Output", default_text="none", type=type_, multiple=True,
-        metavar=type_.metavar, help=help_text,
-    )  # fmt: skip
-
-
-def plot_option(command: Command) -> Command:
-    """Add --plot to a command."""
-    return _file_option("--plot", PictureFile(PICTURES), "Also save a plot to FILE. Repeatable.")(command)
-
-
-def output_options(*formats: str, streamed: str = "") -> Callable[[Command], Command]:
-    """Add --format, with these formats and one that the command writes itself (``streamed``), and --save."""
-    saved = SaveFile(FORMATS[name] for name in (*FILE_ONLY_FORMATS, *formats) if name in FORMATS)
-    printed = [*formats, *filter(None, [streamed])]
+def output_options(*formats: str, streamed: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """Add --format, with these formats and those that the command writes itself (``streamed``), and --save."""
+    saved = SaveFile(FORMATS[name] for name in (*FILE_ONLY_FORMATS, *formats))
 
     def decorate(command: Command) -> Command:
-        command = _file_option("--save", saved, "Also save the report to FILE. Repeatable.")(command)
+        command = saved.option("--save", "Also save the report to FILE. Repeatable.")(command)
         return click.option(
-            "--format", "format_", cls=SectionOption, section="Output", type=Choice(printed), default="table",
-            help="Format of the report on stdout.",
+            "--format", "format_", cls=SectionOption, section="Output", type=Choice([*formats, *streamed]),
+            default="table", help="Format of the report on stdout.",
         )(command)  # fmt: skip
 
     return decorate
@@ -89,10 +73,10 @@ def output_options(*formats: str, streamed: str = "") -> Callable[[Command], Com
 class OutputFile(NamedTuple):
     """An open file."""
 
+    format_: Format | Picture
     path: str
     existed: bool  # before it was opened
     file: BinaryIO
-    format_: Format | Picture
 
 
 class Output:
@@ -125,12 +109,11 @@ class Output:
         self._brief = brief and format_ == "table"
         self._pending_reports: list[Report] = []
         self._files: list[OutputFile] = []
-        reports = [(path, _format_of(path, FORMATS.values())) for path in save]
-        for path, content in (*reports, *((path, _format_of(path, PICTURES)) for path in plot)):
-            existed = os.path.exists(path)
+        reports: dict[str, Format | Picture] = {format_.suffix: format_ for format_ in FORMATS.values()}
+        pictures: dict[str, Format | Picture] = {picture.suffix: picture for picture in PICTURES}
+        for path, suffixes in [*((path, reports) for path in save), *((path, pictures) for path in plot)]:
             try:
-                file = open(path, "ab")  # noqa: SIM115 - _write_file or _close_files closes it
-                self._files.append(OutputFile(path, existed, file, content))
+                self._files.append(OutputFile(suffixes[_suffix(path)], path, os.path.exists(path), open(path, "ab")))  # noqa: SIM115 - _write_file or _close_files closes it
             except OSError as error:
                 self._close_files()
                 raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
@@ -157,7 +140,7 @@ class Output:
     def __enter__(self) -> "Output":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Write the pending reports, also after an exception; try every file, even if another one cannot be written."""
         if not self._pending_reports:
             self._close_files()
@@ -211,10 +194,6 @@ def require_different_files(rows: Iterable[str], save: Iterable[str], plot: Iter
             if content := used.get(os.path.realpath(path)):
                 raise click.UsageError(f"{option} {path} would overwrite {content}; choose another file")
         used |= {os.path.realpath(path): f"{option} {path}" for path in paths}
-
-
-def _format_of(path: str, formats: Iterable[Format | Picture]) -> Format | Picture:
-    return next(format_ for format_ in formats if format_.suffix == _suffix(path))
 
 
 def _suffix(path: str) -> str:

@@ -22,28 +22,27 @@ else:
 
 # Most values of an axis; a longer one is probably a typing error.
 MAX_AXIS_VALUES = 1_000_000
+# The kinds of integers, and their smallest value.
+INTEGER_MINIMUM = {Kind.SIZE: 1, Kind.SEED: 0}
 
 
 class Number(ParamType):
-    """A number of at least ``minimum``, or ``keyword``."""
+    """A number of one kind; a step may also be "auto"."""
 
-    def __init__(
-        self, kind: Kind, number: type[int] | type[float], minimum: float = -math.inf, keyword: str = ""
-    ) -> None:
-        self.name = "integer" if number is int else "number"
-        self._expected, self._number, self._minimum, self._keyword = kind.value, number, minimum, keyword
+    def __init__(self, kind: Kind) -> None:
+        self.name, self._kind = "integer" if kind in INTEGER_MINIMUM else "number", kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | float | str:
-        """Return the number or the keyword."""
-        if self._keyword and value == self._keyword:
-            return self._keyword
+        """Return the number, or "auto"."""
+        if self._kind is Kind.STEP and value == "auto":
+            return "auto"
         try:
-            number = self._number(value)
+            number = int(value) if self._kind in INTEGER_MINIMUM else float(value)
         except (ValueError, OverflowError):
             number = None
-        if number is None or number < self._minimum:
+        if number is None or number < INTEGER_MINIMUM.get(self._kind, -math.inf):
             shown = reprlib.repr(value) if number is None else number
-            raise click.UsageError(f"{_label(param)} must be {self._expected}, got {shown}", ctx)
+            raise click.UsageError(f"{_label(param)} must be {self._kind.value}, got {shown}", ctx)
         return number
 
 
@@ -57,14 +56,9 @@ class Choice(click.Choice[str]):
         return str(value)
 
 
-class Names(ParamType):
-    """Names, separated by commas."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:  # noqa: ARG002 - click's signature
-        """Return the names; the library checks them."""
-        return value if isinstance(value, tuple) else tuple(word.strip() for word in str(value).split(","))
+def split_names(value: Any) -> tuple[str, ...]:
+    """Return the names in a list with commas; the library checks them."""
+    return value if isinstance(value, tuple) else tuple(name.strip() for name in str(value).split(","))
 
 
 class Values(ParamType):
@@ -96,11 +90,8 @@ class Values(ParamType):
         if self._integers:
             self.fail(f"invalid range {part!r}: integers are written as 0..9, or as a list 8,64,256", param, ctx)
         if any(isinstance(end, str) or not 0 < end < math.inf for end in (start, stop)):
-            self.fail(
-                f"invalid range {part!r}: it needs two positive numbers, as in 1e-1..1e-12; list others: 0,1.5",
-                param,
-                ctx,
-            )
+            expected = "it needs two positive numbers, as in 1e-1..1e-12; list others: 0,1.5"
+            self.fail(f"invalid range {part!r}: {expected}", param, ctx)
         count = int(per_decade or 1) if per_decade.isdecimal() or not slash else 0
         if count < 1:
             self.fail(f"at least 1 value per decade is required, got {per_decade or 'none'}", param, ctx)
@@ -119,11 +110,8 @@ def _label(param: click.Parameter | None) -> str:
 
 
 TYPES: dict[Kind, ParamType] = {
-    Kind.SIZE: Number(Kind.SIZE, int, minimum=1),
-    Kind.SEED: Number(Kind.SEED, int, minimum=0),
-    Kind.REAL: Number(Kind.REAL, float),
-    Kind.STEP: Number(Kind.STEP, float, keyword="auto"),
-    Kind.NAMES: Names(),
+    **{kind: Number(kind) for kind in (Kind.SIZE, Kind.SEED, Kind.REAL, Kind.STEP)},
+    Kind.NAMES: click.types.FuncParamType(split_names),
     Kind.PATH: click.Path(path_type=Path),
     Kind.TEXT: click.STRING,
 }
@@ -136,4 +124,4 @@ def option_type(option: Option) -> ParamType:
 
 def axis_type(option: Option) -> Values:
     """Return the type of several values of an option."""
-    return Values(option_type(option), integers=option.kind in (Kind.SIZE, Kind.SEED))
+    return Values(option_type(option), integers=option.kind in INTEGER_MINIMUM)

@@ -4,7 +4,6 @@ import math
 import sys
 import time
 from datetime import timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
@@ -32,10 +31,10 @@ class ProgressDisplay:
     """
 
     def __init__(self, unit: str, *, log: bool = False) -> None:
-        self._unit, self._is_live, self._started = unit, stdio.is_terminal(sys.stderr), time.monotonic()
-        delay, self._interval = PROGRESS_DELAY_SECONDS, LIVE_REFRESH_SECONDS
-        if not self._is_live:
-            delay, self._interval = (LOG_INTERVAL_SECONDS if log else math.inf), LOG_INTERVAL_SECONDS
+        self._unit, self._started = unit, time.monotonic()
+        self._is_live = sys.stderr is not None and sys.stderr.isatty()
+        self._interval = LIVE_REFRESH_SECONDS if self._is_live else LOG_INTERVAL_SECONDS
+        delay = PROGRESS_DELAY_SECONDS if self._is_live else LOG_INTERVAL_SECONDS if log else math.inf
         self._next_update = self._started + delay
         self._first: int | None = None  # number of finished items at the first update
         self._bar: Progress | None = None  # None: not visible yet
@@ -43,7 +42,7 @@ class ProgressDisplay:
     def __enter__(self) -> "ProgressDisplay":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()

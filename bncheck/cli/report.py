@@ -4,18 +4,14 @@ from pathlib import Path
 
 import click
 
-from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.command import ExitCode, command
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options, plot_option, require_different_files
-from bncheck.cli.sections import SectionedCommand
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=(
-        "bncheck report rows.jsonl",
-        "bncheck report rows.jsonl --format junit --save rows.json",
-        "bncheck report rows.jsonl --plot v.svg",
-    ),
+@command(
+    "bncheck report rows.jsonl",
+    "bncheck report rows.jsonl --format junit --save rows.json",
+    "bncheck report rows.jsonl --plot v.svg",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @output_options(*CHECK_FORMATS)
@@ -42,4 +38,4 @@ def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...], plot: t
         if not summary.count:
             raise click.UsageError(f"no rows in {', '.join(map(str, files))}")
         output.show(SweepReport(summary, rows=rows))
-    return ExitCode.PASS if summary.passed else ExitCode.NOT_PASSED
+    return ExitCode.from_passed(summary.passed)

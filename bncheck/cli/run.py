@@ -2,36 +2,27 @@
 
 from typing import Any
 
-import click
-
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import options, targets_argument
-from bncheck.cli.output import CHECK_FORMATS, Output, output_options
-from bncheck.cli.sections import SectionedCommand
+from bncheck.cli.command import ExitCode, command, options, targets_argument
+from bncheck.cli.output import CHECK_FORMATS, output_options
 from bncheck.model.options import PROBLEM_SETTINGS
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=(
-        "bncheck run --N 64 --D 100 --H 50",
-        "bncheck run layers.py --seed 7 --bn-eps 1e-3 --x-mean 2 --x-std 0.5",
-        "bncheck run --scheme five-point --step 1e-3 --only dW,dgamma",
-        "bncheck run --engine full --sample 20 --rtol 1e-5 --atol 1e-8",
-        "bncheck run layers.py wrong.py --no-edge-cases --timeout 10",
-        "bncheck run layers.py --strict",
-        "bncheck run layers.py --only batchnorm_backward.dx",
-        "bncheck run layers.py --format junit --save report.html",
-    ),
+@command(
+    "bncheck run --N 64 --D 100 --H 50",
+    "bncheck run layers.py --seed 7 --bn-eps 1e-3 --x-mean 2 --x-std 0.5",
+    "bncheck run --scheme five-point --step 1e-3 --only dW,dgamma",
+    "bncheck run --engine full --sample 20 --rtol 1e-5 --atol 1e-8",
+    "bncheck run layers.py wrong.py --no-edge-cases --timeout 10",
+    "bncheck run layers.py --strict",
+    "bncheck run layers.py --only batchnorm_backward.dx",
+    "bncheck run layers.py --format junit --save report.html",
 )
 @targets_argument
-@options(*PROBLEM_SETTINGS)
-@options("scheme", "step", "engine", "sample", "only")
-@options("edge_cases", "timeout")
+@options(*PROBLEM_SETTINGS, "scheme", "step", "engine", "sample", "only", "edge_cases", "timeout")
 @options("rtol", "atol", "strict")
 @output_options(*CHECK_FORMATS)
 def run(
-    targets: tuple[str, ...], no_edge_cases: bool, strict: bool, format_: str, save: tuple[str, ...], **settings: Any
+    targets: tuple[str, ...], no_edge_cases: bool, format_: str, save: tuple[str, ...], **settings: Any
 ) -> ExitCode:
     """Check a backward pass on a random problem.
 
@@ -41,10 +32,8 @@ def run(
 
     Every entry of every gradient is compared with a finite difference of the forward pass, within an error bound.
     """
-    from bncheck.cli.checks import check_targets, expand_targets  # noqa: PLC0415 - imports numpy
+    from bncheck.cli.checks import check_targets  # noqa: PLC0415 - imports numpy
     from bncheck.model.problem import random_problem  # noqa: PLC0415 - imports numpy
 
     problem = random_problem(**{name: settings.pop(name) for name in PROBLEM_SETTINGS})
-    names = expand_targets(targets)
-    with Output(format_, save, several=len(names) > 1) as output:
-        return check_targets(names, problem, output, strict=strict, edge_cases=not no_edge_cases, **settings)
+    return check_targets(targets, problem, format_, save, edge_cases=not no_edge_cases, **settings)

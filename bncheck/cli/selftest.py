@@ -2,23 +2,16 @@
 
 import os
 
-import click
-
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import options
+from bncheck.cli.command import ExitCode, command, options
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
 from bncheck.cli.progress import ProgressDisplay
-from bncheck.cli.sections import SectionedCommand
 
 
-@click.command(
-    cls=SectionedCommand,
+@command(
+    "bncheck selftest",
+    "bncheck selftest --problems 1 --jobs 1",
+    "bncheck selftest --format json --save selftest.svg",
     short_help="Test bncheck itself.",
-    examples=(
-        "bncheck selftest",
-        "bncheck selftest --problems 1 --jobs 1",
-        "bncheck selftest --format json --save selftest.svg",
-    ),
 )
 @options("problems", "jobs", jobs=os.cpu_count() or 1)
 @output_options(*CHECK_FORMATS)
@@ -36,4 +29,4 @@ def selftest(problems: int, jobs: int, format_: str, save: tuple[str, ...]) -> E
         with ProgressDisplay("trials") as progress:
             result = trials.selftest(problems, jobs=jobs, progress=progress.update)
         output.show(SelftestReport(result))
-    return ExitCode.PASS if result.passed else ExitCode.NOT_PASSED
+    return ExitCode.from_passed(result.passed)

@@ -9,8 +9,8 @@ from types import FrameType
 
 # The signals that were received since ``handle_signals`` was entered.
 received_signals: list[int] = []
-# Depth of nested sections in which signals are deferred: one entry each.
-_critical_section_depth: list[None] = []
+# One entry for each nested section in which signals are deferred.
+_critical_sections: list[None] = []
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def handle_signals() -> Iterator[None]:
 
 def _handle_signal(number: int, _: FrameType | None) -> None:
     received_signals.append(number)
-    if not _critical_section_depth:
+    if not _critical_sections:
         raise KeyboardInterrupt
 
 
@@ -46,10 +46,10 @@ def defer_signals() -> Iterator[None]:
 
     Python drops an exception within a ``__del__``, and Dask has many of these.
     """
-    _critical_section_depth.append(None)
+    _critical_sections.append(None)
     try:
         yield
     finally:
-        _critical_section_depth.pop()
+        _critical_sections.pop()
     if received_signals:
         raise KeyboardInterrupt

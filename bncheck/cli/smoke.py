@@ -1,23 +1,14 @@
 """``bncheck smoke``: a short check for continuous integration."""
 
-import click
-
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import options, targets_argument
+from bncheck.cli.command import ExitCode, command, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, Output, output_options
-from bncheck.cli.sections import SectionedCommand
 
 # The problem of a target: small, with more units than features. The edge cases are smaller still.
 SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=(
-        "bncheck smoke",
-        "bncheck smoke layers.py",
-        "bncheck smoke layers.py --strict --format github --save smoke.xml",
-    ),
+@command(
+    "bncheck smoke", "bncheck smoke layers.py", "bncheck smoke layers.py --strict --format github --save smoke.xml"
 )
 @targets_argument
 @options("strict")
@@ -30,17 +21,15 @@ def smoke(targets: tuple[str, ...], strict: bool, format_: str, save: tuple[str,
     Check each TARGET on small problems. Without TARGET, check bncheck itself: the reference must pass on problems of
     different shapes and scales, and one injected mistake of each kind must be detected.
     """
-    from bncheck.cli.checks import check_targets, expand_targets  # noqa: PLC0415 - imports numpy
+    if targets:
+        from bncheck.cli.checks import check_targets  # noqa: PLC0415 - imports numpy
+        from bncheck.model.problem import random_problem  # noqa: PLC0415 - imports numpy
 
-    names = expand_targets(targets) if targets else []
-    with Output(format_, save, several=len(names) > 1, brief=True) as output:
-        if names:
-            from bncheck.model.problem import random_problem  # noqa: PLC0415 - imports numpy
+        return check_targets(targets, random_problem(**SMOKE_SHAPE), format_, save, strict=strict, brief=True)
+    from bncheck.render.selftest_report import SelftestReport  # noqa: PLC0415 - imports numpy
+    from bncheck.selftest import trials  # noqa: PLC0415 - imports numpy
 
-            return check_targets(names, random_problem(**SMOKE_SHAPE), output, strict=strict, summary=False)
-        from bncheck.render.selftest_report import SelftestReport  # noqa: PLC0415 - imports numpy
-        from bncheck.selftest import trials  # noqa: PLC0415 - imports numpy
-
+    with Output(format_, save, brief=True) as output:
         result = trials.smoke()
         output.show(SelftestReport(result))
-        return ExitCode.PASS if result.passed else ExitCode.NOT_PASSED
+    return ExitCode.from_passed(result.passed)

@@ -22,11 +22,6 @@ def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     return "".join(ASCII_REPLACEMENTS.get(character, "?") for character in unencodable), error.end
 
 
-def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a stream is a terminal; a closed one, None, is not."""
-    return stream is not None and stream.isatty()
-
-
 def configure_encoding_fallback() -> None:
     """Make stdout and stderr write ASCII replacements of characters that their encoding lacks."""
     codecs.register_error(ENCODING_FALLBACK, _replace_unencodable)

@@ -2,30 +2,23 @@
 
 from typing import Any
 
-import click
-
-from bncheck.cli.exit_codes import ExitCode
-from bncheck.cli.options import axis_options, options, targets_argument
+from bncheck.cli.command import ExitCode, axis_options, command, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, output_options, plot_option
-from bncheck.cli.sections import SectionedCommand
 
 
-@click.command(
-    cls=SectionedCommand,
-    examples=(
-        "bncheck sweep --step 1e-1..1e-12 --scheme central,five-point",
-        "bncheck sweep --N 8,64 --D 20 --H 10 --bn-eps 1e-5,1 --seed 0..9 --jobs 2",
-        "bncheck sweep layers.py --x-mean 0,100 --x-std 1,10 --only dX,dh",
-        "bncheck sweep --N 8 --D 5 --H 4 --engine full --rtol 1e-5 --atol 1e-8",
-        "bncheck sweep --N 8 --seed 0..99 --out more.jsonl --resume --format jsonl",
-        "bncheck sweep --N 8,64 --format markdown --save table.svg --plot v.png",
-    ),
+@command(
+    "bncheck sweep --step 1e-1..1e-12 --scheme central,five-point",
+    "bncheck sweep --N 8,64 --D 20 --H 10 --bn-eps 1e-5,1 --seed 0..9 --jobs 2",
+    "bncheck sweep layers.py --x-mean 0,100 --x-std 1,10 --only dX,dh",
+    "bncheck sweep --N 8 --D 5 --H 4 --engine full --rtol 1e-5 --atol 1e-8",
+    "bncheck sweep --N 8 --seed 0..99 --out more.jsonl --resume --format jsonl",
+    "bncheck sweep --N 8,64 --format markdown --save table.svg --plot v.png",
 )
 @targets_argument
 @axis_options
 @options("engine", "only", "rtol", "atol", heading="Shared settings")
 @options("jobs", "dask", "out", "resume")
-@output_options(*CHECK_FORMATS, streamed="jsonl")
+@output_options(*CHECK_FORMATS, streamed=("jsonl",))
 @plot_option
 def sweep(**arguments: Any) -> ExitCode:
     """Run a check for every combination of settings.

@@ -11,7 +11,7 @@ import click
 
 from bncheck.cli import signals, stdio
 from bncheck.cli.checks import expand_targets
-from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output, require_different_files
 from bncheck.cli.progress import ProgressDisplay
 from bncheck.errors import BncheckError, InvalidInput
@@ -32,11 +32,11 @@ class SweepRun:
 
     def __init__(self, grid: Grid, command: str, output: Output) -> None:
         self.grid, self._total, self._command, self._output = grid, len(grid), command, output
-        self._summary, self._rows, self._started = SweepSummary(), list[Row](), time.monotonic()
+        self.summary, self._rows, self._started = SweepSummary(), list[Row](), time.monotonic()
 
     def record_row(self, row: Row) -> None:
         """Add a row to the report."""
-        self._summary.add(row.rounded)  # so that bncheck report shows the same for the file
+        self.summary.add(row.rounded)  # so that bncheck report shows the same for the file
         if self._output.needs_all_rows:
             self._rows.append(row)
 
@@ -50,14 +50,9 @@ class SweepRun:
                     self.record_row(row)
                 if stream_rows:
                     stdio.write(row.to_json(self.grid.sweep_id) + "\n")
-                verdicts = self._summary.total.verdicts
+                verdicts = self.summary.total.verdicts
                 failed = verdicts[Verdict.FAIL] + verdicts[None]
-                progress.update(self._summary.count, self._total, f"{failed:,} failed")
-
-    def finish(self) -> ExitCode:
-        """Show the report of all checks."""
-        self._show_report(observed_orders(self.grid))
-        return ExitCode.PASS if self._summary.passed else ExitCode.NOT_PASSED
+                progress.update(self.summary.count, self._total, f"{failed:,} failed")
 
     def end_early(self, error: BaseException, resume_command: str) -> ExitCode:
         """Show the finished rows, and how to resume; raise the error if it is not an interruption."""
@@ -65,18 +60,19 @@ class SweepRun:
         interrupted = isinstance(error, KeyboardInterrupt) or bool(signals.received_signals)
         if not interrupted and not isinstance(error, BncheckError):
             raise error
-        self._show_report({})
-        position = f"after {self._summary.count:,} of {self._total:,} checks."
+        self.show_report({})
+        position = f"after {self.summary.count:,} of {self._total:,} checks."
         position += f" Resume with: {resume_command}" if resume_command else ""
         if not interrupted:
             raise InvalidInput(f"{error}; stopped {position}") from error
         click.echo(f"Interrupted {position}", err=True)
         return ExitCode.INTERRUPTED
 
-    def _show_report(self, orders: Mapping[str, Mapping[str, float]]) -> None:
-        if self._summary.count:
+    def show_report(self, orders: Mapping[str, Mapping[str, float]]) -> None:
+        """Show the report of the finished rows, if there are any."""
+        if self.summary.count:
             seconds = time.monotonic() - self._started
-            self._output.show(SweepReport(self._summary, self._command, orders, seconds, self._rows))
+            self._output.show(SweepReport(self.summary, self._command, orders, seconds, self._rows))
 
 
 def run_sweep(
@@ -117,4 +113,5 @@ def run_sweep(
             run.run(pool, file, stream_rows=format_ == "jsonl")
         except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - end_early raises it unless it is an interruption
             return run.end_early(error, build(settings | {"out": out, "resume": True}) if out else "")
-        return run.finish()
+        run.show_report(observed_orders(grid))
+        return ExitCode.from_passed(run.summary.passed)

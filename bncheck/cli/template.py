@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import click
-
 from bncheck.cli import stdio
-from bncheck.cli.sections import SectionedCommand
+from bncheck.cli.command import command
 
 
-@click.command(cls=SectionedCommand, examples=("bncheck template > my_layers.py",))
+@command("bncheck template > my_layers.py")
 def template() -> None:
     """Print a commented template for your own implementation.
 

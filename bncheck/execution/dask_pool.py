@@ -59,9 +59,8 @@ class DaskPool:
         try:
             get_address_host_port(address)
         except ValueError as error:
-            raise InvalidInput(
-                f"{address!r} is not the address of a Dask scheduler ({error}); an example is tcp://10.0.0.1:8786"
-            ) from None
+            failure = f"{address!r} is not the address of a Dask scheduler ({error})"
+            raise InvalidInput(f"{failure}; an example is tcp://10.0.0.1:8786") from None
         self._address, self._warn, self._last_warning = address, warn, ""
         self._killed_worker = distributed.KilledWorker
         self._bundles = {target: SourceBundle.of(target) for target in targets}
@@ -70,7 +69,7 @@ class DaskPool:
         for name in loggers:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         try:
-            _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, partial(asyncio.run, _require_scheduler(address)))
+            _call_with_timeout(partial(asyncio.run, _require_scheduler(address)))
             self._client = distributed.Client(address, timeout=SCHEDULER_TIMEOUT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:  # TimeoutError is an OSError
             self._restore_loggers()
@@ -90,7 +89,7 @@ class DaskPool:
     def count(self) -> int:
         """The number of threads of all workers now; 1 if there are none."""
         if time.monotonic() - self._count_time > WORKER_COUNT_CACHE_SECONDS:
-            self._count = max(1, sum(self._worker_threads().values()))
+            self._count = max(1, self._count_threads())
             self._count_time = time.monotonic()
         return self._count
 
@@ -121,7 +120,7 @@ class DaskPool:
 
     def on_idle(self) -> None:
         """Warn once while no workers are connected."""
-        if self._worker_threads():
+        if self._count_threads():
             self._last_warning = ""
         elif not self._last_warning:
             start = f"dask worker {self._address}"
@@ -134,7 +133,7 @@ class DaskPool:
         self._closed = True
         atexit.unregister(self.close)
         with suppress(OSError):  # the scheduler does not respond any more
-            _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, partial(self._executor.shutdown, wait=False))
+            _call_with_timeout(partial(self._executor.shutdown, wait=False))
         self._client.close(timeout=SCHEDULER_TIMEOUT_SECONDS)
         self._restore_loggers()
 
@@ -151,23 +150,22 @@ class DaskPool:
     def _lost_connection(self) -> InvalidInput:
         return InvalidInput(f"lost the connection to the Dask scheduler at {self._address}")
 
-    def _worker_threads(self) -> Mapping[str, int]:
-        """Return the number of threads by worker; the last known total if the scheduler does not respond."""
+    def _count_threads(self) -> int:
+        """Return the number of threads of all workers; the last known number if the scheduler does not respond."""
         try:
-            threads: Mapping[str, int] = _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, self._client.nthreads)
+            return sum(_call_with_timeout(self._client.nthreads).values())
         except TimeoutError:
             self._warn_once(f"the Dask scheduler at {self._address} does not respond; waiting")
-            return {"": self._count}
+            return self._count
         except OSError as error:
             raise self._lost_connection() from error
-        return threads
 
     def _require_same_version(self) -> None:
         """Raise InvalidInput if a worker has no bncheck or another version; warn if one does not respond."""
         # A built-in function can be sent to a worker that cannot import bncheck.
         get_versions = partial(self._client.run, eval, "__import__('bncheck').__version__", on_error="return")
         try:
-            versions = _call_with_timeout(SCHEDULER_TIMEOUT_SECONDS, get_versions)
+            versions = _call_with_timeout(get_versions)
         except TimeoutError:
             self._warn_once(f"a worker of {self._address} does not respond; continuing without checking its version")
             return
@@ -244,9 +242,8 @@ def _unpack(bundle: SourceBundle) -> UnpackedBundle:
                 folder = mkdtemp(prefix="bncheck-", dir=worker.local_directory)
                 unpacked = _UNPACKED[bundle] = bundle.unpack(Path(folder).resolve())
             except OSError as error:
-                raise InvalidInput(
-                    f"the worker at {worker.address} cannot write to {worker.local_directory}: {error.strerror}"
-                ) from error
+                failure = f"the worker at {worker.address} cannot write to {worker.local_directory}"
+                raise InvalidInput(f"{failure}: {error.strerror}") from error
         return unpacked
 
 
@@ -258,8 +255,8 @@ async def _require_scheduler(address: str) -> None:
         await asyncio.wait_for(scheduler.identity(), SCHEDULER_TIMEOUT_SECONDS)
 
 
-def _call_with_timeout(seconds: float, function: Callable[[], Result]) -> Result:
-    """Call a function in a thread and return its result; raise TimeoutError if it takes too long."""
+def _call_with_timeout(function: Callable[[], Result]) -> Result:
+    """Call a function in a thread and return its result; raise TimeoutError after SCHEDULER_TIMEOUT_SECONDS."""
     future: Future[Result] = Future()
 
     def call() -> None:
@@ -269,7 +266,7 @@ def _call_with_timeout(seconds: float, function: Callable[[], Result]) -> Result
             future.set_exception(error)
 
     threading.Thread(target=call, daemon=True).start()
-    return future.result(seconds)
+    return future.result(SCHEDULER_TIMEOUT_SECONDS)
 
 
 def _version_mismatch(worker: str, on_worker: object, on_sender: str = __version__) -> str:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ Result = TypeVar("Result")
 
 # Crashes after which an item is not retried any more.
 MAX_ATTEMPTS = 3
-# Batches in flight for each worker: enough to keep it busy while results are collected ...
+# Batches in flight for each worker, which keep it busy while results are collected.
 BATCHES_PER_WORKER = 4
-# ... if a batch takes this many seconds, compared with which scheduling takes no time; and the most items of a batch.
+# Intended run time of a batch, compared with which scheduling takes no time, and its largest number of items.
 BATCH_SECONDS, MAX_BATCH_ITEMS = 0.25, 32
 # Seconds without a result after which the pool checks that it has workers.
 IDLE_POLL_SECONDS = 5.0
@@ -102,7 +103,7 @@ class _Scheduler(Generic[Item, Result]):
     pool: WorkerPool
     on_give_up: Callable[[Item, str], Result]
     futures: dict["Future[Batch[Result]]", Sequence[Item]] = field(default_factory=dict)
-    attempts: dict[Item, int] = field(default_factory=dict)  # of the items that are in flight or will be retried
+    attempts: Counter[Item] = field(default_factory=Counter)  # of the items that are in flight or will be retried
     retry_items: list[Item] = field(default_factory=list)
     batch_items: int = 1  # number of items in the next batch
 
@@ -121,14 +122,11 @@ class _Scheduler(Generic[Item, Result]):
                     break
                 self.pool.restart()
                 continue
-            for item in batch:
-                self.attempts[item] = self.attempts.get(item, 0) + 1
+            self.attempts.update(batch)
         return bool(self.futures)
 
     def _next_batch(self) -> list[Item]:
-        if self.retry_items:
-            return [self.retry_items.pop()]
-        return list(itertools.islice(self.items, self.batch_items))
+        return [self.retry_items.pop()] if self.retry_items else [*itertools.islice(self.items, self.batch_items)]
 
     def completed_items(self) -> Iterator[Result]:
         """Wait for a batch, for at most IDLE_POLL_SECONDS, and yield the results of all finished batches."""
@@ -165,12 +163,20 @@ class _Scheduler(Generic[Item, Result]):
                 yield self.on_give_up(item, f"the worker process crashed {MAX_ATTEMPTS} times on this check")
 
 
+def create_process_pool(jobs: int) -> Executor:
+    """Create an executor with a number of new processes.
+
+    They ignore Ctrl-C, which a terminal sends to all processes: the parent process handles it.
+    """
+    context, ignore_sigint = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=signal.signal, initargs=ignore_sigint)
+
+
 class ProcessPool:
     """Pool of local processes. A crash breaks the whole pool, which is then recreated."""
 
-    def __init__(self, jobs: int, executor_factory: Callable[[int], Executor] | None = None) -> None:
-        self.count, self._executor_factory = jobs, executor_factory or create_process_pool
-        self._executor = self._executor_factory(jobs)
+    def __init__(self, jobs: int, executor_factory: Callable[[int], Executor] = create_process_pool) -> None:
+        self.count, self._executor_factory, self._executor = jobs, executor_factory, executor_factory(jobs)
 
     def submit(self, work: Callable[[Any], Result], batch: Sequence[Any]) -> "Future[Batch[Result]]":
         """Schedule a batch; the executor starts its processes here."""
@@ -195,11 +201,6 @@ class ProcessPool:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def create_process_pool(jobs: int) -> Executor:
-    """Create an executor with a number of new processes that ignore SIGINT."""
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_sigint)
-
-
 @contextmanager
 def block_sigint_in_children() -> Iterator[None]:
     """Block SIGINT while children are spawned, so that they inherit the blocked signal.
@@ -215,11 +216,6 @@ def block_sigint_in_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _ignore_sigint() -> None:
-    """Ignore Ctrl-C, which a terminal sends to all processes: the parent process handles it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

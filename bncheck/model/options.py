@@ -54,7 +54,7 @@ class Option:
     name: str  # in Python and in JSON: bn_eps
     kind: Kind
     default: Any
-    heading: str  # of the group of options that the help lists it in
+    heading: str  # under which the help lists the option
     help: str
     choices: tuple[str, ...] = ()  # of a CHOICE
     metavar: str | None = None  # what the help shows for the value; None: the kind
@@ -68,12 +68,6 @@ class Option:
         """The option as it is typed: --bn-eps; a stage that is on by default is switched off: --no-edge-cases."""
         prefix = "--no-" if self.default is True else "--"
         return prefix + self.name.replace("_", "-")
-
-    def words(self, value: Any) -> list[str]:
-        """Return the words of a command that set the option to a value, or to several."""
-        if self.kind is Kind.FLAG:
-            return [self.flag]
-        return [self.flag, shlex.quote(format_values(value if isinstance(value, tuple) else (value,)))]
 
 
 SIZE, SEED, REAL, STEP, CHOICE, NAMES, FLAG, PATH, TEXT = Kind
@@ -139,7 +133,9 @@ def build_command(command: str, targets: Sequence[str], values: Mapping[str, Any
         value = values.get(option.name, option.default)
         is_default = value in (option.default, (option.default,))
         if option.name in values and (option.always_written or not is_default):
-            words += option.words(value)
+            words.append(option.flag)
+            if option.kind is not Kind.FLAG:
+                words.append(shlex.quote(format_values(value if isinstance(value, tuple) else (value,))))
     return " ".join(words)
 
 
@@ -186,8 +182,17 @@ class CheckOptions:
         """Reject values that are out of range."""
         if self.engine not in ENGINES:
             raise unknown_name("engine", self.engine, ENGINES)
-        _require_step(self.step)
-        _require_sample(self.sample, self.engine)
+        step, sample = self.step, self.sample
+        if step != "auto" and (isinstance(step, str | bool) or not 0 < step < math.inf):
+            raise InvalidInput(f"step must be {Kind.STEP.value}, got {step!r}")
+        if isinstance(step, float) and step < MIN_STEP:
+            raise InvalidInput(f"step must be at least {MIN_STEP:.0e}, got {step}")
+        if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 1):
+            raise InvalidInput(f"sample must be {Kind.SIZE.value}, got {sample!r}")
+        if sample is not None and self.engine != "full":
+            raise InvalidInput(
+                f"`sample={sample}` requires `engine='full'` (the {self.engine} engine checks every entry)"
+            )
         for name, value in (("rtol", self.rtol), ("atol", self.atol)):
             if value is not None and not 0 <= value < math.inf:
                 raise InvalidInput(f"{name} must be a finite number of at least 0, got {value}")
@@ -241,21 +246,3 @@ def _canonical_name(name: str) -> str:
     if label.lower() not in _BY_LOWER_CASE:
         raise unknown_name("gradient", name, [f"{function}{dot}{gradient}" for gradient in GRADIENTS])
     return f"{function}{dot}{_BY_LOWER_CASE[label.lower()]}"
-
-
-def _require_step(step: float | str) -> None:
-    if step == "auto":
-        return
-    if isinstance(step, str | bool) or not 0 < step < math.inf:
-        raise InvalidInput(f"step must be {Kind.STEP.value}, got {step!r}")
-    if step < MIN_STEP:
-        raise InvalidInput(f"step must be at least {MIN_STEP:.0e}, got {step}")
-
-
-def _require_sample(sample: int | None, engine: str) -> None:
-    if sample is None:
-        return
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 1:
-        raise InvalidInput(f"sample must be {Kind.SIZE.value}, got {sample!r}")
-    if engine != "full":
-        raise InvalidInput(f"`sample={sample}` requires `engine='full'` (the {engine} engine checks every entry)")

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bncheck.model.options import to_option_spelling
 from bncheck.model.results import Source
 from bncheck.model.verdict import Verdict
 from bncheck.render.format import format_tolerance_ratio
@@ -91,13 +92,14 @@ class SweepReport(Report):
         source = Source(os.path.realpath(target), 1) if os.path.isfile(target) else None
         statuses = {key: self._status(row, gradient.verdict) for key, gradient in row.gradients.items()}
         for key, status in statuses.items():
-            message = row.message or f"tolerance used: {format_tolerance_ratio(row.gradients[key].tolerance_ratio)}"
+            used = format_tolerance_ratio(row.gradients[key].tolerance_ratio)
+            message = to_option_spelling(row.message) or f"tolerance used: {used}"
             function, _, name = key.rpartition(".")
             subject = f"{target}.{function}" if function else target
             yield ReportItem(subject, name, status, "" if status is ItemStatus.PASS else message, row.reproduce, source)
         overall = self._status(row, row.verdict)
         if overall not in (ItemStatus.PASS, *statuses.values()):  # an output, an edge case, an error
-            yield ReportItem(target, "check", overall, row.message, row.reproduce, source)
+            yield ReportItem(target, "check", overall, to_option_spelling(row.message), row.reproduce, source)
 
     def _status(self, row: Row, verdict: Verdict | None) -> ItemStatus:
         if verdict is Verdict.INCONCLUSIVE and not self.summary.has_no_pass(row):
@@ -185,7 +187,7 @@ class _SweepLayout(Page):
         grid = two_columns(width=LABEL_WIDTH)
         report, summary = self.report, self.report.summary
         for row in summary.failed_rows:
-            message = row.message or f"{row.wrong:,} entries are wrong"
+            message = to_option_spelling(row.message) or f"{row.wrong:,} entries are wrong"
             grid.add_row(self.text(WORDS[row.verdict], "bold red"), self.text(message))
             if row.reproduce:
                 grid.add_row("", Command(row.reproduce))
@@ -203,7 +205,7 @@ class _SweepLayout(Page):
         several = len(summary.values["target"]) > 1
         notes = sorted(summary.notes.items())
         for note, targets in notes[:MAX_SHOWN_NOTES]:
-            yield "note", f"{', '.join(targets)}: {note}" if several else note
+            yield "note", to_option_spelling(f"{', '.join(targets)}: {note}" if several else note)
         if len(notes) > MAX_SHOWN_NOTES:
             yield "", f"and {len(notes) - MAX_SHOWN_NOTES} more notes, in --format json"
         if zeros := exact_zeros(summary):

@@ -118,7 +118,7 @@ class SweepSummary:
         self.values: dict[str, dict[Any, Aggregate]] = {axis: {} for axis in AXES}  # by axis and value
         self.truncated_axes: set[str] = set()  # axes with more than MAX_LISTED_VALUES values
         self.failed_rows: list[Row] = []  # at most MAX_FAILED_ROWS that failed or could not run, sorted by point
-        self.notes: dict[str, list[str]] = {}  # the targets that each note concerns
+        self.notes: dict[str, dict[str, None]] = {}  # the targets that each note concerns, as an ordered set
         self._pairs: dict[tuple[str, str], dict[tuple[Any, Any], Aggregate]] = {}
         self._problem_keys: set[int] = set()
         self._passed_problem_keys: set[int] = set()  # problems that pass with at least one scheme and step
@@ -133,10 +133,10 @@ class SweepSummary:
         for (first, second), cells in self._pairs.items():
             cells.setdefault((getattr(row.point, first), getattr(row.point, second)), Aggregate()).add(row)
         for note in row.notes:
-            self._add_note(note, row.point.target)
+            if note in self.notes or len(self.notes) < MAX_LISTED_VALUES:
+                self.notes.setdefault(note, {})[row.point.target] = None
         if row.verdict in (Verdict.FAIL, None):
-            failed = sorted([*self.failed_rows, row], key=lambda failed_row: repr(failed_row.point))
-            self.failed_rows = failed[:MAX_FAILED_ROWS]
+            self.failed_rows = sorted([*self.failed_rows, row], key=lambda r: repr(r.point))[:MAX_FAILED_ROWS]
         problem_key = row.point.problem_key
         self._problem_keys.add(problem_key)
         if row.verdict is Verdict.PASS:
@@ -151,12 +151,6 @@ class SweepSummary:
             elif axis not in self.truncated_axes:
                 self.truncated_axes.add(axis)
                 self._pairs = {pair: cells for pair, cells in self._pairs.items() if axis not in pair}
-
-    def _add_note(self, note: str, target: str) -> None:
-        """Record the target of a note, unless there are too many different notes."""
-        if note in self.notes or len(self.notes) < MAX_LISTED_VALUES:
-            targets = self.notes.setdefault(note, [])
-            targets += [target] if target not in targets else []
 
     def _start_pair_tables(self, point: SweepPoint) -> None:
         """Create the table of an axis pair once both axes vary; copy the earlier rows into it."""

@@ -9,7 +9,7 @@ from bncheck.errors import InvalidInput
 from bncheck.model import network
 from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
-from bncheck.model.problem import FloatArray, Problem
+from bncheck.model.problem import Problem
 from bncheck.numerical.measure import evaluate_locally
 from bncheck.numerical.plan import plan_measurement
 from bncheck.sweeps.grid import Grid
@@ -54,28 +54,22 @@ def _orders_of_scheme(scheme: str, problem: Problem, steps: Sequence[float], inp
     shared = next(iter(usable.values()))  # the problem of the largest step
     _, cache = network.forward(shared.X, shared.W, shared.b, shared.gamma, shared.beta, shared.bn_eps)
     exact = network.backward(shared.dout, cache)
-    errors = [_errors(shared, CheckOptions(scheme, step=step), inputs, exact) for step in usable]
-    orders = {f"d{name}": _order(list(usable), [error[name] for error in errors]) for name in inputs}
+    # By gradient and step: the norm of the error, and the norm of the bound on its rounding.
+    errors: dict[str, dict[float, tuple[float, float]]] = {name: {} for name in inputs}
+    for step in usable:
+        plan = plan_measurement(shared, NETWORK, CheckOptions(scheme, step=step), inputs)
+        values, bounds = evaluate_locally(plan), plan.bounds
+        for name in inputs:
+            error = values[name] - exact[f"d{name}"]
+            rounding = np.broadcast_to(bounds.rounding[name] + bounds.conditioning[name], error.shape)
+            errors[name][step] = float(np.linalg.norm(error)), float(np.linalg.norm(rounding))
+    orders = {f"d{name}": _order(by_step) for name, by_step in errors.items()}
     return {name: order for name, order in orders.items() if order is not None}
 
 
-def _errors(
-    problem: Problem, options: CheckOptions, inputs: Sequence[str], exact: Mapping[str, FloatArray]
-) -> dict[str, tuple[float, float]]:
-    """Return the norm of the error of each gradient, and the norm of the bound on its rounding."""
-    plan = plan_measurement(problem, NETWORK, options, inputs)
-    values, bounds = evaluate_locally(plan), plan.bounds
-    errors = {}
-    for name in inputs:
-        error = values[name] - exact[f"d{name}"]
-        rounding = np.broadcast_to(bounds.rounding[name] + bounds.conditioning[name], error.shape)
-        errors[name] = float(np.linalg.norm(error)), float(np.linalg.norm(rounding))
-    return errors
-
-
-def _order(steps: Sequence[float], errors: Sequence[tuple[float, float]]) -> float | None:
+def _order(errors: Mapping[float, tuple[float, float]]) -> float | None:
     """Return the slope between the two smallest steps at which the error exceeds the rounding bound."""
-    points = [(s, e) for s, (e, rounding) in zip(steps, errors, strict=True) if e > rounding > 0]
+    points = [(step, error) for step, (error, rounding) in errors.items() if error > rounding > 0]
     if len(points) < 2:
         return None
     (large_step, large_error), (small_step, small_error) = points[-2:]

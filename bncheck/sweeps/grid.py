@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bncheck.errors import InvalidInput, unknown_name
-from bncheck.model.options import PROBLEM_DEFAULTS, CheckOptions
+from bncheck.model.options import PROBLEM_DEFAULTS, PROBLEM_SETTINGS, CheckOptions
 from bncheck.model.problem import Problem, random_problem, require_settings
 from bncheck.numerical.schemes import get_scheme
 
-# Points that are tried in the search for the first one whose problem can be drawn.
+# Largest number of points that are tried to find one whose problem can be drawn.
 MAX_FIRST_POINTS = 64
 
 
@@ -41,8 +41,7 @@ class SweepPoint:
         InvalidInput
             No problem has these settings.
         """
-        settings = {"bn_eps": self.bn_eps, "x_mean": self.x_mean, "x_std": self.x_std}
-        return random_problem(self.N, self.D, self.H, seed=self.seed, **settings)
+        return random_problem(**{name: getattr(self, name) for name in PROBLEM_SETTINGS})
 
     @property
     def key(self) -> int:

@@ -43,12 +43,10 @@ def run_point(
     """
     started = time.perf_counter()
     try:
-        result = check(
-            point.draw(), unpacked.target if unpacked else point.target, scheme=point.scheme, step=point.step,
-            engine=options.engine, sample=options.sample, only=options.only, rtol=options.rtol, atol=options.atol,
-            cross_check_entries=0 if point.key % CROSS_CHECK_INTERVAL else CROSS_CHECK_ENTRIES,
-            edge_cases=point == replace(first, target=point.target), timeout=timeout, explain=False,
-        )  # fmt: skip
+        entries = 0 if point.key % CROSS_CHECK_INTERVAL else CROSS_CHECK_ENTRIES
+        settings = replace(options, scheme=point.scheme, step=point.step, cross_check_entries=entries).as_dict()
+        target, edge_cases = unpacked.target if unpacked else point.target, point == replace(first, target=point.target)
+        result = check(point.draw(), target, **settings, edge_cases=edge_cases, timeout=timeout, explain=False)
         return Row.from_result(point, result)
     except BncheckError as error:
         message = unpacked.to_local_paths(str(error), point.target) if unpacked else str(error)

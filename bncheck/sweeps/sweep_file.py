@@ -15,15 +15,14 @@ SWEEP_SCHEMA_1 = "bncheck-sweep/1"
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """Yield the rows of a file, without a last line that a crash cut off.
+    """Return the rows of a file, one after another, without a last line that a crash cut off.
 
     Raises
     ------
     InvalidInput
         The file cannot be read, or a line is not a row.
     """
-    for row, _, _ in _read_lines(path):
-        yield row
+    return (row for row, _, _ in _read_lines(path))
 
 
 def _read_lines(path: Path) -> Iterator[tuple[Row, str, int]]:
@@ -68,9 +67,9 @@ def _upgrade_gradient(
 ) -> dict[str, Any]:
     """Convert the numbers of a gradient from bncheck-sweep/1, and derive its verdict from them and the row's."""
     explains = {"fail": not float(ratio) <= 1, "inconclusive": not float(resolution) <= MAX_RESOLUTION}
-    own = verdict if verdict is not None and explains.get(verdict) else "pass"
+    gradient_verdict = verdict if verdict is not None and explains.get(verdict) else "pass"
     numbers = {"tolerance_ratio": ratio, "resolution": resolution, "relative_error_bound": bound}
-    return {"verdict": own, "relative_error": error, **numbers}
+    return {"verdict": gradient_verdict, "relative_error": error, **numbers}
 
 
 class SweepFile:
@@ -99,9 +98,8 @@ class SweepFile:
                 raise InvalidInput(f"{path} already contains rows; add --resume to continue it, or choose another file")
             for row, other_id, end in _read_lines(path):  # noqa: B007 - used after the loop: the end of the last row
                 if other_id != sweep_id:
-                    raise InvalidInput(
-                        f"{path} belongs to another sweep (different axes or options); choose another file"
-                    )
+                    problem = "belongs to another sweep (different axes or options)"
+                    raise InvalidInput(f"{path} {problem}; choose another file")
                 self.completed_keys.add(row.point.key)
         try:
             if path.is_file() and path.stat().st_size > end:

@@ -24,8 +24,9 @@ class UnpackedBundle(NamedTuple):
 
     def to_local_paths(self, text: str, target: str) -> str:
         """Return a message with the paths of this machine; it may start with the name of the target."""
-        if text.startswith(self.target):
-            text = target + text.removeprefix(self.target)
+        (path, _), (local_path, _) = split(self.target), split(target)
+        if text.startswith(path):
+            text = local_path + text.removeprefix(path)
         return text.replace(self.remote_dir, self.local_dir)
 
 

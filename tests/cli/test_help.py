@@ -10,8 +10,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from bncheck.cli.command import SectionedCommand
 from bncheck.cli.main import main
-from bncheck.cli.sections import SectionedCommand
 from bncheck.selftest.trials import smoke
 from tests.readme import README, blocks
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck.cli import signals
-from bncheck.cli.exit_codes import ExitCode
+from bncheck.cli.command import ExitCode
 from bncheck.cli.main import main
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -373,7 +373,7 @@ def test_a_worker_without_bncheck_or_with_another_version_ends_the_sweep_also_wh
             (late,) = started.start_workers(before=before)
             stdout, stderr = running.communicate(timeout=60)
             assert running.returncode == 2
-            assert re.match(rf"Error: {message}; {install} \(after [\d,]+ of 100,000", stderr)
+            assert re.match(rf"Error: {message}; {install}; stopped after [\d,]+ of 100,000", stderr)
             assert "Resume with: bncheck sweep" in stderr
             assert f"  {count_lines(path):,}: " in stdout  # the finished rows are shown
             for process in (good, late):
@@ -398,7 +398,7 @@ def test_a_sweep_waits_for_workers_and_reports_a_lost_scheduler(tmp_path: Path) 
         started.processes[0].kill()
         _, stderr = running.communicate(timeout=60)
         assert running.returncode == 2
-        assert f"Error: lost the connection to the Dask scheduler at {started.address} (after " in stderr
+        assert f"Error: lost the connection to the Dask scheduler at {started.address}; stopped after " in stderr
         assert waiting not in stderr  # not printed a second time
         assert "Traceback" not in stderr
 

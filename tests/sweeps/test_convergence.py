@@ -42,7 +42,7 @@ def test_the_observed_orders_are_those_of_theory() -> None:
 def test_the_order_is_the_slope_at_the_two_smallest_steps_at_which_truncation_exceeds_rounding(
     errors: dict[float, tuple[float, float]], order: float | None
 ) -> None:
-    observed = _order(list(errors), list(errors.values()))
+    observed = _order(errors)
     assert observed == (order if order is None else pytest.approx(order, rel=1e-12))
 
 

@@ -552,7 +552,7 @@ def test_a_silent_process_is_terminated_after_the_timeout_and_the_grace_period(
 
 def test_a_hanging_process_exits_at_its_timeout_if_its_parent_is_gone(tmp_path: Path, problem: Problem) -> None:
     (tmp_path / "layers.py").write_text("import time; time.sleep(30)\n", encoding="utf-8")
-    script = "from bncheck.execution.child_main import main; main()"
+    script = "from bncheck.execution.child import main; main()"
     child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None
     assert child.stdout is not None
