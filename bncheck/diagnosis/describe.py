@@ -36,7 +36,7 @@ def describe_discrepancy(evidence: Evidence, name: str, terms: Terms | None) -> 
     primary = evidence.primary(name)
     if has_wrong_shape_or_dtype(primary.result, name):
         return (_describe_shape(primary, name),)
-    d = Discrepancy.of(primary, name)
+    d = Discrepancy.from_problem(primary, name)
     sentence = _describe_values(evidence, name, d) or _describe_cause(evidence, name, d, terms)
     return (f"wrong {d.region}", sentence) if d.region else (sentence,)
 

@@ -61,4 +61,4 @@ def all_discrepancies(evidence: Evidence, name: str) -> list[Discrepancy]:
     wrong = evidence.problems_with_wrong(name)
     if any(has_wrong_shape_or_dtype(p.result, name) for p in wrong):
         return []
-    return [Discrepancy.of(p, name) for p in wrong]
+    return [Discrepancy.from_problem(p, name) for p in wrong]

@@ -117,7 +117,7 @@ class ProblemEvidence:
             )
             rounding, is_wrong = factor * conditioning, gradient.verdict is Verdict.FAIL
             returned[name] = ReturnedArray(output.gradients[name], rounding, size, is_wrong, gradient.name)
-        correct = PassValues.of(measurement.problem, output.component)
+        correct = PassValues.from_problem(measurement.problem, output.component)
         return cls(result, correct, correct, returned)
 
     @property
@@ -163,7 +163,7 @@ class Evidence:
     def __init__(self, results: Sequence[PairResult]) -> None:
         # The smallest problem first: it refutes most candidate mistakes at little cost.
         by_size = sorted(results, key=lambda result: result.measurement.output.size)
-        self.problems = [ProblemEvidence.of(result) for result in by_size]
+        self.problems = [ProblemEvidence.from_result(result) for result in by_size]
         self.main = results[0]
         self.component = self.main.pair_output.component
         self.explained: frozenset[str] = frozenset()  # arrays whose error is already diagnosed

@@ -40,7 +40,7 @@ def rounding_levels(evidence: Evidence, name: str) -> list[float]:
     wrong = [p for p in evidence.problems_with_wrong(name) if not has_wrong_shape_or_dtype(p.result, name)]
     levels, has_enough_entries = [], False
     for p in wrong:
-        d = Discrepancy.of(p, name)
+        d = Discrepancy.from_problem(p, name)
         if d.region or (p.is_black_box and name != OUTPUT) or not np.isfinite(d.error).all():
             return []
         patterns = _patterns(d, name)

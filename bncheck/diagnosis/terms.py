@@ -46,7 +46,7 @@ def fit_terms(evidence: Evidence, name: str) -> dict[ProblemEvidence, list[Facto
         not consist of them.
     """
     wrong = [p for p in evidence.problems_with_wrong(name) if _consists_of_terms(evidence, p, name)]
-    fits = ((p, _fit_units(Discrepancy.of(p, name), name)) for p in wrong)
+    fits = ((p, _fit_units(Discrepancy.from_problem(p, name), name)) for p in wrong)
     return {p: factors for p, factors in fits if factors is not None}
 
 
@@ -68,7 +68,7 @@ def find_terms(evidence: Evidence, name: str) -> Terms | None:
     primary = evidence.primary(name)
     if not _consists_of_terms(evidence, primary, name):
         return None
-    fits, d = fit_terms(evidence, name), Discrepancy.of(primary, name)
+    fits, d = fit_terms(evidence, name), Discrepancy.from_problem(primary, name)
     if primary in fits or (fits and not d.region and not _determines_coefficients(d, name)):
         # If the primary problem has too few rows, the coefficients are those of the largest other problem.
         problems = sorted(fits, key=lambda p: (p is primary, evidence.problems.index(p)), reverse=True)

@@ -92,7 +92,7 @@ def selftest(problems: int = 2, *, jobs: int = 1, progress: Progress = silent) -
         *(partial(inject_errors, seed) for seed in range(sensitivity_trials)),
     ]
     results = iter(_run(trials, jobs, progress))
-    injected = tuple(InjectionResult.of(m, list(islice(results, problems))) for m in mistakes)
+    injected = tuple(InjectionResult.from_codes(m, list(islice(results, problems))) for m in mistakes)
     false_alarms = FalseAlarmTrial.collect(chain.from_iterable(islice(results, false_alarm_trials)))
     sensitivity = list(results)
     resolution = float(np.median([record.resolution for record in sensitivity]))
@@ -110,7 +110,7 @@ def smoke() -> SelftestResult:
         check_correct(random_problem(*shape, seed=seed, **settings), ["reference"], must_pass=True)
         for seed, (shape, settings) in enumerate(SMOKE_PROBLEMS)
     ]
-    injected = tuple(InjectionResult.of(m, [inject(m, 0)]) for m in by_section.values())
+    injected = tuple(InjectionResult.from_codes(m, [inject(m, 0)]) for m in by_section.values())
     false_alarms = FalseAlarmTrial.collect(chain.from_iterable(records))
     return SelftestResult(injected, false_alarms, (), None, time.perf_counter() - started)
 
