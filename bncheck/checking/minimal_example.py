@@ -11,7 +11,6 @@ import numpy as np
 
 from bncheck.checking.target_check import TargetCheck
 from bncheck.diagnosis import diagnose
-from bncheck.diagnosis.usages import function_key
 from bncheck.diagnosis.wrong_part import find_faults
 from bncheck.errors import BncheckError, TargetError
 from bncheck.model.diagnosis_records import Diagnosis
@@ -54,7 +53,7 @@ def find_minimal_example(
         None if no smaller problem fails, or ``start`` is not random.
     """
     options, part = replace(options, cross_check_entries=0), _wrong_part(failing, diagnosis)
-    key, is_finite = function_key(failing), _is_finite(failing)
+    is_finite = _is_finite(failing)
 
     def fails(problem: Problem) -> bool:
         try:
@@ -62,7 +61,7 @@ def find_minimal_example(
                 results = TargetCheck(checked.code, options, ended=tuple(checked.ended)).examine(problem).plain
         except TargetError:
             return False
-        similar = [r for r in results if function_key(r) == key and _is_finite(r) == is_finite]
+        similar = [r for r in results if r.function_key == failing.function_key and _is_finite(r) == is_finite]
         diagnoses = ((r, d) for r in similar for d in diagnose([r]) if d.gradient == diagnosis.gradient)
         if diagnosis.code is None:
             return any(_wrong_part(r, diagnosis) == part for r, _ in diagnoses)

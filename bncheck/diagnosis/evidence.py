@@ -103,7 +103,7 @@ class ProblemEvidence:
     returned: Mapping[str, ReturnedArray]  # by the name of the input, and OUTPUT
 
     @classmethod
-    def of(cls, result: PairResult) -> "ProblemEvidence":
+    def from_result(cls, result: PairResult) -> "ProblemEvidence":
         """Collect what a pair returned, and compute the correct values."""
         measurement, output, factor = result.measurement, result.pair_output, result.precision.roundoff_factor
         rounding, size = measurement.output_bound.max(axis=0) * factor, np.abs(measurement.output).max(axis=0)

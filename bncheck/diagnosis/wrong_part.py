@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bncheck.diagnosis.describe import rounding_levels
 from bncheck.diagnosis.discrepancy import Discrepancy
 from bncheck.diagnosis.evidence import Evidence, has_wrong_shape_or_dtype
 from bncheck.diagnosis.factors import find_factor
-from bncheck.diagnosis.rounding import rounding_levels
 from bncheck.diagnosis.terms import VARIES_BY_UNIT, find_terms
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model.components import Component

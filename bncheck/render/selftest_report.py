@@ -11,10 +11,8 @@ from bncheck.mistakes import mistake_named
 from bncheck.model.verdict import Verdict
 from bncheck.render.layout import STYLES, Command, Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
-from bncheck.selftest.false_alarms import FalseAlarmTrial
-from bncheck.selftest.injection import NOT_IDENTIFIED, InjectionResult
 from bncheck.selftest.sensitivity import ERROR_REGIONS, ERROR_SIZES, SensitivityTrial
-from bncheck.selftest.trials import SelftestResult
+from bncheck.selftest.trials import NOT_IDENTIFIED, FalseAlarmTrial, InjectionResult, SelftestResult
 
 
 @dataclass(frozen=True, slots=True)

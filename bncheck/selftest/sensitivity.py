@@ -1,7 +1,6 @@
 """Inject errors of known size into correct gradients, and count those that a check detects."""
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -45,9 +44,8 @@ class SensitivityTrial:
     @classmethod
     def collect(cls, records: Sequence[SensitivityRecord]) -> "tuple[SensitivityTrial, ...]":
         """Add up the records of all problems."""
-        detected = sum((Counter(record.detected) for record in records), Counter[ErrorKind]())
-        injected = len(GRADIENTS) * len(records)
-        return tuple(cls(*kind, injected, detected[kind]) for kind in itertools.product(ERROR_SIZES, ERROR_REGIONS))
+        kinds, injected = itertools.product(ERROR_SIZES, ERROR_REGIONS), len(GRADIENTS) * len(records)
+        return tuple(cls(*kind, injected, sum(record.detected[kind] for record in records)) for kind in kinds)
 
     @property
     def is_missed(self) -> bool:

@@ -80,7 +80,7 @@ def test_smoke_fails_if_an_injected_mistake_is_missed(monkeypatch: pytest.Monkey
     monkeypatch.setattr("bncheck.selftest.trials.FaultyNetwork", lambda _: "reference")
     result = invoke("smoke")
     assert result.exit_code == 1
-    assert re.search(r"BN201 .*: missed in 1 of 1\.", result.stdout)
+    assert re.search(r"BN201 .*: not detected on 1 of 1 problems\.", result.stdout)
 
 
 def test_smoke_shows_the_commands_of_checks_that_did_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
