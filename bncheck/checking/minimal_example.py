@@ -52,8 +52,8 @@ def find_minimal_example(
     Problem or None
         None if no smaller problem fails, or ``start`` is not random.
     """
-    options, part = replace(options, cross_check_entries=0), _wrong_part(failing, diagnosis)
-    is_finite = _is_finite(failing)
+    options, is_finite = replace(options, cross_check_entries=0), _is_finite(failing)
+    part = find_faults(failing, diagnosis.code)[0].part
 
     def fails(problem: Problem) -> bool:
         try:
@@ -64,14 +64,10 @@ def find_minimal_example(
         similar = [r for r in results if r.function_key == failing.function_key and _is_finite(r) == is_finite]
         diagnoses = ((r, d) for r in similar for d in diagnose([r]) if d.gradient == diagnosis.gradient)
         if diagnosis.code is None:
-            return any(_wrong_part(r, diagnosis) == part for r, _ in diagnoses)
+            return any(find_faults(r, None)[0].part == part for r, _ in diagnoses)
         return any(diagnosis.code in (d.code, *d.alternatives) for _, d in diagnoses)
 
     return minimize_problem(fails, start)
-
-
-def _wrong_part(result: PairResult, diagnosis: Diagnosis) -> str:
-    return find_faults(result, diagnosis.code)[0].part
 
 
 def _is_finite(result: PairResult) -> bool:

@@ -1,6 +1,6 @@
 """Recognition of code that is correct only for one batch size, or for one number of features or units."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -18,7 +18,7 @@ SMALL_SIZES, OTHER_SMALL_SIZES = Sizes(7, 5, 4), Sizes(11, 9, 8)
 MIN_FAILING_SIZES = 2
 
 
-def only_correct_at(main: Sizes, edge_cases: Iterable[tuple[Sizes, bool]]) -> str:
+def only_correct_at(main: Sizes, edge_cases: Sequence[tuple[Sizes, bool]]) -> str:
     """State that code is correct for one size only, if the edge cases establish that.
 
     A size is the cause if every edge case with another value of this size fails, and no edge case with the same value
@@ -29,7 +29,7 @@ def only_correct_at(main: Sizes, edge_cases: Iterable[tuple[Sizes, bool]]) -> st
     ----------
     main : Sizes
         The sizes of the main problem, on which nothing fails.
-    edge_cases : iterable of (Sizes, bool)
+    edge_cases : sequence of (Sizes, bool)
         The sizes of each edge case, and whether the code fails there: it returns a wrong array, or raises.
 
     Returns
@@ -38,12 +38,11 @@ def only_correct_at(main: Sizes, edge_cases: Iterable[tuple[Sizes, bool]]) -> st
         Such as "correct only for N = 64: every edge case with another N fails"; empty if the edge cases do not
         establish that a size is the cause.
     """
-    outcomes = list(edge_cases)
     causes = []
     for axis, name in enumerate(Sizes._fields):
-        others = {sizes[axis]: failed for sizes, failed in outcomes if sizes[axis] != main[axis]}
-        consistent = all(failed == (sizes[axis] != main[axis]) for sizes, failed in outcomes)
-        if consistent and len(others) >= MIN_FAILING_SIZES:
+        others = {sizes[axis] for sizes, _ in edge_cases} - {main[axis]}
+        is_consistent = all(failed == (sizes[axis] != main[axis]) for sizes, failed in edge_cases)
+        if is_consistent and len(others) >= MIN_FAILING_SIZES:
             causes.append(name)
     if not causes:
         return ""
@@ -68,9 +67,6 @@ def discriminating_sizes(main: Sizes) -> tuple[Sizes, ...]:
     tuple of Sizes
         The sizes of the problems with the same N, the same D and the same H.
     """
-    replacement = (
-        small if small != size else other
-        for size, small, other in zip(main, SMALL_SIZES, OTHER_SMALL_SIZES, strict=True)
-    )
-    small = Sizes(*replacement)
+    choices = zip(main, SMALL_SIZES, OTHER_SMALL_SIZES, strict=True)
+    small = Sizes(*(first if first != size else second for size, first, second in choices))
     return small._replace(N=main.N), small._replace(D=main.D), small._replace(H=main.H)

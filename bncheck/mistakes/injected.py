@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from bncheck.mistakes.catalogue import Mistake
+from bncheck.mistakes import Mistake
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model.layers import Array
 from bncheck.model.options import GRADIENTS
