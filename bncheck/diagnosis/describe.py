@@ -48,7 +48,19 @@ def describe_discrepancy(evidence: Evidence, name: str, terms: Terms | None) -> 
     if has_wrong_shape_or_dtype(primary.result, name):
         return (_describe_shape(primary, name),)
     d = Discrepancy.from_problem(primary, name)
-    sentence = _describe_values(evidence, name, d) or _describe_cause(evidence, name, d, terms)
+    there = " there" if d.region else ""
+    sentence = _describe_values(evidence, name, d, there)
+    if not sentence and not d.region:  # an array that is wrong in part is only compared by its norm
+        sentence = (
+            _describe_eps(evidence, name)
+            or _describe_swap(primary, name)
+            or _describe_weight_decay(evidence, name)
+            or _describe_rounding(evidence, name)
+            or (describe_terms(terms) if terms else "")
+        )
+    if not sentence:
+        difference = _format_percent(norm(d.error) / norm(d.expected))
+        sentence = f"it differs from the correct value{there} by {difference} (norm)"
     return (f"wrong {d.region}", sentence) if d.region else (sentence,)
 
 
@@ -65,9 +77,8 @@ def format_hard_coded_eps(eps: Sequence[float]) -> str:
     return f"eps = {' or '.join(f'{constant:.3g}' for constant in eps)} instead of the given value"
 
 
-def _describe_values(evidence: Evidence, name: str, d: Discrepancy) -> str:
+def _describe_values(evidence: Evidence, name: str, d: Discrepancy, there: str) -> str:
     """State that entries are not finite, not 0, or wrong by a factor; empty otherwise."""
-    there = " there" if d.region else ""
     finite = np.isfinite(d.returned)
     if not finite.all():
         return f"{(~finite).sum():,} of {finite.size:,} entries{there} are nan or infinite"
@@ -75,22 +86,6 @@ def _describe_values(evidence: Evidence, name: str, d: Discrepancy) -> str:
         return f"it should be 0{there}, but its largest entry is {np.abs(d.returned).max():.2g}"
     factor = find_factor(evidence, name, d) if d.returned.size > 1 else ""
     return f"it is {factor} times the correct value{there}" if factor else ""
-
-
-def _describe_cause(evidence: Evidence, name: str, d: Discrepancy, terms: Terms | None) -> str:
-    """Return the first description that fits; an array that is wrong in part is only compared by its norm."""
-    cause = "" if d.region else (
-        _describe_eps(evidence, name)
-        or _describe_swap(evidence.primary(name), name)
-        or _describe_weight_decay(evidence, name)
-        or _describe_rounding(evidence, name)
-        or (describe_terms(terms) if terms else "")
-    )  # fmt: skip
-    there = " there" if d.region else ""
-    return (
-        cause
-        or f"it differs from the correct value{there} by {_format_percent(norm(d.error) / norm(d.expected))} (norm)"
-    )
 
 
 def _describe_eps(evidence: Evidence, name: str) -> str:
@@ -115,8 +110,11 @@ def _describe_shape(p: ProblemEvidence, name: str) -> str:
     rearranged = {"its transpose is correct": value.T}
     if value.size == expected.size:
         rearranged["its entries, in this order, are correct"] = value.reshape(expected.shape)
-    facts = (fact for fact, array in rearranged.items() if replace(returned, value=array).agrees(correct) is not None)
-    return ": ".join((text, *[*facts][:1]))
+    facts = (
+        fact for fact, array in rearranged.items() if replace(returned, value=array).agreement(correct) is not None
+    )
+    fact = next(facts, "")
+    return f"{text}: {fact}" if fact else text
 
 
 def _describe_swap(p: ProblemEvidence, name: str) -> str:
@@ -128,7 +126,7 @@ def _describe_swap(p: ProblemEvidence, name: str) -> str:
     candidates[f"the correct value with its {'rows' if correct.ndim > 1 else 'entries'} reversed"] = correct[::-1]
     candidates["the transpose of the correct value"] = correct.T
     candidates["the correct value with its columns reversed"] = correct[..., ::-1]
-    matching = (text for text, array in candidates.items() if p.returned[name].agrees(array) is not None)
+    matching = (text for text, array in candidates.items() if p.returned[name].agreement(array) is not None)
     return next((f"it is {text}" for text in matching), "")
 
 

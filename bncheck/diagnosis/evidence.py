@@ -52,8 +52,8 @@ class ReturnedArray:
         """Whether the array contains real numbers."""
         return self.value.dtype.kind in "fiu"
 
-    def agrees(self, candidate: npt.ArrayLike, term_growth: float = 1.0) -> float | None:
-        """Compare with a candidate, unit by unit.
+    def agreement(self, candidate: npt.ArrayLike, term_growth: float = 1.0) -> float | None:
+        """Return how closely a candidate agrees with the array, unit by unit.
 
         Parameters
         ----------
@@ -140,14 +140,14 @@ class ProblemEvidence:
         try:
             # db may be nothing but the rounding error of a dh that is many times too large.
             term_growth = norm(np.nan_to_num(w.dh)) / (norm(self.correct.dh) or 1.0) if name == "b" else 1.0
-            return self.returned[name].agrees(self.array(w, name), term_growth)
+            return self.returned[name].agreement(self.array(w, name), term_growth)
         except ValueError:  # the shapes of the pass do not fit together
             return None
 
     def contains(self, name: str, other: str) -> bool:
         """Return whether one gradient has the correct values of another one."""
         swapped = replace(self.returned[other], value=self.returned[name].value)
-        return swapped.agrees(self.array(self.correct, other)) is not None
+        return swapped.agreement(self.array(self.correct, other)) is not None
 
 
 class Evidence:

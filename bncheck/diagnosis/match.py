@@ -185,4 +185,4 @@ def _changes(p: ProblemEvidence, name: str, after: PassValues) -> bool:
         unchanged, changed = p.array(p.expected, name), p.array(after, name)
     except ValueError:  # the shapes do not fit together any more
         return True
-    return replace(p.returned[name], value=np.asarray(unchanged)).agrees(changed) is None
+    return replace(p.returned[name], value=np.asarray(unchanged)).agreement(changed) is None

@@ -73,7 +73,9 @@ def find_terms(evidence: Evidence, name: str) -> Terms | None:
         # If the primary problem has too few rows, the coefficients are those of the largest other problem.
         problems = sorted(fits, key=lambda p: (p is primary, evidence.problems.index(p)), reverse=True)
         factors = list(zip(*(fits[p] for p in problems), strict=True))
-        labels = [_label(f, [p.correct for p in problems]) for f in factors]
+        passes = [p.correct for p in problems]
+        # A coefficient without a common name on several problems is named on the first one, which is reported.
+        labels = [common_name(f, passes) or common_name(f[:1], passes[:1]) or VARIES_BY_UNIT for f in factors]
         if labels == ["1", "1", "1"]:
             return None
         direct, mean, variance = (f[0].number for f in factors)
@@ -146,8 +148,3 @@ def _gives_every_column(d: Discrepancy, coefficients: FloatArray, basis: Sequenc
     residual = d.returned - sum(k * term for k, term in zip(coefficients, basis, strict=True))
     columns = zip(residual.T, d.returned.T, strict=True)
     return all(norm(left) <= d.max_residual * norm(column) for left, column in columns)
-
-
-def _label(factors: Sequence[Factor], passes: Sequence[PassValues]) -> str:
-    """Name a coefficient on several problems, or on the first one, which is reported."""
-    return common_name(factors, passes) or common_name(factors[:1], passes[:1]) or VARIES_BY_UNIT
