@@ -1,10 +1,10 @@
 """Search for the smallest problem on which a target still fails in the same way."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from itertools import takewhile
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -91,11 +91,23 @@ def minimize_problem(fails: Callable[[Problem], bool], problem: Problem) -> Prob
     """
     if problem.seed is None:
         return None
-    budget = _budget()
+    deadline, trials = time.monotonic() + SEARCH_SECONDS, count()
+    x_mean, x_std = problem.x_mean or 0.0, problem.x_std or 1.0
 
     @cache
     def failing_problem(shape: Shape) -> Problem | None:
-        return next(filter(fails, _random_problems(problem, shape, budget)), None)
+        """Return a failing problem of a shape; None if there is none, or the limits of the search are reached."""
+        N, D, H = shape
+        for seed in range(SEEDS_PER_SHAPE if N * D * H <= MAX_TRIAL_WORK else 0):
+            if next(trials) >= MAX_TRIALS or time.monotonic() > deadline:
+                return None
+            try:
+                candidate = random_problem(N, D, H, seed=seed, bn_eps=problem.bn_eps, x_mean=x_mean, x_std=x_std)
+            except BncheckError:  # for example N = 1 without eps
+                return None
+            if fails(candidate):
+                return candidate
+        return None
 
     original = (problem.N, problem.D, problem.H)
     shapes = (tuple(min(size, limit) for limit in original) for size in TRIAL_SIZES)
@@ -106,25 +118,6 @@ def minimize_problem(fails: Callable[[Problem], bool], problem: Problem) -> Prob
         for axis in range(3):
             smallest = _minimize_axis(failing_problem, smallest, axis)
     return failing_problem(smallest) if smallest != original else None
-
-
-def _budget() -> Iterator[int]:
-    """Yield until the limits of the search are reached."""
-    deadline = time.monotonic() + SEARCH_SECONDS
-    yield from takewhile(lambda _: time.monotonic() <= deadline, range(MAX_TRIALS))
-
-
-def _random_problems(like: Problem, shape: Shape, budget: Iterator[int]) -> Iterator[Problem]:
-    """Yield problems of a shape, with the settings of another one, as long as the budget lasts."""
-    N, D, H = shape
-    x_mean, x_std = like.x_mean or 0.0, like.x_std or 1.0
-    for seed in range(SEEDS_PER_SHAPE if N * D * H <= MAX_TRIAL_WORK else 0):
-        if next(budget, None) is None:
-            return
-        try:
-            yield random_problem(N, D, H, seed=seed, bn_eps=like.bn_eps, x_mean=x_mean, x_std=x_std)
-        except BncheckError:  # for example N = 1 without eps
-            return
 
 
 def _minimize_axis(failing_problem: Callable[[Shape], Problem | None], shape: Shape, axis: int) -> Shape:

@@ -132,8 +132,7 @@ class ProblemEvidence:
         ValueError
             The shapes in the pass do not fit together.
         """
-        value: Array = getattr(w, self.result.pair_output.component.output if name == OUTPUT else f"d{name}")
-        return value
+        return np.asarray(getattr(w, self.result.pair_output.component.output if name == OUTPUT else f"d{name}"))
 
     def agreement(self, name: str, w: PassValues) -> float | None:
         """Return how closely the returned array matches a pass; None if it does not."""

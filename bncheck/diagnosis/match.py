@@ -103,7 +103,7 @@ def _eps_interval(p: ProblemEvidence, change: Callable[[PassValues], PassValues]
     value = np.asarray(returned.value, float)
 
     def output(eps: float) -> FloatArray:
-        return np.asarray(p.array(change(p.correct.with_eps(eps)), OUTPUT), float)
+        return p.array(change(p.correct.with_eps(eps)), OUTPUT).astype(float)
 
     low, high = MIN_EPS, MAX_EPS
     at_low, at_high = output(low), output(high)
@@ -185,4 +185,4 @@ def _changes(p: ProblemEvidence, name: str, after: PassValues) -> bool:
         unchanged, changed = p.array(p.expected, name), p.array(after, name)
     except ValueError:  # the shapes do not fit together any more
         return True
-    return replace(p.returned[name], value=np.asarray(unchanged)).agreement(changed) is None
+    return replace(p.returned[name], value=unchanged).agreement(changed) is None

@@ -196,8 +196,7 @@ def _taylor_order(result: PairResult) -> float | None:
 
     def summands(t: float) -> FloatArray:
         perturbed = PassValues({**fixed, **{name: value + t * direction[name] for name, value in base.items()}})
-        weighted: FloatArray = w.dout * getattr(perturbed, component.output)
-        return weighted
+        return np.asarray(w.dout * getattr(perturbed, component.output))
 
     unperturbed = summands(0.0)
     rounding = SUM_ROUNDINGS * UNIT_ROUNDOFF * float(np.abs(unperturbed).sum())

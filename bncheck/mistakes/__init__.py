@@ -89,7 +89,9 @@ NO_MISTAKE = Mistake(code="", name="", section="")
 @cache
 def all_mistakes() -> tuple[Mistake, ...]:
     """Return every known mistake, sorted by code."""
-    return tuple(_read(path) for path in sorted(Path(__file__).parent.glob("BN*.md")))
+    texts = (path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("BN*.md")))
+    parts = (text.split("+++\n", 2) for text in texts)
+    return tuple(Mistake(**tomllib.loads(fields), text=text.lstrip()) for _, fields, text in parts)
 
 
 def mistake_named(name: str) -> Mistake:
@@ -113,11 +115,6 @@ def mistake_named(name: str) -> Mistake:
     nearest = " or ".join(f"{m.code} ({m.name})" for m in _nearest(key, known))
     suggestion = f"did you mean {nearest}? List" if nearest else "list"
     raise InvalidInput(f"unknown mistake {name!r}; {suggestion} all with: bncheck explain")
-
-
-def _read(path: Path) -> Mistake:
-    _, front_matter, text = path.read_text(encoding="utf-8").split("+++\n", 2)
-    return Mistake(**tomllib.loads(front_matter), text=text.lstrip())
 
 
 def _nearest(key: str, known: Mapping[str, Mistake]) -> Sequence[Mistake]:

@@ -61,11 +61,6 @@ class InjectionResult:
         """The number of problems on which it was reported although it is not an error."""
         return self.detected if self.undetectable_because else 0
 
-    @property
-    def passed(self) -> bool:
-        """Whether it was identified in every problem; for an undetectable mistake, whether it was never reported."""
-        return not self.detected if self.undetectable_because else self.identified == self.problems
-
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarmTrial:
