@@ -140,18 +140,14 @@ def _try_mistake(evidence: Evidence, mistake: Mistake, name: str) -> Match | Non
     # dW, dX and db reveal a mistake in dh only indirectly: then all wrong ones among them must match.
     is_indirect = name in ("b", "W", "X") and f"d{name}" not in mistake.replaces
     explains = [name]
-    for other in evidence.names:
-        if other == name:
-            continue
-        matches = [p.agreement(other, after) is not None for p, after in passes]
+    for other in (n for n in evidence.names if n != name):
         if other in evidence.failing and other not in evidence.explained:
-            if all(matches):
+            if all(p.agreement(other, after) is not None for p, after in passes):
                 explains.append(other)
             elif is_indirect:
                 return None
-        elif name != OUTPUT and any(  # after a wrong output, the gradients may be those of that forward pass
-            not agrees and _changes(p, other, after) for agrees, (p, after) in zip(matches, passes, strict=True)
-        ):
+        # After a wrong output, the gradients may be those of that forward pass.
+        elif name != OUTPUT and any(_contradicts(p, other, after) for p, after in passes):
             return None
     return Match(mistake, relative_distance, tuple(explains))
 
@@ -179,8 +175,10 @@ def _fit(
     return (max(distances), passes) if distances else None
 
 
-def _changes(p: ProblemEvidence, name: str, after: PassValues) -> bool:
-    """Return whether a mistake changes an expected array by more than rounding."""
+def _contradicts(p: ProblemEvidence, name: str, after: PassValues) -> bool:
+    """Return whether a mistake changes an array by more than rounding, to values that were not returned."""
+    if p.agreement(name, after) is not None:
+        return False
     try:
         unchanged, changed = p.array(p.expected, name), p.array(after, name)
     except ValueError:  # the shapes do not fit together any more
