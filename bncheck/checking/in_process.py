@@ -98,9 +98,8 @@ def check_in_process(
         return result
     from bncheck.checking.explanation import explain_failure  # noqa: PLC0415 - slow import, only needed after a failure
 
-    outcomes = [(edge_case.edge_case, edge_case.outcome) for edge_case in edge_cases]
     try:
-        return explain_failure(result, main, outcomes, problem, check, command, stages.minimal_example)
+        return explain_failure(result, main, edge_cases, problem, check, command, stages.minimal_example)
     except KeyboardInterrupt:  # the verdict does not depend on the explanation
         raise InterruptedCheck(result) from None
 

@@ -1,17 +1,16 @@
 """Search for the smallest problem on which a target still fails in the same way."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from itertools import takewhile
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
 
 from bncheck.checking.target_check import TargetCheck
 from bncheck.diagnosis import diagnose
-from bncheck.diagnosis.usages import function_key
 from bncheck.diagnosis.wrong_part import find_faults
 from bncheck.errors import BncheckError, TargetError
 from bncheck.model.diagnosis_records import Diagnosis
@@ -53,8 +52,8 @@ def find_minimal_example(
     Problem or None
         None if no smaller problem fails, or ``start`` is not random.
     """
-    options, part = replace(options, cross_check_entries=0), _wrong_part(failing, diagnosis)
-    key, is_finite = function_key(failing), _is_finite(failing)
+    options, is_finite = replace(options, cross_check_entries=0), _is_finite(failing)
+    part = find_faults(failing, diagnosis.code)[0].part
 
     def fails(problem: Problem) -> bool:
         try:
@@ -62,17 +61,13 @@ def find_minimal_example(
                 results = TargetCheck(checked.code, options, ended=tuple(checked.ended)).examine(problem).plain
         except TargetError:
             return False
-        similar = [r for r in results if function_key(r) == key and _is_finite(r) == is_finite]
+        similar = [r for r in results if r.function_key == failing.function_key and _is_finite(r) == is_finite]
         diagnoses = ((r, d) for r in similar for d in diagnose([r]) if d.gradient == diagnosis.gradient)
         if diagnosis.code is None:
-            return any(_wrong_part(r, diagnosis) == part for r, _ in diagnoses)
+            return any(find_faults(r, None)[0].part == part for r, _ in diagnoses)
         return any(diagnosis.code in (d.code, *d.alternatives) for _, d in diagnoses)
 
     return minimize_problem(fails, start)
-
-
-def _wrong_part(result: PairResult, diagnosis: Diagnosis) -> str:
-    return find_faults(result, diagnosis.code)[0].part
 
 
 def _is_finite(result: PairResult) -> bool:
@@ -96,11 +91,23 @@ def minimize_problem(fails: Callable[[Problem], bool], problem: Problem) -> Prob
     """
     if problem.seed is None:
         return None
-    budget = _budget()
+    deadline, trials = time.monotonic() + SEARCH_SECONDS, count()
+    x_mean, x_std = problem.x_mean or 0.0, problem.x_std or 1.0
 
     @cache
     def failing_problem(shape: Shape) -> Problem | None:
-        return next(filter(fails, _random_problems(problem, shape, budget)), None)
+        """Return a failing problem of a shape; None if there is none, or the limits of the search are reached."""
+        N, D, H = shape
+        for seed in range(SEEDS_PER_SHAPE if N * D * H <= MAX_TRIAL_WORK else 0):
+            if next(trials) >= MAX_TRIALS or time.monotonic() > deadline:
+                return None
+            try:
+                candidate = random_problem(N, D, H, seed=seed, bn_eps=problem.bn_eps, x_mean=x_mean, x_std=x_std)
+            except BncheckError:  # for example N = 1 without eps
+                return None
+            if fails(candidate):
+                return candidate
+        return None
 
     original = (problem.N, problem.D, problem.H)
     shapes = (tuple(min(size, limit) for limit in original) for size in TRIAL_SIZES)
@@ -111,25 +118,6 @@ def minimize_problem(fails: Callable[[Problem], bool], problem: Problem) -> Prob
         for axis in range(3):
             smallest = _minimize_axis(failing_problem, smallest, axis)
     return failing_problem(smallest) if smallest != original else None
-
-
-def _budget() -> Iterator[int]:
-    """Yield until the limits of the search are reached."""
-    deadline = time.monotonic() + SEARCH_SECONDS
-    yield from takewhile(lambda _: time.monotonic() <= deadline, range(MAX_TRIALS))
-
-
-def _random_problems(like: Problem, shape: Shape, budget: Iterator[int]) -> Iterator[Problem]:
-    """Yield problems of a shape, with the settings of another one, as long as the budget lasts."""
-    N, D, H = shape
-    x_mean, x_std = like.x_mean or 0.0, like.x_std or 1.0
-    for seed in range(SEEDS_PER_SHAPE if N * D * H <= MAX_TRIAL_WORK else 0):
-        if next(budget, None) is None:
-            return
-        try:
-            yield random_problem(N, D, H, seed=seed, bn_eps=like.bn_eps, x_mean=x_mean, x_std=x_std)
-        except BncheckError:  # for example N = 1 without eps
-            return
 
 
 def _minimize_axis(failing_problem: Callable[[Shape], Problem | None], shape: Shape, axis: int) -> Shape:

@@ -80,7 +80,10 @@ def _describe_order(evidence: Evidence, contents: dict[str, str]) -> Diagnosis:
 def _diagnosis(evidence: Evidence, name: str, matches: Sequence[Match]) -> Diagnosis:
     """Report the first of the matching mistakes, or describe a wrong array that matches none."""
     primary, terms = evidence.primary(name), find_terms(evidence, name)
-    output, labels = primary.result.pair_output, {n: array.label for n, array in primary.returned.items()}
+    output, labels = (
+        primary.result.pair_output,
+        {**primary.result.pair_output.labels, OUTPUT: primary.result.output.name},
+    )
     function, label = output.forward_name if name == OUTPUT else output.backward_name, labels[name]
     if not matches:
         description = describe_discrepancy(evidence, name, terms)

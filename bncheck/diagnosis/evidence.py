@@ -1,9 +1,9 @@
 """The arrays that a forward/backward pair returned on several problems, and the values that are expected there."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import permutations
 from typing import Any
 
@@ -46,15 +46,14 @@ class ReturnedArray:
     rounding: FloatArray  # largest rounding error of a correct entry, by unit (H,); (1,) for X, whose rows mix units
     term_size: FloatArray  # the same shape, largest terms that the entries are sums of
     is_wrong: bool  # whether the check failed
-    label: str  # the name that the target uses: dx for the dh of a layer
 
     @property
     def is_real(self) -> bool:
         """Whether the array contains real numbers."""
         return self.value.dtype.kind in "fiu"
 
-    def agrees(self, candidate: npt.ArrayLike, term_growth: float = 1.0) -> float | None:
-        """Compare with a candidate, unit by unit.
+    def agreement(self, candidate: npt.ArrayLike, term_growth: float = 1.0) -> float | None:
+        """Return how closely a candidate agrees with the array, unit by unit.
 
         Parameters
         ----------
@@ -99,15 +98,15 @@ class ProblemEvidence:
 
     result: PairResult
     correct: PassValues
-    expected: PassValues | None  # correct, given the mistakes that were diagnosed so far; None: unknown
+    expected: PassValues  # correct, given the mistakes that were diagnosed so far
     returned: Mapping[str, ReturnedArray]  # by the name of the input, and OUTPUT
 
     @classmethod
-    def of(cls, result: PairResult) -> "ProblemEvidence":
+    def from_result(cls, result: PairResult) -> "ProblemEvidence":
         """Collect what a pair returned, and compute the correct values."""
         measurement, output, factor = result.measurement, result.pair_output, result.precision.roundoff_factor
         rounding, size = measurement.output_bound.max(axis=0) * factor, np.abs(measurement.output).max(axis=0)
-        returned = {OUTPUT: ReturnedArray(output.output, rounding, size, bool(result.output.wrong), result.output.name)}
+        returned = {OUTPUT: ReturnedArray(output.output, rounding, size, bool(result.output.wrong))}
         for name, gradient in result.gradients.items():
             numerical = measurement.gradients[name]
             axis = 0 if name in ("W", "h", "y") else None if name == "X" else ()
@@ -116,8 +115,8 @@ class ProblemEvidence:
                 for part in (numerical.conditioning, numerical.term_size)
             )
             rounding, is_wrong = factor * conditioning, gradient.verdict is Verdict.FAIL
-            returned[name] = ReturnedArray(output.gradients[name], rounding, size, is_wrong, gradient.name)
-        correct = PassValues.of(measurement.problem, output.component)
+            returned[name] = ReturnedArray(output.gradients[name], rounding, size, is_wrong)
+        correct = PassValues.from_problem(measurement.problem, output.component)
         return cls(result, correct, correct, returned)
 
     @property
@@ -133,28 +132,21 @@ class ProblemEvidence:
         ValueError
             The shapes in the pass do not fit together.
         """
-        value: Array = getattr(w, self.result.pair_output.component.output if name == OUTPUT else f"d{name}")
-        return value
+        return np.asarray(getattr(w, self.result.pair_output.component.output if name == OUTPUT else f"d{name}"))
 
-    def agreement(self, name: str, w: PassValues | None) -> float | None:
-        """Return how closely the returned array matches a pass; None if it does not, or the pass is unknown."""
-        if w is None:
-            return None
+    def agreement(self, name: str, w: PassValues) -> float | None:
+        """Return how closely the returned array matches a pass; None if it does not."""
         try:
             # db may be nothing but the rounding error of a dh that is many times too large.
             term_growth = norm(np.nan_to_num(w.dh)) / (norm(self.correct.dh) or 1.0) if name == "b" else 1.0
-            return self.returned[name].agrees(self.array(w, name), term_growth)
+            return self.returned[name].agreement(self.array(w, name), term_growth)
         except ValueError:  # the shapes of the pass do not fit together
             return None
 
     def contains(self, name: str, other: str) -> bool:
         """Return whether one gradient has the correct values of another one."""
         swapped = replace(self.returned[other], value=self.returned[name].value)
-        return swapped.agrees(self.array(self.correct, other)) is not None
-
-    def assume(self, change: Callable[[PassValues], PassValues | None]) -> "ProblemEvidence":
-        """Return the evidence with other expected values, if these are known."""
-        return self if self.expected is None else replace(self, expected=change(self.expected))
+        return swapped.agreement(self.array(self.correct, other)) is not None
 
 
 class Evidence:
@@ -163,10 +155,11 @@ class Evidence:
     def __init__(self, results: Sequence[PairResult]) -> None:
         # The smallest problem first: it refutes most candidate mistakes at little cost.
         by_size = sorted(results, key=lambda result: result.measurement.output.size)
-        self.problems = [ProblemEvidence.of(result) for result in by_size]
+        self.problems = [ProblemEvidence.from_result(result) for result in by_size]
         self.main = results[0]
         self.component = self.main.pair_output.component
         self.explained: frozenset[str] = frozenset()  # arrays whose error is already diagnosed
+        self.is_output_known = True  # False after an output that no mistake explains: no expected value is known then
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -195,7 +188,7 @@ class Evidence:
 
     def is_consistent(self, name: str) -> bool:
         """Return whether an array is correct, given the mistakes that were diagnosed so far."""
-        return all(p.agreement(name, p.expected) is not None for p in self.problems)
+        return self.is_output_known and all(p.agreement(name, p.expected) is not None for p in self.problems)
 
     def permuted_gradients(self) -> dict[str, str]:
         """Return the gradient that each wrong gradient contains, if they are returned in another order."""
@@ -212,7 +205,7 @@ class Evidence:
         self.explained |= {*explains}
         if eps:
             self.problems = self.with_eps(eps[0]).problems
-        self.problems = [p.assume(mistake.apply_to) for p in self.problems]
+        self.problems = [replace(p, expected=mistake.apply_to(p.expected)) for p in self.problems]
 
     def assume_returned(self, name: str, coefficients: Mapping[ProblemEvidence, Sequence[FloatArray]]) -> None:
         """Expect the values that follow from a wrong array which no mistake explains.
@@ -226,15 +219,13 @@ class Evidence:
         """
         self.explained |= {name}
         if name == OUTPUT:
-            self.problems = [p.assume(lambda _: None) for p in self.problems]
-        elif name in ("W", "X") and coefficients and self.problems[0].expected is not None:
+            self.is_output_known = False
+        elif name in ("W", "X") and coefficients and self.is_output_known:
             # Without coefficients the expected values of the other problems are unknown.
-            self.problems = [p.assume(partial(_scale_terms, coefficients=k)) for p, k in coefficients.items()]
+            self.problems = [replace(p, expected=_scale_terms(p.expected, k)) for p, k in coefficients.items()]
         elif name == "h" and not any(has_wrong_shape_or_dtype(p.result, name) for p in self.problems):
-            replaced = PassValues.replaced
-            self.problems = [
-                p.assume(partial(replaced, name="dh", value=p.returned[name].value)) for p in self.problems
-            ]
+            values = [p.expected.replaced("dh", p.returned[name].value) for p in self.problems]
+            self.problems = [replace(p, expected=w) for p, w in zip(self.problems, values, strict=True)]
 
 
 def _scale_terms(w: PassValues, coefficients: Sequence[FloatArray]) -> PassValues:

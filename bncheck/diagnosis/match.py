@@ -1,6 +1,6 @@
 """Search for the known mistakes that give the returned arrays."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,9 +44,12 @@ def find_matches(evidence: Evidence, name: str) -> list[Match]:
         The mistakes that explain the largest number of wrong arrays. If no mistake gives a wrong output with the
         problem's eps, a constant eps is tried.
     """
-    matches = [match for mistake in _variants(evidence) if (match := _try_mistake(evidence, mistake, name))]
+    if not evidence.is_output_known:
+        return []
+    variants = [variant for mistake in all_mistakes() for variant in mistake.variants(evidence.component)]
+    matches = [match for mistake in variants if (match := _try_mistake(evidence, mistake, name))]
     if not matches and name == OUTPUT and not infer_hard_coded_eps(evidence):
-        matches = [match for mistake in _variants(evidence) if (match := _try_with_hard_coded_eps(evidence, mistake))]
+        matches = [match for mistake in variants if (match := _try_with_hard_coded_eps(evidence, mistake))]
     return _most_explaining(matches)
 
 
@@ -54,11 +57,6 @@ def infer_hard_coded_eps(evidence: Evidence) -> tuple[float, ...]:
     """Return the constants eps with which a wrong output is correct batch norm; empty if there are none."""
     candidates = _candidate_eps(evidence, lambda w: w)
     return tuple(eps for eps in candidates if evidence.with_eps(eps).is_consistent(OUTPUT))
-
-
-def _variants(evidence: Evidence) -> Iterator[Mistake]:
-    for mistake in all_mistakes():
-        yield from mistake.variants(evidence.component)
 
 
 def _most_explaining(matches: Sequence[Match]) -> list[Match]:
@@ -70,13 +68,10 @@ def _try_with_hard_coded_eps(evidence: Evidence, mistake: Mistake) -> Match | No
     """Return the match of a mistake in the forward pass with a constant eps, the same on all problems."""
     if set(ORDER[: ORDER.index(evidence.component.output) + 1]).isdisjoint(mistake.replaces):
         return None
-    matches = []
-    for eps in _candidate_eps(evidence, mistake.apply_to):
-        match = _try_mistake(evidence.with_eps(eps), mistake, OUTPUT)
-        if match is not None:
-            matches.append(replace(match, eps=(eps,)))
+    candidates = _candidate_eps(evidence, mistake.apply_to)
+    matches = [(eps, _try_mistake(evidence.with_eps(eps), mistake, OUTPUT)) for eps in candidates]
     # The gradients may determine eps better than the output does.
-    best = _most_explaining(matches)
+    best = _most_explaining([replace(match, eps=(eps,)) for eps, match in matches if match])
     return replace(best[0], eps=tuple(eps for match in best for eps in match.eps)) if best else None
 
 
@@ -108,7 +103,7 @@ def _eps_interval(p: ProblemEvidence, change: Callable[[PassValues], PassValues]
     value = np.asarray(returned.value, float)
 
     def output(eps: float) -> FloatArray:
-        return np.asarray(p.array(change(p.correct.with_eps(eps)), OUTPUT), float)
+        return p.array(change(p.correct.with_eps(eps)), OUTPUT).astype(float)
 
     low, high = MIN_EPS, MAX_EPS
     at_low, at_high = output(low), output(high)
@@ -145,53 +140,47 @@ def _try_mistake(evidence: Evidence, mistake: Mistake, name: str) -> Match | Non
     # dW, dX and db reveal a mistake in dh only indirectly: then all wrong ones among them must match.
     is_indirect = name in ("b", "W", "X") and f"d{name}" not in mistake.replaces
     explains = [name]
-    for other in evidence.names:
-        if other == name:
-            continue
-        matches = [p.agreement(other, after) is not None for p, _, after in passes]
+    for other in (n for n in evidence.names if n != name):
         if other in evidence.failing and other not in evidence.explained:
-            if all(matches):
+            if all(p.agreement(other, after) is not None for p, after in passes):
                 explains.append(other)
             elif is_indirect:
                 return None
-        elif name != OUTPUT and any(  # after a wrong output, the gradients may be those of that forward pass
-            not agrees and _changes(p, other, before, after)
-            for agrees, (p, before, after) in zip(matches, passes, strict=True)
-        ):
+        # After a wrong output, the gradients may be those of that forward pass.
+        elif name != OUTPUT and any(_contradicts(p, other, after) for p, after in passes):
             return None
     return Match(mistake, relative_distance, tuple(explains))
 
 
 def _fit(
     evidence: Evidence, mistake: Mistake, name: str
-) -> tuple[float, list[tuple[ProblemEvidence, PassValues, PassValues]]] | None:
+) -> tuple[float, list[tuple[ProblemEvidence, PassValues]]] | None:
     """Return the largest relative distance of an array from what a mistake gives; None if it does not give the array.
 
-    With it come the problems, each with its pass before and after the mistake is applied.
+    With it come the problems, each with the pass that makes the mistake.
     """
     distances, passes = [], []
     for p in evidence.problems:
-        before = p.expected
-        if before is None:
-            return None
-        after = mistake.apply_to(before)
-        passes.append((p, before, after))
+        after = mistake.apply_to(p.expected)
+        passes.append((p, after))
         distance, returned = p.agreement(name, after), p.returned[name]
         if distance is None:
             return None
         if returned.is_wrong and np.isfinite(returned.value).any():
             # In low precision, or for a tiny error, the correct values agree as well: compare the residuals.
-            residual, residual_of_correct = (returned.distance_to(p.array(w, name)) for w in (after, before))
+            residual, residual_of_correct = (returned.distance_to(p.array(w, name)) for w in (after, p.expected))
             if not residual <= MAX_RESIDUAL_RATIO * residual_of_correct:
                 return None
             distances.append(distance)
     return (max(distances), passes) if distances else None
 
 
-def _changes(p: ProblemEvidence, name: str, before: PassValues, after: PassValues) -> bool:
-    """Return whether a mistake changes an array by more than rounding."""
+def _contradicts(p: ProblemEvidence, name: str, after: PassValues) -> bool:
+    """Return whether a mistake changes an array by more than rounding, to values that were not returned."""
+    if p.agreement(name, after) is not None:
+        return False
     try:
-        unchanged, changed = p.array(before, name), p.array(after, name)
+        unchanged, changed = p.array(p.expected, name), p.array(after, name)
     except ValueError:  # the shapes do not fit together any more
         return True
-    return replace(p.returned[name], value=np.asarray(unchanged)).agrees(changed) is None
+    return replace(p.returned[name], value=unchanged).agreement(changed) is None

@@ -46,7 +46,7 @@ def fit_terms(evidence: Evidence, name: str) -> dict[ProblemEvidence, list[Facto
         not consist of them.
     """
     wrong = [p for p in evidence.problems_with_wrong(name) if _consists_of_terms(evidence, p, name)]
-    fits = ((p, _fit_units(Discrepancy.of(p, name), name)) for p in wrong)
+    fits = ((p, _fit_units(Discrepancy.from_problem(p, name), name)) for p in wrong)
     return {p: factors for p, factors in fits if factors is not None}
 
 
@@ -68,12 +68,14 @@ def find_terms(evidence: Evidence, name: str) -> Terms | None:
     primary = evidence.primary(name)
     if not _consists_of_terms(evidence, primary, name):
         return None
-    fits, d = fit_terms(evidence, name), Discrepancy.of(primary, name)
+    fits, d = fit_terms(evidence, name), Discrepancy.from_problem(primary, name)
     if primary in fits or (fits and not d.region and not _determines_coefficients(d, name)):
         # If the primary problem has too few rows, the coefficients are those of the largest other problem.
         problems = sorted(fits, key=lambda p: (p is primary, evidence.problems.index(p)), reverse=True)
         factors = list(zip(*(fits[p] for p in problems), strict=True))
-        labels = [_label(f, [p.correct for p in problems]) for f in factors]
+        passes = [p.correct for p in problems]
+        # A coefficient without a common name on several problems is named on the first one, which is reported.
+        labels = [common_name(f, passes) or common_name(f[:1], passes[:1]) or VARIES_BY_UNIT for f in factors]
         if labels == ["1", "1", "1"]:
             return None
         direct, mean, variance = (f[0].number for f in factors)
@@ -146,8 +148,3 @@ def _gives_every_column(d: Discrepancy, coefficients: FloatArray, basis: Sequenc
     residual = d.returned - sum(k * term for k, term in zip(coefficients, basis, strict=True))
     columns = zip(residual.T, d.returned.T, strict=True)
     return all(norm(left) <= d.max_residual * norm(column) for left, column in columns)
-
-
-def _label(factors: Sequence[Factor], passes: Sequence[PassValues]) -> str:
-    """Name a coefficient on several problems, or on the first one, which is reported."""
-    return common_name(factors, passes) or common_name(factors[:1], passes[:1]) or VARIES_BY_UNIT

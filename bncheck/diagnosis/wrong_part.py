@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bncheck.diagnosis.describe import rounding_levels
 from bncheck.diagnosis.discrepancy import Discrepancy
 from bncheck.diagnosis.evidence import Evidence, has_wrong_shape_or_dtype
 from bncheck.diagnosis.factors import find_factor
-from bncheck.diagnosis.rounding import rounding_levels
 from bncheck.diagnosis.terms import VARIES_BY_UNIT, find_terms
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model.components import Component
@@ -124,7 +124,7 @@ def _fault_in_dh(result: PairResult) -> Fault:
     """Return the wrong rows, factor or terms of dh, as it appears in the first wrong gradient that it affects."""
     evidence = Evidence([result])
     name = next(n for n in ("h", "W", "X") if n in result.failed)
-    d = Discrepancy.of(evidence.primary(name), name)
+    d = Discrepancy.from_problem(evidence.primary(name), name)
     if d.region:
         return Fault(f"{result.gradients[name].name}{{}}", f", {d.region}")
     factor = find_factor(evidence, name, d)
@@ -145,7 +145,7 @@ def _fault_in_dh(result: PairResult) -> Fault:
 def _identities(result: PairResult) -> Iterator[tuple[str, bool]]:
     """Yield the exact identities between the returned gradients, and whether they are satisfied."""
     component = result.pair_output.component
-    w = PassValues.of(result.measurement.problem, component)
+    w = PassValues.from_problem(result.measurement.problem, component)
     d = {name: gradient.analytic for name, gradient in result.gradients.items()}
     factor, numerical = result.precision.roundoff_factor, result.measurement.gradients
     # The largest rounding error of each entry of a correct gradient.
@@ -187,7 +187,7 @@ def _taylor_order(result: PairResult) -> float | None:
     The ReLU mask is that of the base point, so that no output crosses the kink.
     """
     problem, component = result.measurement.problem, result.pair_output.component
-    w = PassValues.of(problem, component)
+    w = PassValues.from_problem(problem, component)
     rng = np.random.default_rng([problem.seed or 0, 2])
     base = {name: getattr(w, name) for name in _independent_inputs(component)}
     direction = {n: rng.standard_normal(value.shape) * (np.abs(value).max() or 1.0) for n, value in base.items()}
@@ -196,8 +196,7 @@ def _taylor_order(result: PairResult) -> float | None:
 
     def summands(t: float) -> FloatArray:
         perturbed = PassValues({**fixed, **{name: value + t * direction[name] for name, value in base.items()}})
-        weighted: FloatArray = w.dout * getattr(perturbed, component.output)
-        return weighted
+        return np.asarray(w.dout * getattr(perturbed, component.output))
 
     unperturbed = summands(0.0)
     rounding = SUM_ROUNDINGS * UNIT_ROUNDOFF * float(np.abs(unperturbed).sum())

@@ -1,10 +1,10 @@
 """Implementations with one mistake of the catalogue, used to test that the mistake is detected."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from bncheck.mistakes.catalogue import Mistake
+from bncheck.mistakes import Mistake
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model.layers import Array
 from bncheck.model.options import GRADIENTS
@@ -32,33 +32,19 @@ class FaultyNetwork:
         """Return all gradients, including dh."""
         values = self._mistake.apply_to(PassValues({**cache, "dout": dout}))
         gradients = {name: values[name] for name in GRADIENTS}
-        side_effect = SIDE_EFFECTS.get(self._mistake.code)
-        return side_effect(self, dout, values, gradients) if side_effect else gradients
-
-    def write_into_dout(self, dout: Array, values: PassValues, gradients: Gradients) -> Gradients:
-        """Mask dout in place."""
-        dout[values.y <= 0] = 0
+        self._cause_side_effect(dout, values, gradients)
         return gradients
 
-    def update_weights(self, _: Array, values: PassValues, gradients: Gradients) -> Gradients:
-        """Take a step of gradient descent in W."""
-        W: Array = values.W
-        W -= 0.01 * gradients["dW"]
-        return gradients
-
-    def accumulate(self, _: Array, __: PassValues, gradients: Gradients) -> Gradients:
-        """Add the gradients of the previous call if they have the same shapes."""
-        if self._previous and self._previous["dX"].shape == gradients["dX"].shape:
-            gradients = {name: value + self._previous[name] for name, value in gradients.items()}
-        self._previous = gradients
-        return gradients
-
-
-SIDE_EFFECTS: Mapping[str, Callable[[FaultyNetwork, Array, PassValues, Gradients], Gradients]] = {
-    "BN801": FaultyNetwork.write_into_dout,
-    "BN802": FaultyNetwork.update_weights,
-    "BN803": FaultyNetwork.accumulate,
-}
+    def _cause_side_effect(self, dout: Array, values: PassValues, gradients: Gradients) -> None:
+        """Change dout or W, or add the previous gradients if they have the same shapes, if this is the mistake."""
+        if self._mistake.code == "BN801":
+            dout[values.y <= 0] = 0
+        elif self._mistake.code == "BN802":
+            values.W[...] -= 0.01 * gradients["dW"]
+        elif self._mistake.code == "BN803":
+            if self._previous and self._previous["dX"].shape == gradients["dX"].shape:
+                gradients.update({name: value + self._previous[name] for name, value in gradients.items()})
+            self._previous = gradients
 
 
 def faulty_layers(mistake: Mistake) -> SimpleNamespace:

@@ -31,25 +31,25 @@ class PassValues:
 
     Parameters
     ----------
-    given : mapping of str to array or number
+    known : mapping of str to array or number
         Inputs, and values that replace computed ones.
     computed : mapping of str to array, optional
-        Values that are computed from ``given`` already.
+        Values that are computed from ``known`` already.
     """
 
-    def __init__(self, given: Mapping[str, Any], computed: Mapping[str, Any] | None = None) -> None:
-        self._given, self._computed = dict(given), dict(computed or {})
+    def __init__(self, known: Mapping[str, Any], computed: Mapping[str, Any] | None = None) -> None:
+        self._known, self._computed = dict(known), dict(computed or {})
 
     @classmethod
-    def of(cls, problem: Problem, component: Component = NETWORK) -> "PassValues":
+    def from_problem(cls, problem: Problem, component: Component = NETWORK) -> "PassValues":
         """Return the correct values at a problem, whose dout is the upstream gradient of the component."""
         arrays = {name: getattr(problem, name) for name in ("X", "W", "b", "gamma", "beta", "dout", "N", "D", "H")}
         upstream = {UPSTREAM[component]: problem.dout} if component in UPSTREAM else {}
         return cls({**arrays, "eps": problem.bn_eps, **upstream})
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._given:
-            return self._given[name]
+        if name in self._known:
+            return self._known[name]
         if name not in self._computed:
             with np.errstate(all="ignore"):
                 self._computed[name] = VALUES[name](self)
@@ -71,11 +71,11 @@ class PassValues:
 
     def with_eps(self, eps: float) -> "PassValues":
         """Return the correct values for another eps; values that do not depend on eps are reused."""
-        return PassValues({**self._given, "eps": eps}, self._computed_before("sigma"))
+        return PassValues({**self._known, "eps": eps}, self._computed_before("sigma"))
 
     def replaced(self, name: str, value: Any) -> "PassValues":
         """Return the values after one of them is replaced; later values are computed from the new one."""
-        return PassValues({**self._given, name: value}, self._computed_before(name))
+        return PassValues({**self._known, name: value}, self._computed_before(name))
 
     def _computed_before(self, name: str) -> dict[str, Any]:
         before = ORDER[: ORDER.index(name)]

@@ -251,6 +251,11 @@ class PairResult:
     precision: Precision  # the arithmetic in which the pair computes
 
     @property
+    def function_key(self) -> tuple[str | None, str]:
+        """The names of the backward function and of its component."""
+        return self.pair_output.backward_name, self.pair_output.component.name
+
+    @property
     def verdicts(self) -> list[Verdict]:
         """Verdicts on the output and on the gradients."""
         return [self.output.verdict, *(g.verdict for g in self.gradients.values())]

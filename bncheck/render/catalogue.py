@@ -57,19 +57,9 @@ class CatalogueReport(Report):
         """Return a table, or the Markdown of the texts."""
         if self.in_full:
             return "\n".join(m.text for m in self.mistakes)
-        rows = (f"| {m.code} | {m.name} | `{m.formula}` |" for m in self.mistakes)
-        return "\n".join(
-            (
-                f"## {self.headline}",
-                "",
-                f"{LEGEND}.".replace("\n", " "),
-                "",
-                "| code | name | formula |",
-                "|---|---|---|",
-                *rows,
-                "",
-            )
-        )
+        legend = LEGEND.replace("\n", " ")
+        rows = "".join(f"| {m.code} | {m.name} | `{m.formula}` |\n" for m in self.mistakes)
+        return f"## {self.headline}\n\n{legend}.\n\n| code | name | formula |\n|---|---|---|\n{rows}"
 
 
 def _as_data(m: Mistake) -> dict[str, Any]:
@@ -96,9 +86,8 @@ def _list_entry(m: Mistake, width: int) -> str:
     entry = f"  {m.code}  {m.name:{NAME_WIDTH}}  {formula}"
     if len(m.name) <= NAME_WIDTH and len(entry) <= width:
         return entry
-    return f"  {m.code}  {m.name}\n" + textwrap.fill(
-        formula, width, initial_indent=" " * 11, subsequent_indent=" " * 13
-    )
+    lines = textwrap.wrap(formula, width, initial_indent=" " * 11, subsequent_indent=" " * 13)
+    return "\n".join((f"  {m.code}  {m.name}", *lines))
 
 
 def _in_full(page: Page, m: Mistake) -> Iterator[RenderableType]:

@@ -1,6 +1,6 @@
 """The rows of a report about what is wrong: diagnoses, the wrong part, and the commands to type next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -9,6 +9,7 @@ from rich.text import Text
 
 from bncheck.model.results import CheckResult, Note
 from bncheck.model.verdict import Verdict
+from bncheck.render.format import join_words
 from bncheck.render.layout import Command, Page
 
 if TYPE_CHECKING:  # only needed to explain a failure
@@ -46,32 +47,27 @@ def _sentences(d: "Diagnosis", function: str) -> Iterator[tuple[str, str]]:
     is_output = d.gradient in ("a", "out")
     names = [f"{d.gradient}{function}", *(() if is_output else d.also_explains)]
     how = f"to a relative difference of {d.relative_distance:.0e}" if d.relative_distance else "exactly"
-    yield "", f"{_join(names)} {'match' if len(names) > 1 else 'matches'} this mistake {how}."
+    yield "", f"{join_words(names)} {'match' if len(names) > 1 else 'matches'} this mistake {how}."
     for clause in d.description:
         yield "", _sentence(clause)
     if is_output and d.also_explains:
         several = len(d.also_explains) > 1
         are, they = ("are the gradients", "they do") if several else ("is the gradient", "it does")
-        yield "", f"{_join(d.also_explains)} {are} of standard batch norm, so {they} not match this forward pass."
+        yield "", f"{join_words(d.also_explains)} {are} of standard batch norm, so {they} not match this forward pass."
     if d.alternatives:
         number = "both" if len(d.alternatives) == 1 else "all"
-        yield "", f"Or {_join(d.alternatives, 'or')}: {number} give the same result on every problem tried."
+        yield "", f"Or {join_words(d.alternatives, 'or')}: {number} give the same result on every problem tried."
 
 
 def _sentence(clause: str) -> str:
     return f"{clause[0].upper()}{clause[1:]}."
 
 
-def _join(names: Sequence[str], word: str = "and") -> str:
-    return f" {word} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
 def _terms_table(page: Page, gradient: str, terms: "Terms") -> Table:
     """Return the computed and the expected coefficients."""
     grid = Table.grid(padding=(0, 3, 0, 0))
-    grid.add_column()
-    for _ in range(3):
-        grid.add_column(justify="right")
+    for justify in ("left", "right", "right", "right"):
+        grid.add_column(justify=justify)
     grid.add_row(page.text(f"coefficients of the terms of {gradient}"), "direct", "mean", "variance")
     grid.add_row("  computed", *terms.labels)
     grid.add_row("  expected", *["1" if terms.exact else "1.000"] * 3)

@@ -49,6 +49,6 @@ def format_index_ranges(indices: Sequence[int], noun: str) -> str:
     return f"{noun}{'' if len(indices) == 1 else 's'} {names}"
 
 
-def join_words(words: Sequence[str]) -> str:
-    """Join words with commas and "and"."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+def join_words(words: Sequence[str], conjunction: str = "and") -> str:
+    """Join words with commas and a conjunction."""
+    return f" {conjunction} ".join(filter(None, (", ".join(words[:-1]), words[-1])))

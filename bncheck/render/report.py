@@ -3,15 +3,17 @@
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from bncheck.model.results import Source
 from bncheck.model.verdict import Verdict
 from bncheck.render.export import markdown_blocks
 from bncheck.render.layout import INDENT, WIDTH, Indented, Page
+
+if TYPE_CHECKING:  # imports numpy, which a report on the catalogue does not need
+    from bncheck.model.results import Source
 
 
 class ItemStatus(enum.Enum):
@@ -42,7 +44,7 @@ class ReportItem(NamedTuple):
     status: ItemStatus
     message: str = ""  # one line
     detail: str = ""  # further lines
-    source: Source | None = None  # of the function; None: unknown
+    source: "Source | None" = None  # of the function; None: unknown
 
 
 class Suite(NamedTuple):

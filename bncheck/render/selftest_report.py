@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from rich.console import RenderableType
@@ -11,10 +12,8 @@ from bncheck.mistakes import mistake_named
 from bncheck.model.verdict import Verdict
 from bncheck.render.layout import STYLES, Command, Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
-from bncheck.selftest.false_alarms import FalseAlarmTrial
-from bncheck.selftest.injection import NOT_IDENTIFIED, InjectionResult
 from bncheck.selftest.sensitivity import ERROR_REGIONS, ERROR_SIZES, SensitivityTrial
-from bncheck.selftest.trials import SelftestResult
+from bncheck.selftest.trials import NOT_IDENTIFIED, FalseAlarmTrial, InjectionResult, SelftestResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,11 @@ class SelftestReport(Report):
             title = "Detection of small injected errors, in multiples of the claimed resolution"
             yield page.text(f"{title} (median {r.resolution:.0e})", "bold")
             yield _sensitivity_table(page, r.sensitivity_trials)
-        yield _verdict(page, r)
+        failure = "bncheck failed its own tests on this machine, see above"
+        verdict, reason = (Verdict.PASS, "all required errors were detected") if r.passed else (Verdict.FAIL, failure)
+        grid = two_columns()
+        grid.add_row(page.text(verdict.value.upper(), STYLES[verdict]), page.text(f"{reason}, {r.seconds:.0f} s"))
+        yield grid
 
     def data(self) -> Any:
         """Return the content of the JSON document."""
@@ -84,9 +87,8 @@ def _mistake_item(m: InjectionResult) -> ReportItem:
 
 def _false_alarm_item(trial: FalseAlarmTrial) -> ReportItem:
     alarms = len(trial.false_alarms)
-    status, message = (
-        (ItemStatus.FAIL, f"{alarms} false alarms on {trial.problems} problems") if alarms else (ItemStatus.PASS, "")
-    )
+    status = ItemStatus.FAIL if alarms else ItemStatus.PASS
+    message = f"{alarms} false alarms on {trial.problems} problems" if alarms else ""
     return ReportItem("correct implementation", trial.name, status, message, "\n".join(trial.false_alarms))
 
 
@@ -98,12 +100,9 @@ def _sensitivity_item(trial: SensitivityTrial) -> ReportItem:
 
 def _mistake_table(page: Page, mistakes: Iterable[InjectionResult]) -> Table:
     table = page.table("section", "mistakes", "injected", "detected", "identified")
-    by_section: dict[str, list[InjectionResult]] = {}
-    for m in _detectable(mistakes):
-        by_section.setdefault(mistake_named(m.code).section, []).append(m)
-        by_section.setdefault("all", []).append(m)
-    by_section["all"] = by_section.pop("all", [])  # the last row
-    for section, group in by_section.items():
+    detectable = _detectable(mistakes)
+    sections = groupby(detectable, lambda m: mistake_named(m.code).section)
+    for section, group in [*((name, list(group)) for name, group in sections), ("all", detectable)]:
         counts = (sum(getattr(m, name) for m in group) for name in ("problems", "detected", "identified"))
         table.add_row(page.text(section), f"{len(group)}", *(f"{count:,}" for count in counts))
     return table
@@ -117,7 +116,7 @@ def _exceptions(page: Page, mistakes: Iterable[InjectionResult]) -> Table:
             grid.add_row(m.code, page.text(f"{m.name} is not an error but was reported {m.false_alarms} times."))
         elif m.undetectable_because:
             grid.add_row(m.code, page.text(f"{m.name} cannot be detected: {m.undetectable_because}."), style="dim")
-        elif not m.passed:
+        elif m.identified < m.problems:
             grid.add_row(m.code, page.text(f"{m.name}: {', '.join(_shortcomings(m))}."))
     return grid
 
@@ -141,13 +140,3 @@ def _sensitivity_table(page: Page, trials: Sequence[SensitivityTrial]) -> Table:
     for size in ERROR_SIZES:
         table.add_row(page.text(f"{size:g} times"), *(detected[size, region] for region in ERROR_REGIONS))
     return table
-
-
-def _verdict(page: Page, r: SelftestResult) -> Table:
-    verdict = Verdict.PASS if r.passed else Verdict.FAIL
-    reason = (
-        "all required errors were detected" if r.passed else "bncheck failed its own tests on this machine, see above"
-    )
-    grid = two_columns()
-    grid.add_row(page.text(verdict.value.upper(), STYLES[verdict]), page.text(f"{reason}, {r.seconds:.0f} s"))
-    return grid

@@ -1,10 +1,10 @@
 """Inject errors of known size into correct gradients, and count those that a check detects."""
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,15 +22,12 @@ EVERY_ENTRY, ONE_COLUMN, ONE_ENTRY = ERROR_REGIONS = ("every entry", "one column
 # An error of at least this many resolutions must be detected in every region.
 MUST_DETECT_FROM = 10.0
 
-# (size, region) of an injected error.
-ErrorKind: TypeAlias = tuple[float, str]
-
 
 class SensitivityRecord(NamedTuple):
     """The detected errors of one problem."""
 
     resolution: float  # median over the gradients, as claimed by the check without errors
-    detected: Mapping[ErrorKind, int]  # number of gradients that fail, of len(GRADIENTS)
+    detected: Mapping[tuple[float, str], int]  # by size and region: gradients that fail, of len(GRADIENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +42,8 @@ class SensitivityTrial:
     @classmethod
     def collect(cls, records: Sequence[SensitivityRecord]) -> "tuple[SensitivityTrial, ...]":
         """Add up the records of all problems."""
-        detected = sum((Counter(record.detected) for record in records), Counter[ErrorKind]())
-        injected = len(GRADIENTS) * len(records)
-        return tuple(cls(*kind, injected, detected[kind]) for kind in itertools.product(ERROR_SIZES, ERROR_REGIONS))
+        kinds, injected = itertools.product(ERROR_SIZES, ERROR_REGIONS), len(GRADIENTS) * len(records)
+        return tuple(cls(*kind, injected, sum(record.detected[kind] for record in records)) for kind in kinds)
 
     @property
     def is_missed(self) -> bool:
@@ -55,17 +51,13 @@ class SensitivityTrial:
         return self.size >= MUST_DETECT_FROM and self.detected < self.injected
 
 
-class PerturbedReference:
-    """The network; errors are added to its correct gradients."""
+def network_with_errors(errors: Mapping[str, FloatArray]) -> SimpleNamespace:
+    """Return the network; errors are added to its correct gradients."""
 
-    forward = staticmethod(network.forward)
+    def backward(dout: Array, cache: network.Cache) -> dict[str, Array]:
+        return {name: value + errors[name] for name, value in network.backward(dout, cache).items()}
 
-    def __init__(self, errors: Mapping[str, FloatArray]) -> None:
-        self._errors = errors
-
-    def backward(self, dout: Array, cache: network.Cache) -> dict[str, Array]:
-        """Return the gradients with the errors added."""
-        return {name: value + self._errors[name] for name, value in network.backward(dout, cache).items()}
+    return SimpleNamespace(forward=network.forward, backward=backward)
 
 
 def inject_errors(seed: int) -> SensitivityRecord:
@@ -78,7 +70,7 @@ def inject_errors(seed: int) -> SensitivityRecord:
             name: g.resolution * g.term_size * _region_mask(region, g.term_size, rng) for name, g in gradients.items()
         }
         for size in ERROR_SIZES:
-            target = PerturbedReference({name: size * error for name, error in smallest.items()})
+            target = network_with_errors({name: size * error for name, error in smallest.items()})
             result = check(problem, target, edge_cases=False, explain=False)
             detected[size, region] = sum(g.verdict is Verdict.FAIL for g in result.gradients.values())
     return SensitivityRecord(float(np.median([g.resolution for g in gradients.values()])), detected)

@@ -1,28 +1,81 @@
-"""Run the trials of a self-test and collect their results."""
+"""The trials of a self-test: injected mistakes, correct code on extreme inputs, and injected errors; their results."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from operator import call
 from typing import Any
 
 import numpy as np
 
+from bncheck.checking.check import check
 from bncheck.errors import InvalidInput
 from bncheck.execution.pool import block_sigint_in_children, create_process_pool, one_thread_each
-from bncheck.mistakes import Mistake, all_mistakes
+from bncheck.mistakes import NO_MISTAKE, Mistake, all_mistakes
+from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.model.document import CHECK_SCHEMA
-from bncheck.model.problem import random_problem
+from bncheck.model.problem import Problem, random_problem
 from bncheck.model.progress import Progress, silent
-from bncheck.selftest.false_alarms import IMPLEMENTATIONS, FalseAlarmRecord, FalseAlarmTrial, check_correct
-from bncheck.selftest.injection import InjectionResult, inject
-from bncheck.selftest.problems import SMOKE_PROBLEMS, hard_problem
+from bncheck.model.verdict import Verdict
+from bncheck.selftest.problems import SMOKE_PROBLEMS, hard_problem, plain_problem
 from bncheck.selftest.sensitivity import SensitivityTrial, inject_errors
 
 # Problems for each problem that every mistake is injected into.
 FALSE_ALARM_TRIALS, SENSITIVITY_TRIALS = 40, 4
+# The correct implementations; the custom one is a correct network that bncheck treats as user code.
+CUSTOM = "custom"
+IMPLEMENTATIONS = ("reference", "staged", CUSTOM)
+# Stands for a code if a mistake is detected and the diagnosis names no known mistake.
+NOT_IDENTIFIED = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class InjectionResult:
+    """A mistake, injected into random problems."""
+
+    code: str
+    name: str
+    problems: int
+    detected: int  # problems whose check failed
+    identified: int  # problems whose diagnosis named its code first
+    identified_as: tuple[str, ...]  # other codes that were named first, or "?", one per problem
+    undetectable_because: str | None  # why no check can detect it; None if a check can
+
+    @classmethod
+    def from_codes(cls, mistake: Mistake, first_codes: Sequence[str | None]) -> "InjectionResult":
+        """Collect the results of a mistake: the first code of each diagnosis, None if it was not detected."""
+        detected = [code for code in first_codes if code is not None]
+        others = tuple(code for code in detected if code != mistake.code)
+        counts = len(first_codes), len(detected), len(detected) - len(others)
+        return cls(mistake.code, mistake.name, *counts, others, mistake.undetectable_because or None)
+
+    @property
+    def undetected(self) -> int:
+        """The number of problems on which it should have been detected and was not."""
+        return 0 if self.undetectable_because else self.problems - self.detected
+
+    @property
+    def false_alarms(self) -> int:
+        """The number of problems on which it was reported although it is not an error."""
+        return self.detected if self.undetectable_because else 0
+
+
+@dataclass(frozen=True, slots=True)
+class FalseAlarmTrial:
+    """A correct implementation on random problems."""
+
+    name: str
+    problems: int
+    inconclusive: int
+    false_alarms: tuple[str, ...]  # commands that repeat them
+
+    @classmethod
+    def from_checks(cls, name: str, checks: Sequence[tuple[Verdict, str | None]]) -> "FalseAlarmTrial":
+        """Collect the verdicts of ``check_correct`` and its commands."""
+        inconclusive = sum(verdict is Verdict.INCONCLUSIVE for verdict, _ in checks)
+        return cls(name, len(checks), inconclusive, tuple(command for _, command in checks if command))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +102,7 @@ class SelftestResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON document."""
-        return {
-            "schema": CHECK_SCHEMA,
-            "passed": self.passed,
-            "mistakes": [{**asdict(m), "undetectable_because": m.undetectable_because or None} for m in self.mistakes],
-            "false_alarm_trials": [asdict(trial) for trial in self.false_alarm_trials],
-            "sensitivity_trials": [asdict(trial) for trial in self.sensitivity_trials],
-            "resolution": self.resolution,
-            "seconds": self.seconds,
-        }
+        return {"schema": CHECK_SCHEMA, "passed": self.passed, **asdict(self)}
 
 
 def selftest(problems: int = 2, *, jobs: int = 1, progress: Progress = silent) -> SelftestResult:
@@ -92,8 +137,9 @@ def selftest(problems: int = 2, *, jobs: int = 1, progress: Progress = silent) -
         *(partial(inject_errors, seed) for seed in range(sensitivity_trials)),
     ]
     results = iter(_run(trials, jobs, progress))
-    injected = tuple(InjectionResult.of(m, list(islice(results, problems))) for m in mistakes)
-    false_alarms = FalseAlarmTrial.collect(chain.from_iterable(islice(results, false_alarm_trials)))
+    injected = tuple(InjectionResult.from_codes(m, list(islice(results, problems))) for m in mistakes)
+    checks = zip(*islice(results, false_alarm_trials), strict=True)
+    false_alarms = tuple(map(FalseAlarmTrial.from_checks, IMPLEMENTATIONS, checks))
     sensitivity = list(results)
     resolution = float(np.median([record.resolution for record in sensitivity]))
     seconds = time.perf_counter() - started
@@ -106,17 +152,47 @@ def smoke() -> SelftestResult:
     by_section: dict[str, Mistake] = {}
     for mistake in all_mistakes():
         by_section.setdefault(mistake.section, mistake)
-    records = [
-        check_correct(random_problem(*shape, seed=seed, **settings), ["reference"], must_pass=True)
+    checks = [
+        check_correct(random_problem(*shape, seed=seed, **settings), "reference", must_pass=True)
         for seed, (shape, settings) in enumerate(SMOKE_PROBLEMS)
     ]
-    injected = tuple(InjectionResult.of(m, [inject(m, 0)]) for m in by_section.values())
-    false_alarms = FalseAlarmTrial.collect(chain.from_iterable(records))
-    return SelftestResult(injected, false_alarms, (), None, time.perf_counter() - started)
+    injected = tuple(InjectionResult.from_codes(m, [inject(m, 0)]) for m in by_section.values())
+    false_alarms = FalseAlarmTrial.from_checks("reference", checks)
+    return SelftestResult(injected, (false_alarms,), (), None, time.perf_counter() - started)
 
 
-def _check_hard_problem(seed: int) -> list[FalseAlarmRecord]:
-    return check_correct(hard_problem(seed), IMPLEMENTATIONS)
+def inject(mistake: Mistake, seed: int) -> str | None:
+    """Check one problem with a mistake.
+
+    Returns
+    -------
+    str or None
+        The first code of the diagnosis, "?" without a code, None if the mistake was not detected.
+    """
+    target = faulty_layers(mistake) if mistake.layer_only else FaultyNetwork(mistake)
+    result = check(plain_problem(seed), target, minimal_example=False)
+    codes = [d.code or NOT_IDENTIFIED for d in result.diagnosis] or [NOT_IDENTIFIED]
+    detected = mistake.code in codes if mistake.is_side_effect else result.verdict is Verdict.FAIL
+    return codes[0] if detected else None
+
+
+def check_correct(problem: Problem, name: str, *, must_pass: bool = False) -> tuple[Verdict, str | None]:
+    """Check a correct implementation; with ``must_pass``, inconclusive is a false alarm.
+
+    Returns
+    -------
+    tuple of Verdict and (str or None)
+        The verdict, and for a false alarm the command that repeats it.
+    """
+    target: Any = FaultyNetwork(NO_MISTAKE) if name == CUSTOM else name
+    result = check(problem, target, edge_cases=False, explain=False)
+    is_alarm = result.verdict is Verdict.FAIL or (must_pass and result.verdict is not Verdict.PASS)
+    command = result.options.command(problem, "reference" if name == CUSTOM else name)
+    return result.verdict, command if is_alarm else None
+
+
+def _check_hard_problem(seed: int) -> list[tuple[Verdict, str | None]]:
+    return [check_correct(hard_problem(seed), name) for name in IMPLEMENTATIONS]
 
 
 def _run(trials: Sequence[Callable[[], Any]], jobs: int, progress: Progress) -> list[Any]:

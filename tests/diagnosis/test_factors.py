@@ -17,7 +17,7 @@ Shape = tuple[int, int, int]
 
 def name_of(factor: Callable[[PassValues], float], *shapes: Shape) -> str:
     """Return the name of a factor on problems of these shapes."""
-    passes = [PassValues.of(random_problem(*shape)) for shape in shapes]
+    passes = [PassValues.from_problem(random_problem(*shape)) for shape in shapes]
     return common_name([Factor(np.array([factor(w)]), np.array([1e-12])) for w in passes], passes)
 
 

@@ -21,14 +21,14 @@ EXTREME = [((7, 5, 4), 1e200), ((7, 5, 4), 1e-300), ((1, 5, 4), 1e-5), ((1, 5, 4
 def test_without_a_mistake_the_values_are_those_of_the_network(shape: tuple[int, int, int]) -> None:
     p = random_problem(*shape, seed=sum(shape))
     a, cache = network.forward(p.X, p.W, p.b, p.gamma, p.beta, p.bn_eps)
-    values = PassValues.of(p)
+    values = PassValues.from_problem(p)
     np.testing.assert_allclose(values.a, a, rtol=1e-12, atol=1e-12)
     for name, expected in network.backward(p.dout, cache).items():
         np.testing.assert_allclose(values[name], expected, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def test_replacing_a_value_changes_later_values_and_no_earlier_ones() -> None:
-    values = PassValues.of(random_problem(6, 5, 4))
+    values = PassValues.from_problem(random_problem(6, 5, 4))
     before = {name: values[name] for name in ORDER}
     replaced = values.replaced("g", 2 * values.g)
     assert np.array_equal(replaced.dh, 2 * before["dh"])
@@ -36,20 +36,20 @@ def test_replacing_a_value_changes_later_values_and_no_earlier_ones() -> None:
 
 
 def test_a_replaced_value_stays_replaced_if_an_earlier_value_is_replaced_too() -> None:
-    values = PassValues.of(random_problem(6, 5, 4))
+    values = PassValues.from_problem(random_problem(6, 5, 4))
     doubled = values.replaced("g", 2 * values.g)
     assert np.array_equal(doubled.replaced("var", 4 * values.var).g, doubled.g)
 
 
 def test_replacing_rstd_changes_the_backward_pass_only() -> None:
-    values = PassValues.of(random_problem(6, 5, 4))
+    values = PassValues.from_problem(random_problem(6, 5, 4))
     replaced = values.replaced("rstd", 2 * values.rstd)
     assert np.array_equal(replaced.xhat, values.xhat)
     np.testing.assert_allclose(replaced.dh, 2 * values.dh)
 
 
 def test_with_another_eps_only_the_values_that_depend_on_eps_are_recomputed() -> None:
-    values = PassValues.of(random_problem(6, 5, 4))
+    values = PassValues.from_problem(random_problem(6, 5, 4))
     var, sigma = values.var, values.sigma
     other = values.with_eps(0.5)
     assert other.var is var
@@ -57,12 +57,12 @@ def test_with_another_eps_only_the_values_that_depend_on_eps_are_recomputed() ->
 
 
 def test_an_expression_is_evaluated_with_the_values_as_names() -> None:
-    values = PassValues.of(random_problem(6, 5, 4))
+    values = PassValues.from_problem(random_problem(6, 5, 4))
     assert np.array_equal(values.evaluate("np.sqrt(var) * N"), np.sqrt(values.var) * 6)
 
 
 def test_an_unknown_value_is_an_attribute_error_and_values_can_be_copied() -> None:
-    values = PassValues.of(random_problem(6, 5, 4))
+    values = PassValues.from_problem(random_problem(6, 5, 4))
     with pytest.raises(AttributeError, match=r"^nothing$"):
         _ = values.nothing
     assert copy.copy(values).X is values.X
@@ -70,7 +70,7 @@ def test_an_unknown_value_is_an_attribute_error_and_values_can_be_copied() -> No
 
 def test_dout_is_the_upstream_gradient_of_a_layer_that_is_checked_on_its_own() -> None:
     p = random_problem(6, 5, 4)
-    assert PassValues.of(p, BATCHNORM).dy is p.dout
+    assert PassValues.from_problem(p, BATCHNORM).dy is p.dout
 
 
 def test_a_faulty_network_without_a_mistake_is_correct() -> None:
@@ -88,7 +88,7 @@ def test_no_two_mistakes_give_the_same_values_on_two_problems() -> None:
     for mistake in WITH_FORMULAS:
         if mistake.undetectable_because:
             continue
-        passes = [mistake.apply_to(PassValues.of(p)) for p in problems]
+        passes = [mistake.apply_to(PassValues.from_problem(p)) for p in problems]
         arrays = [w[name] for w in passes for name in ("h", "a", "dbeta", "dgamma", "dh", "db", "dW", "dX")]
         for code, other in compared:
             same = all(
@@ -105,6 +105,6 @@ def test_no_two_mistakes_give_the_same_values_on_two_problems() -> None:
 def test_a_formula_neither_raises_nor_warns_at_extreme_eps_and_batch_sizes(
     mistake: Mistake, shape: tuple[int, int, int], eps: float
 ) -> None:
-    wrong = mistake.apply_to(PassValues.of(random_problem(*shape, bn_eps=eps)))
+    wrong = mistake.apply_to(PassValues.from_problem(random_problem(*shape, bn_eps=eps)))
     for name in ORDER:
         _ = wrong[name]

@@ -80,7 +80,7 @@ def test_a_text_contains_no_forbidden_word(mistake: Mistake) -> None:
 def test_the_wrong_code_gives_what_the_formulas_give(mistake: Mistake, eps: float) -> None:
     for seed in range(2):
         problem = random_problem(7, 5, 4, seed=seed, bn_eps=eps)
-        wrong = mistake.apply_to(PassValues.of(problem))
+        wrong = mistake.apply_to(PassValues.from_problem(problem))
         for block in mistake.code_blocks("Wrong"):
             for name, value in run_block(block, problem).items():
                 assert is_equal(value, wrong["dh" if name == "dx" else name]), (block, name)

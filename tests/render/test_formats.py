@@ -24,10 +24,8 @@ from bncheck.render.ci_formats import MAX_ANNOTATIONS, github, junit
 from bncheck.render.export import markdown_blocks
 from bncheck.render.layout import Page
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
-from bncheck.selftest.false_alarms import FalseAlarmTrial
-from bncheck.selftest.injection import InjectionResult
 from bncheck.selftest.sensitivity import SensitivityTrial
-from bncheck.selftest.trials import SelftestResult
+from bncheck.selftest.trials import FalseAlarmTrial, InjectionResult, SelftestResult
 from tests.samples import LAYERS, WRONG_LAYERS
 
 # The schema that pytest's source distribution carries (testing/example_scripts/junit-10.xsd).
@@ -403,7 +401,7 @@ def test_markdown_contains_tables_and_escapes_vertical_bars() -> None:
 def test_a_selftest_that_misses_a_mistake_fails_in_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
     missed = SelftestResult(
         mistakes=(
-            InjectionResult("BN204", "variance-term-missing", 3, 2, 2, (), ""),
+            InjectionResult("BN204", "variance-term-missing", 3, 2, 2, (), None),
             InjectionResult("BN404", "mask-includes-zero", 3, 0, 0, (), "a convention"),
         ),
         false_alarm_trials=(FalseAlarmTrial("reference", 10, 0, ("bncheck run --N 3",)),),

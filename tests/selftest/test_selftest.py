@@ -48,7 +48,7 @@ def test_every_mistake_is_injected_into_every_problem_and_all_but_undetectable_o
     counts = {m.code: (m.problems, m.detected, m.identified) for m in result.mistakes}
     assert counts == {m.code: (2, 0, 0) if m.undetectable_because else (2, 2, 2) for m in FEW_MISTAKES}
     assert [(t.name, t.problems, t.false_alarms) for t in result.false_alarm_trials] == [
-        (name, 6, ()) for name in ("reference", "staged", "foreign")
+        (name, 6, ()) for name in ("reference", "staged", "custom")
     ]
     assert {(t.size, t.region) for t in result.sensitivity_trials} == {
         (size, region) for size in ERROR_SIZES for region in ERROR_REGIONS
@@ -107,7 +107,7 @@ def test_an_error_of_ten_resolutions_is_detected_in_every_region_and_one_of_a_te
 
 @few_trials
 def test_an_undetected_mistake_exits_1_and_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bncheck.selftest.injection.FaultyNetwork", lambda _: "reference")
+    monkeypatch.setattr("bncheck.selftest.trials.FaultyNetwork", lambda _: "reference")
     result = invoke("--problems", "2")
     assert result.exit_code == 1
     assert "  BN204  variance-term-missing: not detected on 2 of 2 problems.\n" in result.stdout
@@ -119,7 +119,7 @@ def test_a_false_alarm_exits_1_and_is_listed_with_the_command_that_repeats_it(mo
     def check_too_strictly(*arguments: object, **options: object) -> object:
         return check(*arguments, **{**options, "rtol": 1e-30, "atol": 0.0})  # type: ignore[arg-type]  # passed through
 
-    monkeypatch.setattr("bncheck.selftest.false_alarms.check", check_too_strictly)
+    monkeypatch.setattr("bncheck.selftest.trials.check", check_too_strictly)
     result = invoke("--problems", "1")
     assert result.exit_code == 1
     assert re.search(r"\n  bncheck run --N \d+ --D \d+ --H \d+ --seed [012] ", result.stdout)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from bncheck import Verdict, check, random_problem
-from bncheck.diagnosis.sizes import Sizes, discriminating_sizes, only_correct_at
+from bncheck.checking.explanation import Sizes, discriminating_sizes, only_correct_at
 from tests.faulty_targets import layers_with
 
 # Shapes of edge cases, none of which has a size in common with (64, 100, 50).
