@@ -1,7 +1,9 @@
 """The base point: the forward quantities of a problem that steps and error bounds are computed from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
@@ -9,6 +11,9 @@ from bncheck.model import layers
 from bncheck.model.components import NETWORK, BnEps, Component
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.results import BoolArray
+
+# Arrays by parameter name, each broadcastable to the parameter: steps in its units, or parts of an error bound.
+PerParameter: TypeAlias = Mapping[str, FloatArray]
 
 # Roundoff unit of float64.
 UNIT_ROUNDOFF = 2.0**-53
