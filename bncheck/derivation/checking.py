@@ -211,8 +211,7 @@ def _steps(values: Values, name: str) -> FloatArray:
         "W": sigma / np.maximum(np.abs(values["X"]).max(axis=0), tiny)[:, None],
         "X": (sigma / np.maximum(np.abs(values["W"]), tiny)).min(axis=1),
     }[name]  # fmt: skip
-    steps: FloatArray = np.asarray(RELATIVE_STEP * scale, float)
-    return steps
+    return np.asarray(RELATIVE_STEP * scale, float)
 
 
 def _formula_rounding(values: Values) -> float:

@@ -96,8 +96,7 @@ class BasePoint:
     @cached_property
     def weight_projection(self) -> FloatArray:
         """Sums of dy (v - vbar) for the directions v of the entries of W, (D, H)."""
-        projection: FloatArray = self.x_centered.T @ self.dy
-        return projection
+        return self.x_centered.T @ self.dy
 
     @property
     def single_row_std(self) -> float:
@@ -114,5 +113,4 @@ def _radius(sigma: FloatArray, eps: BnEps) -> FloatArray:
     negative = np.maximum(-np.asarray(eps, dtype=np.float64), 0.0)
     if not negative.any():
         return sigma
-    radius: FloatArray = np.sqrt(sigma * sigma + negative) - np.sqrt(negative)
-    return radius
+    return np.sqrt(sigma * sigma + negative) - np.sqrt(negative)

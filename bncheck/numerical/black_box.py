@@ -93,8 +93,7 @@ def _steepness(gradient: SampledGradient, term_size: FloatArray) -> float:
 
 def _estimate_truncation(at_step: FloatArray, at_double_step: FloatArray) -> FloatArray:
     """Bound the truncation error at s: the error at 2s is at least 1.5 times as large, so twice the difference does."""
-    difference: FloatArray = 2 * np.abs(at_step - at_double_step)
-    return difference
+    return 2 * np.abs(at_step - at_double_step)
 
 
 def black_box_jacobian(perturbation: Perturbation, name: str, steps: FloatArray) -> tuple[FloatArray, FloatArray]:

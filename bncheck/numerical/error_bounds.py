@@ -121,8 +121,7 @@ def output_bound(base: BasePoint, roundoff_factor: float) -> FloatArray:
 def _is_sigma_lost(kappa: FloatArray, N: int, roundoff_factor: float) -> BoolArray:
     """Return, per unit, whether rounding may change sigma by more than ``MAX_SIGMA_ERROR`` of itself, (H,)."""
     error = (CONDITIONING_FACTOR + N) * UNIT_ROUNDOFF * roundoff_factor * (1 + kappa)
-    lost: BoolArray = error > MAX_SIGMA_ERROR
-    return lost
+    return error > MAX_SIGMA_ERROR
 
 
 def _infinite_without_sigma(

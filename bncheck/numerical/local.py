@@ -178,8 +178,7 @@ def nodes_needed(tau: float) -> int:
 
 def _nodes(count: int) -> FloatArray:
     """Return the square roots of the Chebyshev nodes of [0, 1], which are cosines as well."""
-    x: FloatArray = np.cos((2 * np.arange(count) + 1) * np.pi / (4 * count))
-    return x
+    return np.cos((2 * np.arange(count) + 1) * np.pi / (4 * count))
 
 
 def _weights(nodes: FloatArray, relative: FloatArray, odd_and_even: bool) -> list[FloatArray]:

@@ -166,8 +166,7 @@ def rounding_of_y(base: BasePoint, roundoff_factor: float) -> FloatArray:
     """Bound the rounding of y in the code under test, (N, H)."""
     gamma, beta = np.abs(base.problem.gamma), np.abs(base.problem.beta)
     roundoff = (ROUNDINGS_OF_Y + base.problem.N) * UNIT_ROUNDOFF * roundoff_factor
-    rounding: FloatArray = roundoff * (gamma * (base.abs_xhat + base.kappa) + beta)
-    return rounding
+    return roundoff * (gamma * (base.abs_xhat + base.kappa) + beta)
 
 
 def _reach_of_rows(base: BasePoint, x: FloatArray, h: FloatArray) -> FloatArray:
