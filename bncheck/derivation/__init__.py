@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from bncheck.derivation.checking import DerivativeCheck, check_equation, check_graph, point_of
+from bncheck.derivation.checking import DerivativeCheck, check_equation, check_graph, compute_values
 from bncheck.derivation.equations import EQUATIONS, Equation
 from bncheck.errors import unknown_name
 from bncheck.model.graph import NODES, Values
@@ -15,34 +14,21 @@ from bncheck.model.verdict import Verdict
 ALIASES = {"centring": "centering"}
 
 
-class CheckedEquation(NamedTuple):
-    """An equation and its comparison with finite differences."""
-
-    equation: Equation
-    check: DerivativeCheck
-
-
-class CheckedNode(NamedTuple):
-    """A node or input of the graph, and the check of its gradient."""
-
-    name: str
-    edges: Sequence[tuple[str, str]]  # (a node that uses it, its local gradient there)
-    check: DerivativeCheck
-
-
 @dataclass(frozen=True, slots=True)
 class Derivation:
     """The checked equations and the checked graph."""
 
     problem: Problem
     values: Values  # of the forward and the backward pass, by name
-    equations: Sequence[CheckedEquation]
-    graph: Sequence[CheckedNode]  # from the loss back to the inputs; empty if a single equation was requested
+    equations: Sequence[tuple[Equation, DerivativeCheck]]
+    # The name of each node, in backward order; (a node that uses it, its local gradient there) for each of its uses;
+    # and the check of its gradient. Empty if a single equation was requested.
+    graph: Sequence[tuple[str, Sequence[tuple[str, str]], DerivativeCheck]]
 
     @property
     def checks(self) -> Sequence[DerivativeCheck]:
         """The checks of all equations and nodes."""
-        return [*(checked.check for checked in self.equations), *(checked.check for checked in self.graph)]
+        return [*(check for _, check in self.equations), *(check for _, _, check in self.graph)]
 
     @property
     def verdict(self) -> Verdict:
@@ -58,7 +44,8 @@ def derive(problem: Problem, name: str | None = None) -> Derivation:
     problem : Problem
         A small one: the Jacobian of an (N, H) array with respect to another has (N H)^2 entries.
     name : str, optional
-        "relu", "scale", "centering", "var", "xhat", "dh", "dgamma", "dbeta", "dW", "db" or "dX".
+        "relu", "scale", "centering", "var", "xhat", "dh", "dgamma", "dbeta", "dW", "db" or "dX", in upper or
+        lower case.
 
     Returns
     -------
@@ -69,25 +56,15 @@ def derive(problem: Problem, name: str | None = None) -> Derivation:
     InvalidInput
         The equation is unknown, or the problem is too large.
     """
-    values = point_of(problem)
-    equations = EQUATIONS if name is None else [equation_named(name)]
+    values = compute_values(problem)
+    if name is not None:
+        key = ALIASES.get(name.lower(), name.lower())
+        equations = [equation for equation in EQUATIONS if equation.name.lower() == key]
+        if not equations:
+            raise unknown_name("equation", name, [equation.name for equation in EQUATIONS])
+        return Derivation(problem, values, [(equations[0], check_equation(equations[0], values))], [])
     graph = [
-        CheckedNode(c.name, [(node.name, node.edges[c.name].local) for node in NODES if c.name in node.edges], c)
-        for c in ([] if name else check_graph(values))
+        (check.name, [(node.name, node.edges[check.name].local) for node in NODES if check.name in node.edges], check)
+        for check in check_graph(values)
     ]
-    return Derivation(problem, values, [CheckedEquation(e, check_equation(e, values)) for e in equations], graph)
-
-
-def equation_named(name: str) -> Equation:
-    """Return the equation with a name, in upper or lower case.
-
-    Raises
-    ------
-    InvalidInput
-        The name is unknown.
-    """
-    key = name.lower()
-    for equation in EQUATIONS:
-        if equation.name.lower() == ALIASES.get(key, key):
-            return equation
-    raise unknown_name("equation", name, [equation.name for equation in EQUATIONS])
+    return Derivation(problem, values, [(equation, check_equation(equation, values)) for equation in EQUATIONS], graph)

@@ -36,11 +36,6 @@ class Equation:
     algebra: Sequence[str]  # intermediate steps: paragraphs, and formulas, which start with two spaces
     parts: Sequence[Part]
 
-    def analytic(self, values: Values) -> Array:
-        """Return the derivative by its formula."""
-        total: Array = sum(part.value(values) for part in self.parts)  # type: ignore[assignment]  # never empty
-        return total
-
 
 def _entrywise(v: Values, entry: Array) -> Array:
     """Return delta_ik delta_jl entry_kl, (N,H,N,H)."""
