@@ -5,13 +5,13 @@ output crosses the kink. The truncation error is estimated from twice the step; 
 size of the values that are subtracted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bncheck.derivation.equations import Equation
-from bncheck.errors import InvalidInput
+from bncheck.derivation.equations import EQUATIONS, Equation
+from bncheck.errors import InvalidInput, unknown_name
 from bncheck.model.graph import NODES, Values, backpropagate, run
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray, Problem
@@ -29,6 +29,8 @@ RELATIVE_STEP = UNIT_ROUNDOFF ** (1 / 3)
 OUTPUT_ROUNDINGS = 8.0
 # Largest number of entries of a Jacobian that is computed and stored (32 MB).
 MAX_JACOBIAN_ENTRIES = 4_000_000
+# The British spelling, by which the equation was named before.
+ALIASES = {"centring": "centering"}
 INPUTS = ("X", "W", "b", "gamma", "beta")
 
 
@@ -80,6 +82,62 @@ class DerivativeCheck:
     def tolerance_ratio(self) -> float:
         """The largest |analytic - numerical| divided by its tolerance."""
         return float(safe_divide(self.difference, self.tolerance).max())
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """The checked equations and the checked graph."""
+
+    problem: Problem
+    values: Values  # of the forward and the backward pass, by name
+    equations: Sequence[tuple[Equation, DerivativeCheck]]
+    # The name of each node, in backward order; (a node that uses it, its local gradient there) for each of its uses;
+    # and the check of its gradient. Empty if a single equation was requested.
+    graph: Sequence[tuple[str, Sequence[tuple[str, str]], DerivativeCheck]]
+
+    @property
+    def checks(self) -> Sequence[DerivativeCheck]:
+        """The checks of all equations and nodes."""
+        return [*(check for _, check in self.equations), *(check for _, _, check in self.graph)]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all equations and nodes."""
+        return Verdict.worst(check.verdict for check in self.checks)
+
+
+def derive(problem: Problem, name: str | None = None) -> Derivation:
+    """Check the derivation at a problem: every equation and the graph, or one equation.
+
+    Parameters
+    ----------
+    problem : Problem
+        A small one: the Jacobian of an (N, H) array with respect to another has (N H)^2 entries.
+    name : str, optional
+        "relu", "scale", "centering", "var", "xhat", "dh", "dgamma", "dbeta", "dW", "db" or "dX", in upper or
+        lower case.
+
+    Returns
+    -------
+    Derivation
+
+    Raises
+    ------
+    InvalidInput
+        The equation is unknown, or the problem is too large.
+    """
+    values = compute_values(problem)
+    if name is not None:
+        key = ALIASES.get(name.lower(), name.lower())
+        equations = [equation for equation in EQUATIONS if equation.name.lower() == key]
+        if not equations:
+            raise unknown_name("equation", name, [equation.name for equation in EQUATIONS])
+        return Derivation(problem, values, [(equations[0], check_equation(equations[0], values))], [])
+    graph = [
+        (check.name, [(node.name, node.edges[check.name].local) for node in NODES if check.name in node.edges], check)
+        for check in check_graph(values)
+    ]
+    return Derivation(problem, values, [(equation, check_equation(equation, values)) for equation in EQUATIONS], graph)
 
 
 def compute_values(problem: Problem) -> Values:

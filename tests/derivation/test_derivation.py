@@ -132,7 +132,7 @@ def test_a_measurement_that_is_not_precise_enough_is_inconclusive(monkeypatch: p
 
 def test_an_equation_that_fails_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = replace(EQUATIONS[3], parts=(Part("0", lambda v: np.zeros((2, *v["h"].shape))),))
-    monkeypatch.setattr("bncheck.derivation.EQUATIONS", (*EQUATIONS[:3], wrong, *EQUATIONS[4:]))
+    monkeypatch.setattr("bncheck.derivation.checking.EQUATIONS", (*EQUATIONS[:3], wrong, *EQUATIONS[4:]))
     result = invoke()
     assert result.exit_code == 1
     assert len(re.findall(r" FAIL$", result.stdout, re.MULTILINE)) == 1
