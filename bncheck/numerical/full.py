@@ -84,7 +84,11 @@ def full_gradients(
     finished, total = 0, sum(map(len, entries.values()))
     try:
         for name, indices in entries.items():
-            perturbation = _perturb(plan, [name], arrays, forward, base_output)
+            inputs = {other: arrays[other] for other in component.inputs_when_perturbing(name)}
+            perturbation = Perturbation(
+                forward, inputs, [name], plan.problem.dout, plan.scheme,
+                has_kink=component.output == "a", base_output=base_output,
+            )  # fmt: skip
             step = np.broadcast_to(plan.steps[name], arrays[name].shape)
             for index in indices:
                 entry = np.unravel_index(np.array([index]), step.shape)
@@ -105,7 +109,8 @@ def perturb_one_entry_per_column(
     differentiates in an entry of each column (Curtis, Powell & Reid 1974). If there are enough columns, the arrays
     of a network share them: each is perturbed in, for example, every fourth column.
     """
-    H, arrays = plan.problem.H, plan.component.arrays(plan.problem, bn_eps=plan.bn_eps)
+    component, H, dout = plan.component, plan.problem.H, plan.problem.dout
+    arrays = component.arrays(plan.problem, bn_eps=plan.bn_eps)
     gradients = {name: SampledGradient.empty(arrays[name].shape) for name in rows}
     for group in _share_columns(rows, H):
         locations = {}
@@ -115,7 +120,11 @@ def perturb_one_entry_per_column(
             entries = (rows[name][columns], columns) if arrays[name].ndim == 2 else (columns,)
             locations[name] = entries, columns
             step[columns] = np.broadcast_to(plan.steps[name], arrays[name].shape)[entries]
-        perturbation = _perturb(plan, group, arrays, forward, base_output, axis=0)
+        inputs = {name: arrays[name] for name in component.inputs_when_perturbing(group[0])}
+        perturbation = Perturbation(
+            forward, inputs, group, dout, plan.scheme,
+            has_kink=component.output == "a", base_output=base_output, axis=0,
+        )  # fmt: skip
         value, unresolved = perturbation.derivative(locations, step)
         for name, (entries, columns) in locations.items():
             gradients[name].store(entries, value[columns], unresolved[columns])
@@ -135,22 +144,6 @@ def _share_columns(names: Iterable[str], H: int) -> list[list[str]]:
     shared = len(parameters) * MIN_COLUMNS_PER_ARRAY <= H
     groups = [parameters] if shared and parameters else [[name] for name in parameters]
     return [*groups, *([["h"]] if "h" in names else [])]
-
-
-def _perturb(
-    plan: MeasurementPlan,
-    names: list[str],
-    arrays: Mapping[str, FloatArray],
-    forward: Forward,
-    base_output: FloatArray | None,
-    axis: int | None = None,
-) -> "Perturbation":
-    """Return the perturbation of some inputs of the component."""
-    inputs, dout = {name: arrays[name] for name in plan.component.inputs_when_perturbing(names[0])}, plan.problem.dout
-    has_kink = plan.component.output == "a"
-    return Perturbation(
-        forward, inputs, names, dout, plan.scheme, has_kink=has_kink, base_output=base_output, axis=axis
-    )
 
 
 class Perturbation:
@@ -184,7 +177,7 @@ class Perturbation:
         scheme: Scheme,
         *,
         has_kink: bool,
-        base_output: Array | None,
+        base_output: Array | None = None,
         axis: int | tuple[int, ...] | None = None,
     ) -> None:
         dtype = np.complex128 if scheme.quotient is Quotient.COMPLEX else np.float64

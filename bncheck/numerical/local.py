@@ -9,7 +9,7 @@ A shift of column j of h along v by t changes its loss to
 
 with c = h - mu and dy = dout where y > 0, which is fixed because excluded outputs have dout = 0. beta B does not
 depend on t and is left out. These are rearranged values of the forward pass: no formula of the backward pass is used,
-and ``cross_check`` compares them with full forward passes.
+and the cross-check compares them with full forward passes.
 """
 
 import math
