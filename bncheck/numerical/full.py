@@ -191,45 +191,44 @@ class Perturbation:
     def derivative(self, locations: Locations, step: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Return the estimate of the scheme at the locations, and whether it is unresolved."""
         self._unresolved = np.zeros(step.shape, bool)
+        x = np.zeros(step.shape)
+        for name, (entries, positions) in locations.items():
+            x[positions] = self._arrays[name][entries].real
         # A step may make the variance 0, or be lost in the addition; the error bound is then infinite.
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = self._scheme.estimate(lambda multiple: self._slope(locations, multiple * step))
+            value = self._scheme.estimate(lambda multiple: self._slope(locations, x, multiple * step))
         return value, self._unresolved
 
-    def _slope(self, locations: Locations, step: FloatArray) -> FloatArray:
-        """Return the quotient at a step."""
+    def _slope(self, locations: Locations, x: FloatArray, step: FloatArray) -> FloatArray:
+        """Return the quotient at a step from the unperturbed values x."""
         quotient = self._scheme.quotient
         if quotient is Quotient.COMPLEX:
-            output, _ = self._perturbed_output(locations, 1j * step)
-            return self._loss(output.imag) / step
-        above, x_above = self._perturbed_output(locations, step)
+            return self._loss(self._output(locations, x, x + 1j * step).imag) / step
+        x_above = x + step
+        above = self._output(locations, x, x_above)
         if quotient is Quotient.FORWARD:
-            (below, x_below), nominal = (self._base_output, self._perturbed_values(locations, step)), step
+            below, x_below, nominal = self._base_output, x, step
         else:
-            (below, x_below), nominal = self._perturbed_output(locations, -step), 2 * step
+            x_below, nominal = x - step, 2 * step
+            below = self._output(locations, x, x_below)
         # x + s is rounded, so the quotient is divided by the difference of the perturbed values.
         actual = x_above - x_below
         self._unresolved = self._unresolved | ~(np.abs(actual - nominal) <= MAX_STEP_ROUNDING * nominal)
         return self._loss((above - below).real) / actual
 
-    def _perturbed_output(self, locations: Locations, offset: Array) -> tuple[Array, FloatArray]:
-        """Return the output of the perturbed pass, and the perturbed values."""
-        originals = {name: self._arrays[name][entries] for name, (entries, _) in locations.items()}
+    def _output(self, locations: Locations, x: FloatArray, perturbed: Array) -> Array:
+        """Return the output with the perturbed values in place of x."""
         try:
-            for name, (entries, positions) in locations.items():
-                self._arrays[name][entries] = originals[name] + offset[positions]
-            output, x = self._forward(self._arrays), self._perturbed_values(locations, offset)
+            self._set(locations, perturbed)
+            output = self._forward(self._arrays)
         finally:
-            for name, (entries, _) in locations.items():
-                self._arrays[name][entries] = originals[name]
+            self._set(locations, x)
         self._unresolved = self._unresolved | (((output.real > 0) != self._active) & self._counts).any(axis=self._axis)
-        return output, x
+        return output
 
-    def _perturbed_values(self, locations: Locations, like: Array) -> FloatArray:
-        x = np.zeros(like.shape)
+    def _set(self, locations: Locations, values: Array) -> None:
         for name, (entries, positions) in locations.items():
-            x[positions] = self._arrays[name][entries].real
-        return x
+            self._arrays[name][entries] = values[positions]
 
     def _loss(self, change: FloatArray) -> FloatArray:
         # Outputs are subtracted before they are weighted, so that the rounding scales with their change.
