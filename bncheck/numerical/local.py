@@ -129,11 +129,12 @@ def _through_affine(
     N, D = base.problem.N, base.problem.D
     step = np.broadcast_to(step, (D,))
     sums = _row_sums(base)
-    shifts = step * np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
+    transposed = np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
+    shifts = step * transposed
     max_shift = np.abs(shifts).max(axis=1)
     count = nodes_needed(scheme.max_multiple * float((max_shift / base.radius).max()) * base.single_row_std)
     if count > MAX_NODES:
-        return _evaluate_every_response(columns, sums, scheme, step, base.problem.W, progress)
+        return _evaluate_every_response(columns, sums, scheme, step, transposed.T, progress)
     nodes = _nodes(count)
     relative = shifts / np.where(max_shift > 0, max_shift, 1.0)[:, None]
     odd_and_even = scheme.quotient is Quotient.FORWARD
