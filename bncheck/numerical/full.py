@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bncheck.model.components import Forward
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray
-from bncheck.model.progress import Progress
+from bncheck.model.progress import Progress, silent
 from bncheck.model.results import BoolArray
 from bncheck.numerical.plan import MeasurementPlan
 from bncheck.numerical.schemes import Quotient, Scheme
@@ -50,11 +50,9 @@ class SampledGradient(NamedTuple):
 
 def full_gradients(
     plan: MeasurementPlan,
-    forward: Forward,
     entries: Mapping[str, IndexArray],
-    progress: Progress,
-    *,
-    base_output: FloatArray | None = None,
+    progress: Progress = silent,
+    black_box_forward: Forward | None = None,
 ) -> tuple[dict[str, SampledGradient], bool]:
     """Differentiate a forward pass in the given entries, with full forward passes.
 
@@ -62,14 +60,12 @@ def full_gradients(
     ----------
     plan : MeasurementPlan
         Problem, scheme and steps.
-    forward : callable
-        Maps the input arrays, by name, to the output (N, H).
     entries : mapping of str to ndarray of int
         Flat indices by parameter name.
-    progress : callable
+    progress : callable, optional
         Called with the number of finished entries and the total.
-    base_output : ndarray, optional
-        The output without a perturbation, if it is already known.
+    black_box_forward : callable, optional
+        Maps the input arrays, by name, to the output (N, H). The default is the forward pass of the reference.
 
     Returns
     -------
@@ -81,13 +77,14 @@ def full_gradients(
     names = {*entries, *(other for name in entries for other in component.inputs_when_perturbing(name))}
     arrays = component.arrays(plan.problem, names, plan.bn_eps)
     gradients = {name: SampledGradient.empty(arrays[name].shape) for name in entries}
+    forward = black_box_forward or component.forward(plan.bn_eps)
     finished, total = 0, sum(map(len, entries.values()))
     try:
         for name, indices in entries.items():
             inputs = {other: arrays[other] for other in component.inputs_when_perturbing(name)}
             perturbation = Perturbation(
                 forward, inputs, [name], plan.problem.dout, plan.scheme,
-                has_kink=component.output == "a", base_output=base_output,
+                has_kink=component.output == "a", base_output=None if black_box_forward else plan.output,
             )  # fmt: skip
             step = np.broadcast_to(plan.steps[name], arrays[name].shape)
             for index in indices:
@@ -100,9 +97,7 @@ def full_gradients(
     return gradients, False
 
 
-def perturb_one_entry_per_column(
-    plan: MeasurementPlan, forward: Forward, rows: Mapping[str, IndexArray], *, base_output: FloatArray | None = None
-) -> dict[str, SampledGradient]:
+def perturb_one_entry_per_column(plan: MeasurementPlan, rows: Mapping[str, IndexArray]) -> dict[str, SampledGradient]:
     """Differentiate in one entry of every column of the named arrays, at the given rows, many in the same passes.
 
     X is excluded. Column j of the output depends only on column j of the other arrays, so that one pair of passes
@@ -122,8 +117,8 @@ def perturb_one_entry_per_column(
             step[columns] = np.broadcast_to(plan.steps[name], arrays[name].shape)[entries]
         inputs = {name: arrays[name] for name in component.inputs_when_perturbing(group[0])}
         perturbation = Perturbation(
-            forward, inputs, group, dout, plan.scheme,
-            has_kink=component.output == "a", base_output=base_output, axis=0,
+            component.forward(plan.bn_eps), inputs, group, dout, plan.scheme,
+            has_kink=component.output == "a", base_output=plan.output, axis=0,
         )  # fmt: skip
         value, unresolved = perturbation.derivative(locations, step)
         for name, (entries, columns) in locations.items():

@@ -123,7 +123,7 @@ def _evaluate(
     arrays = plan.component.arrays(plan.problem)
     entries = {name: draw_entries(rng, arrays[name].size, options.sample) for name in plan.names}
     if black_box_forward is None:
-        return plan, *full_gradients(plan, plan.component.forward(plan.bn_eps), entries, progress)
+        return plan, *full_gradients(plan, entries, progress)
     plan = reduce_steps(plan) if options.step == "auto" else plan
     gradients, bounds, interrupted = black_box_gradients(plan, black_box_forward, entries, progress)
     return replace(plan, bounds=bounds), gradients, interrupted
@@ -147,14 +147,13 @@ def _cross_check(
     truncation error and may differ by rounding, and each by the conditioning of its own base point.
     """
     p, bounds = plan.problem, plan.bounds
-    forward = plan.component.forward(plan.bn_eps)
     rows = {name: rng.integers(len(value), size=p.H) for name, value in values.items() if name != "X"}
-    gradients = perturb_one_entry_per_column(plan, forward, rows, base_output=plan.output)
+    gradients = perturb_one_entry_per_column(plan, rows)
     if "X" in values:
         count = min(max_entries, max(MIN_CROSS_CHECK_ENTRIES, CROSS_CHECK_PRODUCTS // (p.N * p.D * p.H)))
         entries = {"X": draw_entries(rng, values["X"].size, count)}
-        gradient_of_x, interrupted = full_gradients(plan, forward, entries, silent, base_output=plan.output)
-        if interrupted:  # a partial cross-check proves nothing
+        gradient_of_x, interrupted = full_gradients(plan, entries)
+        if interrupted:  # a partial cross-check is not reported
             raise KeyboardInterrupt
         gradients |= gradient_of_x
     differences, ratios = [np.zeros(0)], [np.zeros(0)]
