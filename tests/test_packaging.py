@@ -42,11 +42,15 @@ def test_what_is_tested_is_what_is_installed() -> None:
 def test_every_file_of_the_package_is_installed() -> None:
     installed = distribution("bncheck")
     folder = Path(bncheck.__file__).parent
-    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".py", ".md", ".txt")}
-    assert {"layers.py", "cli/template.txt", "mistakes/BN204.md"} <= there
+    there = {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".py", ".md", ".toml", ".txt")
+    }
+    assert {"model/layers.py", "cli/template.txt", "mistakes/BN204.md"} <= there
     if not editable(installed) and (ROOT / "bncheck").is_dir():
         source = ROOT / "bncheck"
-        assert there == {str(p.relative_to(source)) for p in source.rglob("*") if p.suffix in (".py", ".md", ".txt")}
+        assert there == {
+            str(p.relative_to(source)) for p in source.rglob("*") if p.suffix in (".py", ".md", ".toml", ".txt")
+        }
     assert (folder / "py.typed").exists()
 
 
