@@ -222,10 +222,12 @@ class Perturbation:
         return output
 
     def _set(self, locations: Locations, values: Array) -> None:
+        """Store values at the locations."""
         for name, (entries, positions) in locations.items():
             self._arrays[name][entries] = values[positions]
 
     def _loss(self, change: FloatArray) -> FloatArray:
+        """Return the change of the loss for a change of the output."""
         # Outputs are subtracted before they are weighted, so that the rounding scales with their change.
         loss: FloatArray = (self._weights * change).sum(axis=self._axis)
         return loss

@@ -36,7 +36,8 @@ def local_gradients(
     base: BasePoint, scheme: Scheme, steps: PerParameter, names: Iterable[str], progress: Progress
 ) -> dict[str, FloatArray]:
     """Return the numerical gradient of every entry, by parameter name."""
-    columns = _Columns.from_base(base)
+    gamma = base.problem.gamma
+    columns = _Columns(gamma, gamma * (base.dy * base.h_centered).sum(axis=0), base.sigma * base.sigma)
     engines: Mapping[str, Callable[[], FloatArray]] = {
         "X": lambda: _through_affine(base, columns, scheme, steps["X"], progress),
         "W": lambda: columns.slopes(scheme, _weight_sums(base), steps["W"]),
@@ -64,11 +65,6 @@ class _Columns(NamedTuple):
     gamma: FloatArray
     A: FloatArray
     V: FloatArray
-
-    @classmethod
-    def from_base(cls, base: BasePoint) -> "_Columns":
-        gamma = base.problem.gamma
-        return cls(gamma, gamma * (base.dy * base.h_centered).sum(axis=0), base.sigma * base.sigma)
 
     def response(self, sums: _DirectionSums) -> Response:
         """Return the loss of each column as a function of its shift, per direction and column."""
@@ -135,7 +131,8 @@ def _through_affine(
     count = nodes_needed(scheme.max_multiple * float((max_shift / base.radius).max()) * base.single_row_std)
     if count > MAX_NODES:
         return _evaluate_every_response(columns, sums, scheme, step, transposed.T, progress)
-    nodes = _nodes(count)
+    # The square roots of the Chebyshev nodes of [0, 1], which are cosines as well.
+    nodes = np.cos((2 * np.arange(count) + 1) * np.pi / (4 * count))
     relative = shifts / np.where(max_shift > 0, max_shift, 1.0)[:, None]
     odd_and_even = scheme.quotient is Quotient.FORWARD
     weights = np.empty(((1 + odd_and_even) * count, *relative.shape))
@@ -175,11 +172,6 @@ def nodes_needed(tau: float) -> int:
         return MAX_NODES + 1
     errors = (2 * (tau / 2) ** (2 * k) / (1 - tau * tau) ** (k + 1) for k in range(1, MAX_NODES + 1))
     return next((k for k, error in enumerate(errors, 1) if error <= UNIT_ROUNDOFF), MAX_NODES + 1)
-
-
-def _nodes(count: int) -> FloatArray:
-    """Return the square roots of the Chebyshev nodes of [0, 1], which are cosines as well."""
-    return np.cos((2 * np.arange(count) + 1) * np.pi / (4 * count))
 
 
 def _weights(nodes: FloatArray, relative: FloatArray, odd_and_even: bool) -> list[FloatArray]:

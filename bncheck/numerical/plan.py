@@ -25,7 +25,8 @@ COMPLEX_STEP = 2.0**-66
 MAX_STEP_FRACTION = 2.0**-6
 # ... and the fraction of sigma by which it may always shift a single row, for any batch size.
 SINGLE_ROW_FRACTION = 2.0**-9
-# The bound is tight (measured ratio 1.000); 1 % covers its own rounding.
+# Factor on the bound on the change of y by a perturbation: it is tight (measured ratio 1.000), so 1 % covers its own
+# rounding.
 GUARD_SAFETY_FACTOR = 1.01
 # y is rounded by about kappa u, and the mean of equal numbers by a fraction of N u; the code under test may round y
 # differently from bncheck.
