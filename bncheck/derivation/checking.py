@@ -206,7 +206,7 @@ def derivative(values: Values, output: str, node: str) -> tuple[FloatArray, Floa
     weights = np.where(values["y"] > 0, values["dout"], 0.0) if is_loss else np.ones(base_output.shape)
     steps = np.broadcast_to(_steps(values, node), array.shape)
     names = [other.name for other in NODES]
-    earlier = names[: names.index(node)] if node in names else []  # of an input: every node may depend on it
+    earlier = names[: names.index(node)] if node in names else []  # if an input is perturbed, no node is fixed
     fixed = {name: values[name] for name in (*INPUTS, "eps", *earlier)}
 
     def forward(arrays: Mapping[str, Array]) -> Array:
