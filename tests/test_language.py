@@ -169,8 +169,8 @@ def test_no_help_text_has_a_forbidden_word(name: str, command: click.Command) ->
 
 
 def documents() -> list[Path]:
-    """Return the README, the template, the guide and the catalogue."""
-    texts = [path for path in PACKAGE.rglob("*") if path.suffix in (".md", ".txt")]
+    """Return the README, the template, the guide, the texts of the derivation and the catalogue."""
+    texts = [path for path in PACKAGE.rglob("*") if path.suffix in (".md", ".toml", ".txt")]
     return [ROOT / "README.md", *sorted(texts)]
 
 

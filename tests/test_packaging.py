@@ -40,7 +40,9 @@ def test_the_tested_package_is_the_installed_one() -> None:
 
 
 def package_files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".py", ".md", ".txt")}
+    return {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".py", ".md", ".toml", ".txt")
+    }
 
 
 def test_every_file_of_the_package_is_installed() -> None:

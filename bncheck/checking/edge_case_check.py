@@ -14,7 +14,7 @@ from bncheck.model.options import CheckOptions
 from bncheck.model.precision import FLOAT64
 from bncheck.model.results import EdgeCaseResult, UncheckedFunction
 from bncheck.model.verdict import Verdict
-from bncheck.numerical.cross_check import MIN_CROSS_CHECK_ENTRIES
+from bncheck.numerical.measure import MIN_CROSS_CHECK_ENTRIES
 
 # The name of all edge cases in the list of what was not checked.
 EDGE_CASES_LABEL = "edge cases"

@@ -9,9 +9,8 @@ import numpy as np
 from bncheck.model.layers import batchnorm_forward
 from bncheck.model.problem import Problem, random_problem
 from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.kink_guard import excluded_below
+from bncheck.numerical.plan import automatic_steps, excluded_below
 from bncheck.numerical.schemes import get_scheme
-from bncheck.numerical.steps import automatic_steps
 from bncheck.targets.usage import Usage
 
 # The sizes of an edge case that does not set its own; they differ, so that no axis can be mistaken for another.

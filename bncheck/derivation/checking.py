@@ -5,14 +5,13 @@ output crosses the kink. The truncation error is estimated from twice the step; 
 size of the values that are subtracted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from bncheck.derivation.equations import Equation
-from bncheck.errors import InvalidInput
+from bncheck.derivation.equations import EQUATIONS, Equation
+from bncheck.errors import InvalidInput, unknown_name
 from bncheck.model.graph import NODES, Values, backpropagate, run
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray, Problem
@@ -30,6 +29,8 @@ RELATIVE_STEP = UNIT_ROUNDOFF ** (1 / 3)
 OUTPUT_ROUNDINGS = 8.0
 # Largest number of entries of a Jacobian that is computed and stored (32 MB).
 MAX_JACOBIAN_ENTRIES = 4_000_000
+# The British spelling, by which the equation was named before.
+ALIASES = {"centring": "centering"}
 INPUTS = ("X", "W", "b", "gamma", "beta")
 
 
@@ -83,7 +84,63 @@ class DerivativeCheck:
         return float(safe_divide(self.difference, self.tolerance).max())
 
 
-def point_of(problem: Problem) -> Values:
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """The checked equations and the checked graph."""
+
+    problem: Problem
+    values: Values  # of the forward and the backward pass, by name
+    equations: Sequence[tuple[Equation, DerivativeCheck]]
+    # The name of each node, in backward order; (a node that uses it, its local gradient there) for each of its uses;
+    # and the check of its gradient. Empty if a single equation was requested.
+    graph: Sequence[tuple[str, Sequence[tuple[str, str]], DerivativeCheck]]
+
+    @property
+    def checks(self) -> Sequence[DerivativeCheck]:
+        """The checks of all equations and nodes."""
+        return [*(check for _, check in self.equations), *(check for _, _, check in self.graph)]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all equations and nodes."""
+        return Verdict.worst(check.verdict for check in self.checks)
+
+
+def derive(problem: Problem, name: str | None = None) -> Derivation:
+    """Check the derivation at a problem: every equation and the graph, or one equation.
+
+    Parameters
+    ----------
+    problem : Problem
+        A small one: the Jacobian of an (N, H) array with respect to another has (N H)^2 entries.
+    name : str, optional
+        "relu", "scale", "centering", "var", "xhat", "dh", "dgamma", "dbeta", "dW", "db" or "dX", in upper or
+        lower case.
+
+    Returns
+    -------
+    Derivation
+
+    Raises
+    ------
+    InvalidInput
+        The equation is unknown, or the problem is too large.
+    """
+    values = compute_values(problem)
+    if name is not None:
+        key = ALIASES.get(name.lower(), name.lower())
+        equations = [equation for equation in EQUATIONS if equation.name.lower() == key]
+        if not equations:
+            raise unknown_name("equation", name, [equation.name for equation in EQUATIONS])
+        return Derivation(problem, values, [(equations[0], check_equation(equations[0], values))], [])
+    graph = [
+        (check.name, [(node.name, node.edges[check.name].local) for node in NODES if check.name in node.edges], check)
+        for check in check_graph(values)
+    ]
+    return Derivation(problem, values, [(equation, check_equation(equation, values)) for equation in EQUATIONS], graph)
+
+
+def compute_values(problem: Problem) -> Values:
     """Return the values at all nodes of the graph, and dout.
 
     Raises
@@ -103,12 +160,9 @@ def point_of(problem: Problem) -> Values:
 
 def check_equation(equation: Equation, values: Values) -> DerivativeCheck:
     """Compare every entry of an equation with a central difference."""
-    analytic = np.asarray(equation.analytic(values), float)
-    if equation.output == "L":
-        term_size = term_sizes(values)[equation.input]
-    else:
-        term_size = sum((np.abs(part.value(values)) for part in equation.parts), np.zeros(analytic.shape))
-    return _compare(equation.name, values, equation.output, equation.input, analytic, term_size)
+    parts = [np.asarray(part.value(values), float) for part in equation.parts]
+    term_size = term_sizes(values)[equation.input] if equation.output == "L" else sum(map(np.abs, parts), np.zeros(1))
+    return _compare(equation.name, values, equation.output, equation.input, sum(parts, np.zeros(1)), term_size)
 
 
 def check_graph(values: Values) -> list[DerivativeCheck]:
@@ -122,7 +176,9 @@ def _compare(
     name: str, values: Values, output: str, node: str, analytic: FloatArray, term_size: FloatArray
 ) -> DerivativeCheck:
     numerical, error_bound = derivative(values, output, node)
-    tolerance = error_bound + _formula_rounding(values) * term_size
+    N, H = values["h"].shape
+    formula_rounding = (OUTPUT_ROUNDINGS + 2 * N + H) * UNIT_ROUNDOFF * (1 + _kappa(values).max())  # relative to terms
+    tolerance = error_bound + formula_rounding * term_size
     return DerivativeCheck(name, analytic, numerical, error_bound, tolerance, term_size)
 
 
@@ -149,10 +205,12 @@ def derivative(values: Values, output: str, node: str) -> tuple[FloatArray, Floa
     array, base_output = np.asarray(values[node], float), np.asarray(values[output], float)
     weights = np.where(values["y"] > 0, values["dout"], 0.0) if is_loss else np.ones(base_output.shape)
     steps = np.broadcast_to(_steps(values, node), array.shape)
-    upstream = _upstream(values, node)
+    names = [other.name for other in NODES]
+    earlier = names[: names.index(node)] if node in names else []  # if an input is perturbed, no node is fixed
+    fixed = {name: values[name] for name in (*INPUTS, "eps", *earlier)}
 
     def forward(arrays: Mapping[str, Array]) -> Array:
-        recomputed: Array = run({**upstream, node: arrays[node].copy()})[output]  # the output may be the node itself
+        recomputed: Array = run({**fixed, node: arrays[node].copy()})[output]  # the output may be the node itself
         return recomputed
 
     perturbation = Perturbation(
@@ -164,13 +222,6 @@ def derivative(values: Values, output: str, node: str) -> tuple[FloatArray, Floa
     if is_loss:
         return value[0], truncation[0] + np.tensordot(np.abs(weights).sum(axis=0), rounding, 1)
     return value, truncation + rounding
-
-
-def _upstream(values: Values, node: str) -> dict[str, Any]:
-    """Return the values that stay fixed when a node is perturbed: the inputs and the nodes before it."""
-    names = [other.name for other in NODES]
-    before = names[: names.index(node)] if node in names else []
-    return {name: values[name] for name in (*INPUTS, "eps", *before)}
 
 
 def _rounding_by_column(values: Values, output: str, node: str, steps: FloatArray) -> FloatArray:
@@ -211,11 +262,4 @@ def _steps(values: Values, name: str) -> FloatArray:
         "W": sigma / np.maximum(np.abs(values["X"]).max(axis=0), tiny)[:, None],
         "X": (sigma / np.maximum(np.abs(values["W"]), tiny)).min(axis=1),
     }[name]  # fmt: skip
-    steps: FloatArray = np.asarray(RELATIVE_STEP * scale, float)
-    return steps
-
-
-def _formula_rounding(values: Values) -> float:
-    """Return the rounding of a formula as a fraction of its terms."""
-    N, H = values["h"].shape
-    return float((OUTPUT_ROUNDINGS + 2 * N + H) * UNIT_ROUNDOFF * (1 + _kappa(values).max()))
+    return np.asarray(RELATIVE_STEP * scale, float)

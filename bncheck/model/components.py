@@ -53,23 +53,15 @@ class Component:
 
 def _run_network(arrays: Mapping[str, Array], bn_eps: BnEps) -> Array:
     """Run the network; if h is given, for the gradient dh, skip the affine layer."""
-    h = arrays["h"] if "h" in arrays else _run_affine(arrays, bn_eps)
-    return layers.relu_forward(_run_batchnorm({**arrays, "h": h}, bn_eps))[0]
+    h = arrays["h"] if "h" in arrays else AFFINE.run(arrays, bn_eps)
+    return RELU.run({"y": BATCHNORM.run({**arrays, "h": h}, bn_eps)}, bn_eps)
 
 
 def _run_batchnorm(arrays: Mapping[str, Array], bn_eps: BnEps) -> Array:
     return layers.batchnorm_forward(arrays["h"], arrays["gamma"], arrays["beta"], bn_eps)[0]
 
 
-def _run_affine(arrays: Mapping[str, Array], _: BnEps) -> Array:
-    return layers.affine_forward(arrays["X"], arrays["W"], arrays["b"])[0]
-
-
-def _run_relu(arrays: Mapping[str, Array], _: BnEps) -> Array:
-    return layers.relu_forward(arrays["y"])[0]
-
-
 NETWORK = Component("network", ("X", "W", "b", "gamma", "beta", "h"), "a", _run_network)
 BATCHNORM = Component("batchnorm", ("h", "gamma", "beta"), "y", _run_batchnorm)
-AFFINE = Component("affine", ("X", "W", "b"), "h", _run_affine)
-RELU = Component("relu", ("y",), "a", _run_relu)
+AFFINE = Component("affine", ("X", "W", "b"), "h", lambda v, _: layers.affine_forward(v["X"], v["W"], v["b"])[0])
+RELU = Component("relu", ("y",), "a", lambda v, _: layers.relu_forward(v["y"])[0])

@@ -111,21 +111,21 @@ def backward(dout: Array, cache: Values) -> dict[str, Array]:
     return {f"d{name}": gradients[name] for name in ("X", "W", "b", "gamma", "beta", "h")}
 
 
-def run(given: Values) -> dict[str, Any]:
+def run(known: Values) -> dict[str, Any]:
     """Compute the values of the forward pass and, if dout is given, of the backward pass.
 
     Parameters
     ----------
-    given : mapping of str to array or number
+    known : mapping of str to array or number
         X, W, b, gamma, beta, eps, and values that are used instead of computed ones.
 
     Returns
     -------
     dict of str to array or number
-        All values, including the given ones.
+        All values, including the known ones.
     """
-    values = dict(given)
-    for name in VALUES if "dout" in given else (node.name for node in FORWARD):
+    values = dict(known)
+    for name in VALUES if "dout" in known else (node.name for node in FORWARD):
         if name not in values:
             values[name] = VALUES[name](values)
     return values

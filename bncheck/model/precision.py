@@ -68,5 +68,4 @@ FLOAT64, FLOAT32 = Precision(), Precision("float32")
 def round_to_bits(values: FloatArray, bits: int) -> FloatArray:
     """Return the values rounded to the given number of significant bits."""
     mantissa, exponent = np.frexp(values)
-    result: FloatArray = np.ldexp(np.round(mantissa * 2.0**bits) / 2.0**bits, exponent)
-    return result
+    return np.ldexp(np.round(mantissa * 2.0**bits) / 2.0**bits, exponent)

@@ -1,7 +1,9 @@
 """The base point: the forward quantities of a problem that steps and error bounds are computed from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 
@@ -9,6 +11,9 @@ from bncheck.model import layers
 from bncheck.model.components import NETWORK, BnEps, Component
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.results import BoolArray
+
+# Arrays by parameter name, each broadcastable to the parameter: steps in its units, or parts of an error bound.
+PerParameter: TypeAlias = Mapping[str, FloatArray]
 
 # Roundoff unit of float64.
 UNIT_ROUNDOFF = 2.0**-53
@@ -91,8 +96,7 @@ class BasePoint:
     @cached_property
     def weight_projection(self) -> FloatArray:
         """Sums of dy (v - vbar) for the directions v of the entries of W, (D, H)."""
-        projection: FloatArray = self.x_centered.T @ self.dy
-        return projection
+        return self.x_centered.T @ self.dy
 
     @property
     def single_row_std(self) -> float:
@@ -109,5 +113,4 @@ def _radius(sigma: FloatArray, eps: BnEps) -> FloatArray:
     negative = np.maximum(-np.asarray(eps, dtype=np.float64), 0.0)
     if not negative.any():
         return sigma
-    radius: FloatArray = np.sqrt(sigma * sigma + negative) - np.sqrt(negative)
-    return radius
+    return np.sqrt(sigma * sigma + negative) - np.sqrt(negative)

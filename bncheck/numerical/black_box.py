@@ -7,7 +7,7 @@ import numpy as np
 
 from bncheck.model.components import Forward
 from bncheck.model.problem import FloatArray
-from bncheck.model.progress import Progress, silent
+from bncheck.model.progress import Progress
 from bncheck.numerical.error_bounds import ErrorBounds
 from bncheck.numerical.full import SINGLE_INDEX, IndexArray, Perturbation, SampledGradient, full_gradients
 from bncheck.numerical.plan import MeasurementPlan
@@ -47,13 +47,13 @@ def black_box_gradients(
     interrupted : bool
         Whether Ctrl-C ended the computation early.
     """
-    gradients, interrupted = full_gradients(plan, forward, entries, progress)
+    gradients, interrupted = full_gradients(plan, entries, progress, forward)
     if interrupted:
         return gradients, plan.bounds, True
     repeated = []
     for multiple in (DOUBLE_STEP, NEARBY_STEP):
         other = replace(plan, steps={name: multiple * step for name, step in plan.steps.items()})
-        others, stopped = full_gradients(other, forward, entries, silent)
+        others, stopped = full_gradients(other, entries, black_box_forward=forward)
         interrupted |= stopped
         repeated.append(others)
     return gradients, _estimate_bounds(plan.bounds, gradients, *repeated), interrupted
@@ -93,8 +93,7 @@ def _steepness(gradient: SampledGradient, term_size: FloatArray) -> float:
 
 def _estimate_truncation(at_step: FloatArray, at_double_step: FloatArray) -> FloatArray:
     """Bound the truncation error at s: the error at 2s is at least 1.5 times as large, so twice the difference does."""
-    difference: FloatArray = 2 * np.abs(at_step - at_double_step)
-    return difference
+    return 2 * np.abs(at_step - at_double_step)
 
 
 def black_box_jacobian(perturbation: Perturbation, name: str, steps: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -21,5 +21,4 @@ def safe_divide(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> FloatAr
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = np.divide(numerator, denominator)
-    result: FloatArray = np.where(np.equal(numerator, 0), 0.0, quotient)
-    return result
+    return np.where(np.equal(numerator, 0), 0.0, quotient)

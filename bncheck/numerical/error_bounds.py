@@ -7,19 +7,16 @@ scales 1e-8 to 1e6, means up to 1e3, eps 1e-12 to 0.5).
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bncheck.model.problem import FloatArray
 from bncheck.model.results import BoolArray, Cause, NumericalGradient
-from bncheck.numerical.basepoint import MIN_SUBNORMAL, UNIT_ROUNDOFF, BasePoint
+from bncheck.numerical.basepoint import MIN_SUBNORMAL, UNIT_ROUNDOFF, BasePoint, PerParameter
 from bncheck.numerical.division import safe_divide
 from bncheck.numerical.schemes import Scheme
-from bncheck.numerical.steps import Steps
-
-PerParameter: TypeAlias = Mapping[str, FloatArray]
 
 # Safety factor on the rounding of a loss: 0.95 was needed in 99 % of 4,000 problems, at most 2.1.
 ROUNDING_FACTOR = 4.0
@@ -52,7 +49,7 @@ class ErrorBounds(NamedTuple):
 def compute_bounds(
     base: BasePoint,
     scheme: Scheme,
-    steps: Steps,
+    steps: PerParameter,
     names: Sequence[str],
     roundoff_factor: float = 1.0,
     underflow_unit: float = 0.0,
@@ -124,8 +121,7 @@ def output_bound(base: BasePoint, roundoff_factor: float) -> FloatArray:
 def _is_sigma_lost(kappa: FloatArray, N: int, roundoff_factor: float) -> BoolArray:
     """Return, per unit, whether rounding may change sigma by more than ``MAX_SIGMA_ERROR`` of itself, (H,)."""
     error = (CONDITIONING_FACTOR + N) * UNIT_ROUNDOFF * roundoff_factor * (1 + kappa)
-    lost: BoolArray = error > MAX_SIGMA_ERROR
-    return lost
+    return error > MAX_SIGMA_ERROR
 
 
 def _infinite_without_sigma(
@@ -215,7 +211,7 @@ def _through_affine(
     return {name: propagate[name]() for name in names}
 
 
-def rounding(base: BasePoint, scheme: Scheme, steps: Steps, names: Sequence[str]) -> PerParameter:
+def rounding(base: BasePoint, scheme: Scheme, steps: PerParameter, names: Sequence[str]) -> PerParameter:
     """Bound the rounding of the losses that a numerical gradient subtracts, divided by the step.
 
     Per column it is u [|gamma| (kappa |dy|_2 + |dy xhat|_2) + |beta| |dy|_2
@@ -273,7 +269,7 @@ def _group_norm(values: FloatArray, groups: npt.NDArray[np.intp]) -> FloatArray:
     return norm
 
 
-def truncation(base: BasePoint, scheme: Scheme, steps: Steps, term_size: PerParameter) -> PerParameter:
+def truncation(base: BasePoint, scheme: Scheme, steps: PerParameter, term_size: PerParameter) -> PerParameter:
     """Bound the truncation error of the scheme rigorously, see ``Scheme.truncation``.
 
     St = |gamma|/sigma (|p| + |sum dy xhat| sqrt(r/N)) with p = sum dy (v - vbar) and r = sum (v - vbar)^2, if the

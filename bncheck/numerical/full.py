@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bncheck.model.components import Forward
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray
-from bncheck.model.progress import Progress
+from bncheck.model.progress import Progress, silent
 from bncheck.model.results import BoolArray
 from bncheck.numerical.plan import MeasurementPlan
 from bncheck.numerical.schemes import Quotient, Scheme
@@ -50,11 +50,9 @@ class SampledGradient(NamedTuple):
 
 def full_gradients(
     plan: MeasurementPlan,
-    forward: Forward,
     entries: Mapping[str, IndexArray],
-    progress: Progress,
-    *,
-    base_output: FloatArray | None = None,
+    progress: Progress = silent,
+    black_box_forward: Forward | None = None,
 ) -> tuple[dict[str, SampledGradient], bool]:
     """Differentiate a forward pass in the given entries, with full forward passes.
 
@@ -62,14 +60,12 @@ def full_gradients(
     ----------
     plan : MeasurementPlan
         Problem, scheme and steps.
-    forward : callable
-        Maps the input arrays, by name, to the output (N, H).
     entries : mapping of str to ndarray of int
         Flat indices by parameter name.
-    progress : callable
+    progress : callable, optional
         Called with the number of finished entries and the total.
-    base_output : ndarray, optional
-        The output without a perturbation, if it is already known.
+    black_box_forward : callable, optional
+        Maps the input arrays, by name, to the output (N, H). The default is the forward pass of the reference.
 
     Returns
     -------
@@ -81,10 +77,15 @@ def full_gradients(
     names = {*entries, *(other for name in entries for other in component.inputs_when_perturbing(name))}
     arrays = component.arrays(plan.problem, names, plan.bn_eps)
     gradients = {name: SampledGradient.empty(arrays[name].shape) for name in entries}
+    forward = black_box_forward or component.forward(plan.bn_eps)
     finished, total = 0, sum(map(len, entries.values()))
     try:
         for name, indices in entries.items():
-            perturbation = _perturb(plan, [name], arrays, forward, base_output)
+            inputs = {other: arrays[other] for other in component.inputs_when_perturbing(name)}
+            perturbation = Perturbation(
+                forward, inputs, [name], plan.problem.dout, plan.scheme,
+                has_kink=component.output == "a", base_output=None if black_box_forward else plan.output,
+            )  # fmt: skip
             step = np.broadcast_to(plan.steps[name], arrays[name].shape)
             for index in indices:
                 entry = np.unravel_index(np.array([index]), step.shape)
@@ -96,16 +97,15 @@ def full_gradients(
     return gradients, False
 
 
-def perturb_one_entry_per_column(
-    plan: MeasurementPlan, forward: Forward, rows: Mapping[str, IndexArray], *, base_output: FloatArray | None = None
-) -> dict[str, SampledGradient]:
+def perturb_one_entry_per_column(plan: MeasurementPlan, rows: Mapping[str, IndexArray]) -> dict[str, SampledGradient]:
     """Differentiate in one entry of every column of the named arrays, at the given rows, many in the same passes.
 
     X is excluded. Column j of the output depends only on column j of the other arrays, so that one pair of passes
     differentiates in an entry of each column (Curtis, Powell & Reid 1974). If there are enough columns, the arrays
     of a network share them: each is perturbed in, for example, every fourth column.
     """
-    H, arrays = plan.problem.H, plan.component.arrays(plan.problem, bn_eps=plan.bn_eps)
+    component, H, dout = plan.component, plan.problem.H, plan.problem.dout
+    arrays = component.arrays(plan.problem, bn_eps=plan.bn_eps)
     gradients = {name: SampledGradient.empty(arrays[name].shape) for name in rows}
     for group in _share_columns(rows, H):
         locations = {}
@@ -115,7 +115,11 @@ def perturb_one_entry_per_column(
             entries = (rows[name][columns], columns) if arrays[name].ndim == 2 else (columns,)
             locations[name] = entries, columns
             step[columns] = np.broadcast_to(plan.steps[name], arrays[name].shape)[entries]
-        perturbation = _perturb(plan, group, arrays, forward, base_output, axis=0)
+        inputs = {name: arrays[name] for name in component.inputs_when_perturbing(group[0])}
+        perturbation = Perturbation(
+            component.forward(plan.bn_eps), inputs, group, dout, plan.scheme,
+            has_kink=component.output == "a", base_output=plan.output, axis=0,
+        )  # fmt: skip
         value, unresolved = perturbation.derivative(locations, step)
         for name, (entries, columns) in locations.items():
             gradients[name].store(entries, value[columns], unresolved[columns])
@@ -135,22 +139,6 @@ def _share_columns(names: Iterable[str], H: int) -> list[list[str]]:
     shared = len(parameters) * MIN_COLUMNS_PER_ARRAY <= H
     groups = [parameters] if shared and parameters else [[name] for name in parameters]
     return [*groups, *([["h"]] if "h" in names else [])]
-
-
-def _perturb(
-    plan: MeasurementPlan,
-    names: list[str],
-    arrays: Mapping[str, FloatArray],
-    forward: Forward,
-    base_output: FloatArray | None,
-    axis: int | None = None,
-) -> "Perturbation":
-    """Return the perturbation of some inputs of the component."""
-    inputs, dout = {name: arrays[name] for name in plan.component.inputs_when_perturbing(names[0])}, plan.problem.dout
-    has_kink = plan.component.output == "a"
-    return Perturbation(
-        forward, inputs, names, dout, plan.scheme, has_kink=has_kink, base_output=base_output, axis=axis
-    )
 
 
 class Perturbation:
@@ -184,7 +172,7 @@ class Perturbation:
         scheme: Scheme,
         *,
         has_kink: bool,
-        base_output: Array | None,
+        base_output: Array | None = None,
         axis: int | tuple[int, ...] | None = None,
     ) -> None:
         dtype = np.complex128 if scheme.quotient is Quotient.COMPLEX else np.float64
@@ -198,47 +186,48 @@ class Perturbation:
     def derivative(self, locations: Locations, step: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Return the estimate of the scheme at the locations, and whether it is unresolved."""
         self._unresolved = np.zeros(step.shape, bool)
+        x = np.zeros(step.shape)
+        for name, (entries, positions) in locations.items():
+            x[positions] = self._arrays[name][entries].real
         # A step may make the variance 0, or be lost in the addition; the error bound is then infinite.
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = self._scheme.estimate(lambda multiple: self._slope(locations, multiple * step))
+            value = self._scheme.estimate(lambda multiple: self._slope(locations, x, multiple * step))
         return value, self._unresolved
 
-    def _slope(self, locations: Locations, step: FloatArray) -> FloatArray:
-        """Return the quotient at a step."""
+    def _slope(self, locations: Locations, x: FloatArray, step: FloatArray) -> FloatArray:
+        """Return the quotient at a step from the unperturbed values x."""
         quotient = self._scheme.quotient
         if quotient is Quotient.COMPLEX:
-            output, _ = self._perturbed_output(locations, 1j * step)
-            return self._loss(output.imag) / step
-        above, x_above = self._perturbed_output(locations, step)
+            return self._loss(self._output(locations, x, x + 1j * step).imag) / step
+        x_above = x + step
+        above = self._output(locations, x, x_above)
         if quotient is Quotient.FORWARD:
-            (below, x_below), nominal = (self._base_output, self._perturbed_values(locations, step)), step
+            below, x_below, nominal = self._base_output, x, step
         else:
-            (below, x_below), nominal = self._perturbed_output(locations, -step), 2 * step
+            x_below, nominal = x - step, 2 * step
+            below = self._output(locations, x, x_below)
         # x + s is rounded, so the quotient is divided by the difference of the perturbed values.
         actual = x_above - x_below
         self._unresolved = self._unresolved | ~(np.abs(actual - nominal) <= MAX_STEP_ROUNDING * nominal)
         return self._loss((above - below).real) / actual
 
-    def _perturbed_output(self, locations: Locations, offset: Array) -> tuple[Array, FloatArray]:
-        """Return the output of the perturbed pass, and the perturbed values."""
-        originals = {name: self._arrays[name][entries] for name, (entries, _) in locations.items()}
+    def _output(self, locations: Locations, x: FloatArray, perturbed: Array) -> Array:
+        """Return the output with the perturbed values in place of x."""
         try:
-            for name, (entries, positions) in locations.items():
-                self._arrays[name][entries] = originals[name] + offset[positions]
-            output, x = self._forward(self._arrays), self._perturbed_values(locations, offset)
+            self._set(locations, perturbed)
+            output = self._forward(self._arrays)
         finally:
-            for name, (entries, _) in locations.items():
-                self._arrays[name][entries] = originals[name]
+            self._set(locations, x)
         self._unresolved = self._unresolved | (((output.real > 0) != self._active) & self._counts).any(axis=self._axis)
-        return output, x
+        return output
 
-    def _perturbed_values(self, locations: Locations, like: Array) -> FloatArray:
-        x = np.zeros(like.shape)
+    def _set(self, locations: Locations, values: Array) -> None:
+        """Store values at the locations."""
         for name, (entries, positions) in locations.items():
-            x[positions] = self._arrays[name][entries].real
-        return x
+            self._arrays[name][entries] = values[positions]
 
     def _loss(self, change: FloatArray) -> FloatArray:
+        """Return the change of the loss for a change of the output."""
         # Outputs are subtracted before they are weighted, so that the rounding scales with their change.
         loss: FloatArray = (self._weights * change).sum(axis=self._axis)
         return loss

@@ -11,13 +11,12 @@ import numpy as np
 from bncheck.model.components import AFFINE, RELU, Component
 from bncheck.model.layers import affine_forward, relu_forward
 from bncheck.model.problem import FloatArray
-from bncheck.numerical.basepoint import MIN_SUBNORMAL, UNIT_ROUNDOFF, BasePoint
+from bncheck.numerical.basepoint import MIN_SUBNORMAL, UNIT_ROUNDOFF, BasePoint, PerParameter
 from bncheck.numerical.error_bounds import CONDITIONING_FACTOR, ROUNDING_FACTOR, UNDERFLOWS, ErrorBounds
-from bncheck.numerical.schemes import Quotient, Response, Scheme
-from bncheck.numerical.steps import Steps
+from bncheck.numerical.schemes import Quotient, Scheme
 
 
-def linear_steps(base: BasePoint, component: Component, scheme: Scheme) -> Steps:
+def linear_steps(base: BasePoint, component: Component, scheme: Scheme) -> PerParameter:
     """Choose large steps, because only rounding matters: they shift h by its own size, and no y across 0."""
     if component is RELU:
         y = np.abs(base.y)
@@ -31,7 +30,12 @@ def linear_steps(base: BasePoint, component: Component, scheme: Scheme) -> Steps
 
 
 def linear_bounds(
-    base: BasePoint, component: Component, scheme: Scheme, steps: Steps, names: Sequence[str], underflow_unit: float
+    base: BasePoint,
+    component: Component,
+    scheme: Scheme,
+    steps: PerParameter,
+    names: Sequence[str],
+    underflow_unit: float,
 ) -> ErrorBounds:
     """Bound rounding and conditioning of the named gradients; the truncation is 0.
 
@@ -66,34 +70,24 @@ def linear_bounds(
 
 
 def linear_gradients(
-    base: BasePoint, component: Component, scheme: Scheme, steps: Steps, names: Sequence[str]
+    base: BasePoint, component: Component, scheme: Scheme, steps: PerParameter, names: Sequence[str]
 ) -> dict[str, FloatArray]:
     """Return the numerical gradient of every entry, by parameter name."""
     X, W, b, dout = base.problem.X, base.problem.W, base.problem.b, base.problem.dout
-
-    def derivative(response: Response, step: FloatArray, axis: int | tuple[()]) -> FloatArray:
-        """Subtract the outputs of a response, weight them by dout, and sum along an axis."""
-
-        def slope(multiple: float) -> FloatArray:
-            change = dout * scheme.quotient.times_step(response, multiple * step)
-            slopes: FloatArray = change.sum(axis=axis) / (multiple * step)
-            return slopes
-
-        return scheme.estimate(slope)
-
     if component is RELU:
-        return {"y": derivative(lambda t: relu_forward(base.y + t)[0], steps["y"], ())}
+        gradient = scheme.derivative(lambda t: relu_forward(base.y + t)[0], steps["y"], lambda change: dout * change)
+        return {"y": gradient + 0.0}  # turns -0.0 into 0.0
     output, _ = affine_forward(X, W, b)
-    step = {
-        name: np.broadcast_to(steps[name], shape) for name, shape in (("X", len(W)), ("W", W.shape), ("b", b.shape))
-    }
+    shapes = {"X": W.shape[:1], "W": W.shape, "b": b.shape}
+    step = {name: np.broadcast_to(steps[name], shapes[name]) for name in names}
 
-    def along(direction: FloatArray, step: FloatArray, axis: int) -> FloatArray:
-        return derivative(lambda t: output + t * direction, step, axis)
+    def derivative(direction: FloatArray, step: FloatArray, axis: int) -> FloatArray:
+        """Differentiate the loss along a direction of h, and sum it over an axis."""
+        return scheme.derivative(lambda t: output + t * direction, step, lambda change: (dout * change).sum(axis=axis))
 
     engines = {
-        "X": lambda: np.stack([along(w, s, 1) for w, s in zip(W, step["X"], strict=True)], axis=1),
-        "W": lambda: np.stack([along(x[:, None], s, 0) for x, s in zip(X.T, step["W"], strict=True)]),
-        "b": lambda: along(np.ones(1), step["b"], 0),
+        "X": lambda: np.stack([derivative(w, s, 1) for w, s in zip(W, step["X"], strict=True)], axis=1),
+        "W": lambda: np.stack([derivative(x[:, None], s, 0) for x, s in zip(X.T, step["W"], strict=True)]),
+        "b": lambda: derivative(np.ones(1), step["b"], 0),
     }
     return {name: engines[name]() for name in names}

@@ -9,7 +9,7 @@ A shift of column j of h along v by t changes its loss to
 
 with c = h - mu and dy = dout where y > 0, which is fixed because excluded outputs have dout = 0. beta B does not
 depend on t and is left out. These are rearranged values of the forward pass: no formula of the backward pass is used,
-and ``cross_check`` compares them with full forward passes.
+and the cross-check compares them with full forward passes.
 """
 
 import math
@@ -21,9 +21,8 @@ import numpy as np
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray
 from bncheck.model.progress import Progress
-from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint, PerParameter
 from bncheck.numerical.schemes import Quotient, Response, Scheme
-from bncheck.numerical.steps import Steps
 
 # Values of an array that is evaluated at a time: a few such arrays fit into the cache.
 CACHE_BLOCK_VALUES = 16_384
@@ -34,10 +33,11 @@ MAX_NODES = 8
 
 
 def local_gradients(
-    base: BasePoint, scheme: Scheme, steps: Steps, names: Iterable[str], progress: Progress
+    base: BasePoint, scheme: Scheme, steps: PerParameter, names: Iterable[str], progress: Progress
 ) -> dict[str, FloatArray]:
     """Return the numerical gradient of every entry, by parameter name."""
-    columns = _Columns.from_base(base)
+    gamma = base.problem.gamma
+    columns = _Columns(gamma, gamma * (base.dy * base.h_centered).sum(axis=0), base.sigma * base.sigma)
     engines: Mapping[str, Callable[[], FloatArray]] = {
         "X": lambda: _through_affine(base, columns, scheme, steps["X"], progress),
         "W": lambda: columns.slopes(scheme, _weight_sums(base), steps["W"]),
@@ -66,11 +66,6 @@ class _Columns(NamedTuple):
     A: FloatArray
     V: FloatArray
 
-    @classmethod
-    def from_base(cls, base: BasePoint) -> "_Columns":
-        gamma = base.problem.gamma
-        return cls(gamma, gamma * (base.dy * base.h_centered).sum(axis=0), base.sigma * base.sigma)
-
     def response(self, sums: _DirectionSums) -> Response:
         """Return the loss of each column as a function of its shift, per direction and column."""
         p, q = self.gamma * sums.p, 2 * sums.q
@@ -91,10 +86,8 @@ class _Columns(NamedTuple):
         slopes = np.empty_like(sums.p)
         r, steps = np.broadcast_to(sums.r, (len(slopes), 1)), np.broadcast_to(step, slopes.shape)
         for block in _blocks(slopes):
-            response, s = self.response(_DirectionSums(sums.p[block], sums.q[block], r[block])), steps[block]
-            slopes[block] = scheme.estimate(
-                lambda m, f=response, s=s: scheme.quotient.times_step(f, m * s) / (m * s)  # type: ignore[misc]  # mypy cannot infer the bound defaults
-            )
+            response = self.response(_DirectionSums(sums.p[block], sums.q[block], r[block]))
+            slopes[block] = scheme.derivative(response, steps[block])
         return slopes
 
 
@@ -132,12 +125,14 @@ def _through_affine(
     N, D = base.problem.N, base.problem.D
     step = np.broadcast_to(step, (D,))
     sums = _row_sums(base)
-    shifts = step * np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
+    transposed = np.ascontiguousarray(base.problem.W.T)  # a matrix product is fastest without transposing
+    shifts = step * transposed
     max_shift = np.abs(shifts).max(axis=1)
     count = nodes_needed(scheme.max_multiple * float((max_shift / base.radius).max()) * base.single_row_std)
     if count > MAX_NODES:
-        return _evaluate_every_response(columns, sums, scheme, step, shifts.T, progress)
-    nodes = _nodes(count)
+        return _evaluate_every_response(columns, sums, scheme, step, transposed.T, progress)
+    # The square roots of the Chebyshev nodes of [0, 1], which are cosines as well.
+    nodes = np.cos((2 * np.arange(count) + 1) * np.pi / (4 * count))
     relative = shifts / np.where(max_shift > 0, max_shift, 1.0)[:, None]
     odd_and_even = scheme.quotient is Quotient.FORWARD
     weights = np.empty(((1 + odd_and_even) * count, *relative.shape))
@@ -179,12 +174,6 @@ def nodes_needed(tau: float) -> int:
     return next((k for k, error in enumerate(errors, 1) if error <= UNIT_ROUNDOFF), MAX_NODES + 1)
 
 
-def _nodes(count: int) -> FloatArray:
-    """Return the square roots of the Chebyshev nodes of [0, 1], which are cosines as well."""
-    x: FloatArray = np.cos((2 * np.arange(count) + 1) * np.pi / (4 * count))
-    return x
-
-
 def _weights(nodes: FloatArray, relative: FloatArray, odd_and_even: bool) -> list[FloatArray]:
     """Return the weight of each sample at the relative shifts t / T: Lagrange's weights in z = (t / T)^2."""
     z, squares = relative * relative, nodes * nodes
@@ -198,25 +187,23 @@ def _weights(nodes: FloatArray, relative: FloatArray, odd_and_even: bool) -> lis
 
 
 def _evaluate_every_response(
-    columns: _Columns, sums: _DirectionSums, scheme: Scheme, step: FloatArray, shifts: FloatArray, progress: Progress
+    columns: _Columns, sums: _DirectionSums, scheme: Scheme, step: FloatArray, W: FloatArray, progress: Progress
 ) -> FloatArray:
     """Return dX by evaluating the response of every column to the perturbation of every entry."""
-    N, D = len(sums.p), len(shifts)
+    N, D = len(sums.p), len(W)
     dX = np.empty((N, D))
-    for n in range(N):
+
+    def derivative(n: int, block: slice) -> FloatArray:
         response = columns.response(_DirectionSums(sums.p[n], sums.q[n], sums.r))
-        for block in _blocks(shifts):
-            t, s = shifts[block], step[block]
-            dX[n, block] = scheme.estimate(
-                lambda m, f=response, t=t, s=s: (  # type: ignore[misc]  # mypy cannot infer the bound defaults
-                    scheme.quotient.times_step(f, m * t).sum(axis=1) / (m * s)
-                )
-            )
+        return scheme.derivative(lambda s: response(s[:, None] * W[block]), step[block], lambda loss: loss.sum(axis=1))
+
+    for n in range(N):
+        for block in _blocks(W):
+            dX[n, block] = derivative(n, block)
         progress((n + 1) * D, N * D)
     return dX
 
 
 def _linear(scheme: Scheme, weight: FloatArray, step: FloatArray) -> FloatArray:
     """Return dgamma or dbeta, (H,): the loss of a column is gamma sum dy xhat + beta sum dy, linear with a weight."""
-    t = np.broadcast_to(step, weight.shape)
-    return scheme.estimate(lambda m: scheme.quotient.times_step(lambda t: t * weight, m * t) / (m * t))
+    return scheme.derivative(lambda t: t * weight, np.broadcast_to(step, weight.shape))

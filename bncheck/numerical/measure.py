@@ -10,11 +10,11 @@ from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, BnEps, Co
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import Measurement, NumericalGradient
+from bncheck.model.results import CrossCheck, Measurement, NumericalGradient
 from bncheck.numerical.basepoint import MIN_SUBNORMAL
 from bncheck.numerical.black_box import black_box_gradients, reduce_steps
-from bncheck.numerical.cross_check import cross_check
-from bncheck.numerical.full import SampledGradient, draw_entries, full_gradients
+from bncheck.numerical.division import safe_divide
+from bncheck.numerical.full import SampledGradient, draw_entries, full_gradients, perturb_one_entry_per_column
 from bncheck.numerical.linear import linear_gradients
 from bncheck.numerical.local import local_gradients
 from bncheck.numerical.plan import MeasurementPlan, plan_measurement
@@ -25,6 +25,9 @@ SIGMA_ERROR_FACTOR = 3.0
 MIN_DOUT, MAX_DOUT = 2.0**-128, 2.0**128
 # ... and if the dout of a unit reaches this magnitude, its gradients are far from float64's smallest number.
 MIN_DOUT_OF_UNIT = 2.0**-800
+# If a forward pass is expensive, fewer entries of X are recomputed: about this number of products, but at least
+# this number of entries.
+CROSS_CHECK_PRODUCTS, MIN_CROSS_CHECK_ENTRIES = 2**21, 8
 
 # glibc returns memory to the system when 128 KB are free at the end of the heap, and requests every larger array from
 # the system; each page of new memory then causes a page fault, which takes a third of the time of a check. Allocating
@@ -82,7 +85,7 @@ def measure(
     plan, gradients, interrupted = _evaluate(plan, options, black_box_forward, rng, progress)
     if options.engine == "local" and options.cross_check_entries and not is_black_box:
         values = {name: gradient.value for name, gradient in gradients.items()}
-        comparison = cross_check(plan, values, options.cross_check_entries, rng)
+        comparison = _cross_check(plan, values, options.cross_check_entries, rng)
     measured = _add_bounds(plan, gradients, options.sample, is_black_box=is_black_box)
     checked = plan.problem
     if exponent:
@@ -120,7 +123,7 @@ def _evaluate(
     arrays = plan.component.arrays(plan.problem)
     entries = {name: draw_entries(rng, arrays[name].size, options.sample) for name in plan.names}
     if black_box_forward is None:
-        return plan, *full_gradients(plan, plan.component.forward(plan.bn_eps), entries, progress)
+        return plan, *full_gradients(plan, entries, progress)
     plan = reduce_steps(plan) if options.step == "auto" else plan
     gradients, bounds, interrupted = black_box_gradients(plan, black_box_forward, entries, progress)
     return replace(plan, bounds=bounds), gradients, interrupted
@@ -132,6 +135,36 @@ def evaluate_locally(plan: MeasurementPlan, progress: Progress = silent) -> dict
     if plan.component in (AFFINE, RELU):
         return linear_gradients(plan.base, plan.component, plan.scheme, plan.steps, plan.names)
     return local_gradients(plan.base, plan.scheme, plan.steps, plan.names, progress)
+
+
+def _cross_check(
+    plan: MeasurementPlan, values: Mapping[str, FloatArray], max_entries: int, rng: np.random.Generator
+) -> CrossCheck:
+    """Recompute random entries with full forward passes and compare them with the local values.
+
+    At most ``max_entries`` entries of X are recomputed, each with its own passes; of the other arrays one entry in
+    every column, in shared passes. Both engines evaluate the same quotients at the same steps, so they have the same
+    truncation error and may differ by rounding, and each by the conditioning of its own base point.
+    """
+    p, bounds = plan.problem, plan.bounds
+    rows = {name: rng.integers(len(value), size=p.H) for name, value in values.items() if name != "X"}
+    gradients = perturb_one_entry_per_column(plan, rows)
+    if "X" in values:
+        count = min(max_entries, max(MIN_CROSS_CHECK_ENTRIES, CROSS_CHECK_PRODUCTS // (p.N * p.D * p.H)))
+        entries = {"X": draw_entries(rng, values["X"].size, count)}
+        gradient_of_x, interrupted = full_gradients(plan, entries)
+        if interrupted:  # a partial cross-check is not reported
+            raise KeyboardInterrupt
+        gradients |= gradient_of_x
+    differences, ratios = [np.zeros(0)], [np.zeros(0)]
+    for name, gradient in gradients.items():
+        bound = np.broadcast_to(bounds.rounding[name] + 2 * bounds.conditioning[name], gradient.value.shape)
+        usable = gradient.evaluated & ~gradient.unresolved & np.isfinite(bound + bounds.truncation[name])
+        difference = np.abs(gradient.value - values[name])[usable]
+        differences.append(difference)
+        ratios.append(safe_divide(difference, bound[usable]))
+    difference, ratio = np.concatenate(differences), np.concatenate(ratios)
+    return CrossCheck(len(ratio), float(difference.max(initial=0.0)), float(ratio.max(initial=0.0)))
 
 
 def with_sigma_error(measurement: Measurement, sigma_error: FloatArray) -> Measurement:

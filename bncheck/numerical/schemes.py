@@ -8,9 +8,10 @@ coefficients; the order, the truncation bound and the rounding are products and 
 
 import enum
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -87,13 +88,20 @@ class Scheme:
 
     def estimate(self, slope: Callable[[float], T]) -> T:
         """Combine the quotients ``slope(multiple)`` into the derivative."""
-        if len(self.multiples) == 1:
+        if len(self.multiples) == 1:  # the coefficient is 1
             return slope(self.multiples[0])
-        first, *others = zip(self.coefficients, self.multiples, strict=True)
-        total = first[0] * slope(first[1])
-        for coefficient, multiple in others:
-            total = total + coefficient * slope(multiple)
-        return total
+        return reduce(operator.add, (c * slope(m) for c, m in zip(self.coefficients, self.multiples, strict=True)))
+
+    def derivative(
+        self, response: Response, step: FloatArray, contract: Callable[[FloatArray], FloatArray] | None = None
+    ) -> FloatArray:
+        """Differentiate a response; ``contract`` sums its differences before they are divided by the step."""
+
+        def slope(multiple: float) -> FloatArray:
+            change = self.quotient.times_step(response, multiple * step)
+            return (contract(change) if contract else change) / (multiple * step)
+
+        return self.estimate(slope)
 
     def truncation(self, tau: FloatArray) -> FloatArray:
         """Bound the relative truncation error of a step.
@@ -113,12 +121,8 @@ class Scheme:
         ndarray
             Upper bound on the truncation error divided by St; infinite from m tau = 0.9 on.
         """
-        bound: FloatArray | None = None
-        for multiple in self.multiples:
-            z: FloatArray = np.minimum(multiple * tau, MAX_TAU) ** self.power
-            z /= 1 - z
-            bound = z if bound is None else z * bound
-        assert bound is not None
+        z = (np.minimum(multiple * tau, MAX_TAU) ** self.power for multiple in self.multiples)
+        bound: FloatArray = reduce(operator.mul, (node / (1 - node) for node in z))
         within = self.max_multiple * tau < MAX_TAU
         return bound if within.all() else np.where(within, bound, np.inf)
 

@@ -23,7 +23,6 @@ from rich.table import Table
 from bncheck import check, random_problem
 from bncheck.model.components import NETWORK
 from bncheck.model.options import CheckOptions
-from bncheck.model.progress import silent
 from bncheck.numerical.full import full_gradients
 from bncheck.numerical.measure import evaluate_locally
 from bncheck.numerical.plan import plan_measurement
@@ -51,10 +50,7 @@ def main(N: int, D: int, H: int, repeat: int, save: Path | None) -> None:
         sizes = {p: array.size for p, array in NETWORK.arrays(problem).items()}
         entries = {p: np.arange(size) for p, size in sizes.items()}
         engines: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-            "numerical": (
-                partial(evaluate_locally, plan),
-                partial(full_gradients, plan, NETWORK.forward(problem.bn_eps), entries, silent),
-            ),
+            "numerical": (partial(evaluate_locally, plan), partial(full_gradients, plan, entries)),
             "check": (partial(check, problem, scheme=name), partial(check, problem, scheme=name, engine="full")),
         }
         for part, (local, full) in engines.items():

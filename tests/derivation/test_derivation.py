@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from bncheck import InvalidInput, Problem, Verdict, random_problem
 from bncheck.cli.main import main
 from bncheck.derivation import checking, derive
-from bncheck.derivation.checking import check_equation, check_graph, derivative, point_of
+from bncheck.derivation.checking import check_equation, check_graph, compute_values, derivative
 from bncheck.derivation.equations import EQUATIONS, Equation, Part
 from bncheck.model.graph import NODES, Edge
 from tests.oracles import DIGITS, TINY
@@ -52,7 +52,7 @@ def test_every_equation_passes_over_50_seeds_and_shapes() -> None:
 
 def test_the_equations_and_the_nodes_are_complete_and_in_order() -> None:
     assert NAMES == ["relu", "scale", "centering", "var", "xhat", "dh", "dgamma", "dbeta", "dW", "db", "dX"]
-    assert [checked.name for checked in check_graph(point_of(random_problem(3, 4, 2)))] == GRAPH
+    assert [checked.name for checked in check_graph(compute_values(random_problem(3, 4, 2)))] == GRAPH
 
 
 @by_name
@@ -64,7 +64,7 @@ def test_a_wrong_equation_fails_and_no_other_does(equation: Equation, wrong: str
         shift = 1e-5 if equation.name == "db" else 0.0
         wrong_part = Part(part.formula, lambda v: 1.0001 * part.value(v) + shift)
         equation = replace(equation, parts=(*equation.parts[:-1], wrong_part))
-    verdict = check_equation(equation, point_of(problem)).verdict
+    verdict = check_equation(equation, compute_values(problem)).verdict
     assert verdict is (Verdict.FAIL if equation.name == wrong else Verdict.PASS)
 
 
@@ -77,7 +77,9 @@ def test_a_wrong_local_gradient_fails_in_the_nodes_computed_from_it_and_in_no_ot
     ]
     monkeypatch.setattr("bncheck.model.graph.NODES", tuple(wrong))
     failing = {
-        checked.name for checked in check_graph(point_of(random_problem(4, 3, 2))) if checked.verdict is Verdict.FAIL
+        checked.name
+        for checked in check_graph(compute_values(random_problem(4, 3, 2)))
+        if checked.verdict is Verdict.FAIL
     }
     # In the sums for mu and b, the wrong term cancels.
     assert failing == {"c", "h", "X", "W"}
@@ -86,7 +88,7 @@ def test_a_wrong_local_gradient_fails_in_the_nodes_computed_from_it_and_in_no_ot
 @pytest.mark.parametrize("N", [1, 2, 3, 5])
 def test_the_numerical_jacobian_of_xhat_is_within_its_bounds_of_the_value_in_50_digits(N: int) -> None:
     for seed, eps in enumerate((1e-5, 0.1)):
-        values = point_of(random_problem(N, 3, 2, seed=seed, bn_eps=eps))
+        values = compute_values(random_problem(N, 3, 2, seed=seed, bn_eps=eps))
         numerical, error_bound = derivative(values, "xhat", "h")
         with mpmath.workdps(DIGITS):
             for j, i, k in np.ndindex(2, N, N):
@@ -106,7 +108,7 @@ def _xhat(column: Sequence[Any], i: int, k: int, step: Any, eps: float) -> Any:
 @pytest.mark.parametrize("name", ["relu", "scale", "centering", "var", "xhat"])
 def test_entries_that_delta_makes_0_are_0_in_the_formula_and_in_the_measurement(name: str) -> None:
     (equation,) = (e for e in EQUATIONS if e.name == name)
-    checked = check_equation(equation, point_of(random_problem(4, 3, 3)))
+    checked = check_equation(equation, compute_values(random_problem(4, 3, 3)))
     elsewhere = np.ones(checked.analytic.shape, bool)
     for column in range(3):
         elsewhere[..., column, :, column] = False
@@ -119,7 +121,7 @@ def test_entries_that_delta_makes_0_are_0_in_the_formula_and_in_the_measurement(
 
 def test_the_centering_jacobian_is_1_minus_1_over_n_on_the_diagonal_and_minus_1_over_n_off_it() -> None:
     (equation,) = (e for e in EQUATIONS if e.name == "centering")
-    block = check_equation(equation, point_of(random_problem(4, 3, 2))).numerical[:, 1, :, 1]
+    block = check_equation(equation, compute_values(random_problem(4, 3, 2))).numerical[:, 1, :, 1]
     np.testing.assert_allclose(block, np.eye(4) - 1 / 4, atol=1e-9)
 
 
@@ -130,7 +132,7 @@ def test_a_measurement_that_is_not_precise_enough_is_inconclusive(monkeypatch: p
 
 def test_an_equation_that_fails_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = replace(EQUATIONS[3], parts=(Part("0", lambda v: np.zeros((2, *v["h"].shape))),))
-    monkeypatch.setattr("bncheck.derivation.EQUATIONS", (*EQUATIONS[:3], wrong, *EQUATIONS[4:]))
+    monkeypatch.setattr("bncheck.derivation.checking.EQUATIONS", (*EQUATIONS[:3], wrong, *EQUATIONS[4:]))
     result = invoke()
     assert result.exit_code == 1
     assert len(re.findall(r" FAIL$", result.stdout, re.MULTILINE)) == 1
@@ -239,6 +241,6 @@ def test_with_large_steps_the_error_bounds_include_the_truncation_error(
 ) -> None:
     monkeypatch.setattr(checking, "RELATIVE_STEP", relative_step)
     for seed in range(5):
-        values = point_of(random_problem(4, 3, 2, seed=seed))
+        values = compute_values(random_problem(4, 3, 2, seed=seed))
         for equation in EQUATIONS:
             assert not check_equation(equation, values).wrong, (seed, equation.name)

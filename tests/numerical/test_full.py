@@ -7,7 +7,6 @@ import pytest
 
 from bncheck import Problem, random_problem
 from bncheck.model.components import AFFINE, NETWORK
-from bncheck.model.progress import silent
 from bncheck.numerical.full import full_gradients, perturb_one_entry_per_column
 from bncheck.numerical.schemes import SCHEMES
 from tests.numerical.measuring import measure_all, plan_all
@@ -31,9 +30,7 @@ def test_an_entry_whose_perturbation_crosses_the_kink_is_unresolved() -> None:
     """This protects against a guard that excludes too little, and a forward pass that is not batch norm."""
     problem = random_problem(7, 5, 4, seed=3)
     plan = replace(plan_all(problem), problem=problem, steps={"W": np.full(1, 0.3)})  # no output is excluded
-    gradients, _ = full_gradients(
-        plan, NETWORK.forward(problem.bn_eps), {"W": np.arange(problem.W.size, dtype=np.intp)}, silent
-    )
+    gradients, _ = full_gradients(plan, {"W": np.arange(problem.W.size, dtype=np.intp)})
     assert gradients["W"].unresolved.any()
 
 
@@ -43,11 +40,11 @@ def test_an_entry_of_every_column_in_one_pass_matches_the_entries_one_by_one(sch
     problem = random_problem(9, 6, H, seed=3)
     plan = plan_all(problem, scheme=scheme)
     rng = np.random.default_rng(0)
-    arrays, forward = NETWORK.arrays(plan.problem), NETWORK.forward(problem.bn_eps)
+    arrays = NETWORK.arrays(plan.problem)
     rows = {name: rng.integers(len(arrays[name]), size=H) for name in NETWORK.inputs if name != "X"}
-    for name, together in perturb_one_entry_per_column(plan, forward, rows).items():
+    for name, together in perturb_one_entry_per_column(plan, rows).items():
         assert together.evaluated.sum() >= min(H, 8)
-        alone, _ = full_gradients(plan, forward, {name: np.flatnonzero(together.evaluated)}, silent)
+        alone, _ = full_gradients(plan, {name: np.flatnonzero(together.evaluated)})
         bound = np.broadcast_to(plan.bounds.rounding[name] + plan.bounds.conditioning[name], arrays[name].shape)
         difference = np.abs(together.value - alone[name].value)
         assert (difference <= bound)[together.evaluated].all()
@@ -59,5 +56,5 @@ def test_an_output_that_crosses_makes_only_its_own_column_unresolved() -> None:
     steps = {"W": np.array([[1e-9, 1e-9, 5.0, 1e-9, 1e-9]])}
     plan = replace(plan_all(problem), problem=problem, steps=steps)  # no output is excluded
     rows = {"W": np.zeros(5, np.intp)}
-    gradients = perturb_one_entry_per_column(plan, NETWORK.forward(problem.bn_eps), rows)
+    gradients = perturb_one_entry_per_column(plan, rows)
     assert gradients["W"].unresolved[0].tolist() == [False, False, True, False, False]

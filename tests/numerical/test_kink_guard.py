@@ -11,8 +11,8 @@ from bncheck.model.components import NETWORK, RELU, Component
 from bncheck.model.layers import Array
 from bncheck.model.options import CheckOptions
 from bncheck.numerical.basepoint import BasePoint
-from bncheck.numerical.kink_guard import can_cross_kink
 from bncheck.numerical.measure import measure
+from bncheck.numerical.plan import can_cross_kink
 from bncheck.numerical.schemes import SCHEMES
 from bncheck.selftest.problems import hard_problem
 from tests.numerical.measuring import plan_all

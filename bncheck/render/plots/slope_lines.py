@@ -11,8 +11,8 @@ import numpy as np
 from bncheck.errors import InvalidInput
 from bncheck.model.verdict import Verdict
 from bncheck.numerical.basepoint import BasePoint
+from bncheck.numerical.plan import automatic_steps
 from bncheck.numerical.schemes import Scheme
-from bncheck.numerical.steps import automatic_steps
 from bncheck.sweeps.aggregate import Aggregate, SweepSummary
 from bncheck.sweeps.grid import SweepPoint
 

@@ -21,8 +21,8 @@ import bncheck
 from bncheck import Verdict, check, random_problem
 from bncheck.cli.main import main
 from bncheck.numerical.basepoint import BasePoint
+from bncheck.numerical.plan import automatic_steps
 from bncheck.numerical.schemes import SCHEMES, Quotient, Scheme
-from bncheck.numerical.steps import automatic_steps
 from bncheck.render.plots.panels import build_heatmap, names_of, notes_of, panels_of
 from bncheck.render.plots.slope_lines import SlopeLine, automatic_steps_of, slope_lines
 from bncheck.render.sweep_report import SweepReport
