@@ -12,7 +12,7 @@ from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.kink_guard import excluded_below
 from bncheck.numerical.schemes import get_scheme
 from bncheck.numerical.steps import automatic_steps
-from bncheck.targets.usage import Usage
+from bncheck.targets.pairs import Usage
 
 # The sizes of an edge case that does not set its own; they differ, so that no axis can be mistaken for another.
 SMALL: Mapping[str, Any] = {"N": 7, "D": 5, "H": 4}

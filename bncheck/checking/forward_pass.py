@@ -16,8 +16,8 @@ from bncheck.model.results import ForwardResult, Measurement, PairOutput
 from bncheck.model.verdict import Verdict
 from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.measure import with_sigma_error
-from bncheck.targets import Target
 from bncheck.targets.arrays import as_float64
+from bncheck.targets.calling import Target
 from bncheck.targets.pairs import Pair
 
 

@@ -14,7 +14,8 @@ from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
 from bncheck.model.results import CheckResult, GradientResult, KinkExclusion, Note
 from bncheck.model.verdict import Verdict
-from bncheck.targets import BUILT_IN, Target
+from bncheck.targets import BUILT_IN
+from bncheck.targets.calling import Target
 
 # Largest value resolution of a gradient without a note.
 MAX_VALUE_RESOLUTION = 1e-2

@@ -15,7 +15,7 @@ from bncheck.model.precision import FLOAT64, Precision
 from bncheck.model.problem import Problem
 from bncheck.model.results import ForwardResult, Measurement, PairOutput, PairResult
 from bncheck.targets import BUILT_IN
-from bncheck.targets.usage import Usage
+from bncheck.targets.pairs import Usage
 
 
 def check_pair(forward_pass: ForwardPass, usages: Sequence[Usage]) -> list[PairResult]:

@@ -15,9 +15,8 @@ from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
 from bncheck.model.results import CrossCheck, GradientResult, Measurement, Note, PairResult, UncheckedFunction
 from bncheck.model.verdict import Verdict
-from bncheck.targets import Target
-from bncheck.targets.pairs import Pair
-from bncheck.targets.usage import Usage
+from bncheck.targets.calling import Target
+from bncheck.targets.pairs import Pair, Usage
 
 # Why edge cases are not checked, if they are switched off.
 NOT_ASKED_FOR = "skipped (`edge_cases=False`)"

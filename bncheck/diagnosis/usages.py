@@ -6,7 +6,7 @@ from typing import TypeAlias
 from bncheck.model.diagnosis_records import Diagnosis
 from bncheck.model.results import PairResult
 from bncheck.model.verdict import Verdict
-from bncheck.targets.usage import Usage
+from bncheck.targets.pairs import Usage
 
 FunctionKey: TypeAlias = tuple[str | None, str]  # the names of a backward function and of its component
 

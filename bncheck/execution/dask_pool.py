@@ -64,7 +64,7 @@ class DaskPool:
             ) from None
         self._address, self._warn, self._last_warning = address, warn, ""
         self._killed_worker = distributed.KilledWorker
-        self._bundles = {target: SourceBundle.of(target) for target in targets}
+        self._bundles = {target: SourceBundle.from_target(target) for target in targets}
         loggers = [name for name in logging.root.manager.loggerDict if name.startswith(NOISY_LOGGERS)]
         self._logger_levels = {name: logging.getLogger(name).level for name in loggers}
         for name in loggers:

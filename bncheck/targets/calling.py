@@ -1,4 +1,4 @@
-"""Calling the functions of a target: on copies of the arrays, with notes about their side effects."""
+"""The code under test: bncheck calls its functions on copies of the arrays, and notes their side effects."""
 
 import inspect
 import linecache
@@ -17,27 +17,38 @@ from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.model.components import Forward
 from bncheck.model.layers import Array
 from bncheck.model.problem import Problem
-from bncheck.model.results import Note, PairOutput, Source, TargetInfo
+from bncheck.model.results import NotChecked, Note, PairOutput, Source, TargetInfo
 from bncheck.model.version import PACKAGE_DIR
 from bncheck.targets.arrays import copy_with_strides, read_array
 from bncheck.targets.exceptions import format_exception
-from bncheck.targets.pairs import Gradients, Pair, argument_names, gradient_shapes
-from bncheck.targets.usage import Usage
+from bncheck.targets.pairs import Pair, Usage, argument_names
 
 # Lines of decorators above a def that are searched for the def.
 MAX_DECORATOR_LINES, DEF = 20, re.compile(r"\s*(async\s+)?def\s")
 
 
-class FunctionCaller(ABC):
-    """Call the functions of a namespace and collect notes, each a single time.
+class Target(ABC):
+    """The code under test: a namespace with functions that bncheck calls.
 
     Attributes
     ----------
+    info : TargetInfo
+        Its name and its interface.
+    pairs : tuple of Pair
+        The forward/backward pairs to check.
+    required : tuple of str
+        Functions that are missing and that a complete target has.
+    not_checked : tuple of NotChecked
+        Functions and modes that bncheck does not check.
     call_started : callable
         Called with the name of a function when a call of it starts, and with "" when the call has ended.
     interrupted : callable
         Returns whether Ctrl-C was pressed: otherwise a KeyboardInterrupt was raised by the code under test.
     """
+
+    pairs: tuple[Pair, ...]
+    required: tuple[str, ...] = ()
+    not_checked: tuple[NotChecked, ...] = ()
 
     def __init__(self, namespace: Any, info: TargetInfo) -> None:
         self.info = info
@@ -64,7 +75,11 @@ class FunctionCaller(ABC):
     ) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of a forward function after its arrays: positional and by keyword."""
 
-    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> PairOutput:
+    def takes_features_first(self, pair: Pair) -> bool:  # noqa: ARG002 - a subclass looks at the pair
+        """Return whether a pair is correct for arrays of shape (features, batch)."""
+        return False
+
+    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.FIRST) -> PairOutput:
         """Run a pair on copies of the arrays of a problem.
 
         If the backward function is missing or not implemented yet, the output has no gradients.
@@ -76,32 +91,34 @@ class FunctionCaller(ABC):
         TargetError
             A function raised, or returned something else than its interface requires.
         """
-        labels, shapes = self.labels(pair), gradient_shapes(pair.component, problem)
+        labels, shape = self.labels(pair), problem.dout.shape
         out, cache = self._forward(pair, pair.component.arrays(problem, argument_names(pair.component)), problem)
         # The function may reuse the buffer of its output in the next call.
-        output, dtype = self._as_array("a" if pair.is_network else f"out of {pair.forward}", out, problem.dout.shape)
-        returned, not_implemented = Gradients({}, ()), {}
+        output, dtype = self._as_array("a" if pair.is_network else f"out of {pair.forward}", out, shape)
+        returned: dict[str, Any] = {}
+        not_implemented: dict[str, str] = {}
         if pair.has_backward:
             try:
                 returned = self._gradients(pair, cache, problem, usage)
-                not_implemented = {
-                    f"{pair.backward_name}.{labels[name]}": "is None: not implemented yet" for name in returned.missing
-                }
             except NotImplementedYet as error:
-                not_implemented = {pair.backward_name: str(error).partition(" ")[2]}
+                not_implemented[pair.backward_name] = str(error).partition(" ")[2]
         suffix = "" if pair.is_network else f" of {pair.backward}"
-        arrays = {
-            name: self._as_array(f"{labels[name]}{suffix}", value, shapes[name])
-            for name, value in returned.values.items()
-        }
+        gradients, dtypes = {}, [dtype]
+        for name, value in returned.items():
+            if value is None:
+                not_implemented[f"{pair.backward_name}.{labels[name]}"] = "is None: not implemented yet"
+                continue
+            expected = getattr(problem, name, problem.dout).shape  # h and y have the shape of dout
+            gradients[name], dtype = self._as_array(f"{labels[name]}{suffix}", value, expected)
+            dtypes.append(dtype)
         return PairOutput(
             component=pair.component,
             forward_name=pair.forward,
             backward_name=pair.backward,
             output=output,
-            gradients={name: array for name, (array, _) in arrays.items()},
+            gradients=gradients,
             labels=labels,
-            dtypes=(dtype, *(gradient_dtype for _, gradient_dtype in arrays.values())),
+            dtypes=tuple(dtypes),
             not_implemented=not_implemented,
             usage=usage.value,
             forward_source=source_of(getattr(self._namespace, pair.forward_name)),
@@ -137,10 +154,11 @@ class FunctionCaller(ABC):
             raise NotImplementedYet(f"{name} returns None: not implemented yet")
         return returned[0], returned[1]
 
-    def _backward(self, pair: Pair, dout: Array, cache: Any) -> Gradients:
-        """Return the gradients of a backward function: a tuple or list in order, a mapping, or a single array.
+    def _backward(self, pair: Pair, dout: Array, cache: Any) -> dict[str, Any]:
+        """Return the gradients of a backward function by input name; None: not implemented yet.
 
-        The keys of a mapping are the labels, or d and the input name. A network may leave out dh.
+        It returns a tuple or list in order, a mapping, or a single array. The keys of a mapping are the labels, or d
+        and the input name. A network may leave out dh.
         """
         name, labels = pair.backward_name, self.labels(pair)
         required = {i: labels[i] for i in argument_names(pair.component)}
@@ -159,12 +177,11 @@ class FunctionCaller(ABC):
             values = dict(zip(labels, returned, strict=False))
         else:
             raise TargetError(f"{name} returned {_describe_value(returned)}; expected {expected}")
-        implemented = {i: value for i, value in values.items() if value is not None}
-        if not implemented:
+        if all(value is None for value in values.values()):
             raise NotImplementedYet(f"{name} returns None: not implemented yet")
-        return Gradients(implemented, tuple(i for i in values if i not in implemented))
+        return values
 
-    def _gradients(self, pair: Pair, cache: Any, problem: Problem, usage: Usage) -> Gradients:
+    def _gradients(self, pair: Pair, cache: Any, problem: Problem, usage: Usage) -> dict[str, Any]:
         """Call the backward function in the given usage."""
         dout = usage.arrange(problem.dout)
         if usage is Usage.INTERLEAVED:

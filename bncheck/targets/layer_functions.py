@@ -13,7 +13,7 @@ from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Component
 from bncheck.model.layers import Array, affine_forward, batchnorm_backward, batchnorm_forward
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.results import NotChecked, TargetInfo
-from bncheck.targets.calling import FunctionCaller
+from bncheck.targets.calling import Target
 from bncheck.targets.pairs import Pair, argument_names
 
 _BN = r"(?:batch_?norm(?:alization)?(?:_?1d)?|bn)"
@@ -84,7 +84,7 @@ def _accepts(function: Callable[..., Any], count: int) -> bool:
     return True
 
 
-class LayerFunctions(FunctionCaller):
+class LayerFunctions(Target):
     """A namespace of functions such as ``batchnorm_forward`` and ``batchnorm_backward``.
 
     Parameters
@@ -120,9 +120,44 @@ class LayerFunctions(FunctionCaller):
     def more_arguments(
         self, function: Callable[..., Any], pair: Pair, problem: Problem
     ) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments of batch norm after beta: ``bn_param``, or eps, mode and running statistics."""
+        """Return the arguments of batch norm after beta, by their names.
+
+        cs231n passes a dict, ``bn_param``; other code takes eps, a mode, momentum and running statistics one by one.
+        """
         arguments = argument_names(pair.component)
-        return _batchnorm_arguments(function, len(arguments), problem) if "gamma" in arguments else ([], {})
+        if "gamma" not in arguments:
+            return [], {}
+        H, eps = problem.H, problem.bn_eps
+        known: dict[str, Any] = {"mode": "train", "momentum": 0.9, "train": True, "training": True, "is_training": True}
+        for kind in ("running", "moving"):
+            known |= {f"{kind}_mean": np.zeros(H), f"{kind}_var": np.ones(H)}
+        bn_param = {**known, "eps": eps, "epsilon": eps, "bn_eps": eps}
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):
+            return [bn_param], {}
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for number, parameter in enumerate(parameters):
+            name = parameter.name.lower()
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional.append(dict(bn_param))
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                named |= {} if positional else {"eps": eps}  # a wrapper's *args, **kwargs already has the dict
+            elif number >= len(arguments) or parameter.kind is parameter.KEYWORD_ONLY:
+                if "eps" in name:
+                    value: Any = eps
+                elif name in known or "train" in name:
+                    value = known.get(name, True)
+                elif parameter.default is parameter.empty or "param" in name:
+                    value = dict(bn_param)
+                else:
+                    value = parameter.default
+                if parameter.kind is parameter.KEYWORD_ONLY:
+                    named[parameter.name] = value
+                else:
+                    positional.append(value)
+        return positional, named
 
     def _match_pairs(self, component: Component) -> Iterator[Pair]:
         """Yield each backward function with its forward function: of its own stem and suffix, or the nearest.
@@ -181,16 +216,16 @@ class LayerFunctions(FunctionCaller):
             return False
         p = random_problem(12, 4, 5)
         h = affine_forward(p.X, p.W, p.b)[0]
-        for column in (True, False):
-            vectors = {name: getattr(p, name)[:, None] if column else getattr(p, name) for name in ("gamma", "beta")}
+        for shape in ((-1, 1), (-1,)):
+            arrays = {"h": h.T.copy(), "gamma": p.gamma.reshape(shape), "beta": p.beta.reshape(shape)}
             try:
-                out, cache = self._forward(pair, {"h": h.T.copy(), **vectors}, p)
-                gradients = self._backward(pair, p.dout.T.copy(), cache).values
+                out, cache = self._forward(pair, arrays, p)
+                gradients = self._backward(pair, p.dout.T.copy(), cache)
                 values = [out, *map(gradients.get, BATCHNORM.inputs)]
-                arrays = [self._as_array(pair.backward, value, h.T.shape)[0] for value in values]
+                returned = [self._as_array(pair.backward, value, h.T.shape)[0] for value in values]
             except TargetError:
                 continue
-            if any(_is_transposed(arrays, p, h, eps) for eps in LAYOUT_EPS):
+            if any(_is_transposed(returned, p, h, eps) for eps in LAYOUT_EPS):
                 return True
         return False
 
@@ -207,9 +242,8 @@ def _is_transposed(arrays: list[Array], p: Problem, h: Array, eps: float) -> boo
 
 def _words_in(function: Any) -> set[str]:
     """Return the names and strings in the code of a function and of the functions inside it, in lower case."""
-    code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
     words: set[str] = set()
-    pending = [code]
+    pending = [getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)]
     while pending:
         code = pending.pop()
         if isinstance(code, CodeType):
@@ -217,42 +251,3 @@ def _words_in(function: Any) -> set[str]:
             words |= {*code.co_varnames, *code.co_names, *filter(str.isidentifier, strings)}
             pending += code.co_consts
     return {word.lower() for word in words}
-
-
-def _batchnorm_arguments(
-    function: Callable[..., Any], count: int, problem: Problem
-) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of a batch norm after its first ``count``, positional and by keyword, by their names.
-
-    cs231n passes a dict, ``bn_param``; other code takes eps, a mode, momentum and running statistics one by one.
-    """
-    H, eps = problem.H, problem.bn_eps
-    known: dict[str, Any] = {"mode": "train", "momentum": 0.9, "train": True, "training": True, "is_training": True}
-    for kind in ("running", "moving"):
-        known |= {f"{kind}_mean": np.zeros(H), f"{kind}_var": np.ones(H)}
-    bn_param = {**known, "eps": eps, "epsilon": eps, "bn_eps": eps}
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return [bn_param], {}
-    positional: list[Any] = []
-    named: dict[str, Any] = {}
-    for number, parameter in enumerate(parameters):
-        name = parameter.name.lower()
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            positional.append(dict(bn_param))
-        elif parameter.kind is parameter.VAR_KEYWORD:
-            named |= {} if positional else {"eps": eps}  # a wrapper's *args, **kwargs already has the dict
-        elif number >= count or parameter.kind is parameter.KEYWORD_ONLY:
-            if "eps" in name:
-                value: Any = eps
-            elif name in known or "train" in name:
-                value = known.get(name, True)
-            else:
-                is_required = parameter.default is parameter.empty or "param" in name
-                value = dict(bn_param) if is_required else parameter.default
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                named[parameter.name] = value
-            else:
-                positional.append(value)
-    return positional, named
