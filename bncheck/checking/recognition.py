@@ -71,14 +71,16 @@ class _Output:
 
     def recognized(self, eps: float) -> Recognized | None:
         """Return how the output follows from batch norm with an eps; None if it does not."""
-        own = eps == self.problem.bn_eps
-        base = self.base if own else BasePoint.from_problem(self.problem, self.component, eps)
-        kind, fixed = (Kind.REFERENCE, None) if own else (Kind.FIXED_EPS, eps)
+        base, kind, fixed = self.base, Kind.REFERENCE, None
+        if eps != self.problem.bn_eps:
+            base, kind, fixed = BasePoint.from_problem(self.problem, self.component, eps), Kind.FIXED_EPS, eps
         sigma, error = self._fit_sigma(base)
         if sigma is not None:
             units: FloatArray = sigma * sigma - (base.sigma * base.sigma - eps)
             if self._matches(BasePoint.from_problem(self.problem, self.component, units)):
-                return Recognized(kind, fixed, units, self._is_single_pass(units, base, eps), error)
+                two_pass_error = 2 * self._two_pass_error(base) * base.sigma * base.sigma
+                is_single_pass = bool((np.abs(units - eps) > two_pass_error).any())
+                return Recognized(kind, fixed, units, is_single_pass, error)
         return Recognized(kind, fixed, sigma_error=error) if self._matches(base) else None
 
     def _matches(self, base: BasePoint) -> bool:
@@ -131,11 +133,6 @@ class _Output:
         if (deviation <= negligible).all() or not (deviation <= np.maximum(explained, negligible)).all():
             return None, error
         return base.sigma / np.where(deviation > negligible, ratio, 1.0), error
-
-    def _is_single_pass(self, units: FloatArray, base: BasePoint, eps: float) -> bool:
-        """Return whether some unit differs by more than the rounding of a variance that is computed around the mean."""
-        bound = 2 * self._two_pass_error(base) * base.sigma * base.sigma
-        return bool((np.abs(units - eps) > bound).any())
 
 
 def recognize(

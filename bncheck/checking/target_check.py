@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bncheck.checking.forward_pass import ForwardPass
-from bncheck.checking.knowledge import TargetKnowledge, function_and_reason
-from bncheck.checking.measurements import Measurements
-from bncheck.checking.pair_check import check_pair
+from bncheck.checking.knowledge import Measurements, TargetKnowledge, function_and_reason
+from bncheck.checking.pair_check import PairCheck
 from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.model.components import NETWORK
 from bncheck.model.options import GRADIENTS, CheckOptions
@@ -111,8 +109,8 @@ class TargetCheck:
         Raises
         ------
         TargetError
-            A required pair, batch norm's own or the network's, raised or returned something else than its interface
-            requires.
+            A required pair, that of batch norm or of the network, raised or returned something else than its
+            interface requires.
         """
         cases: list[PairResult] = []
         plain: list[PairResult] = []
@@ -123,9 +121,9 @@ class TargetCheck:
             inputs = self._inputs(pair)
             if pair in self.ended or not inputs:
                 continue
-            forward_pass = ForwardPass(self.code, pair, problem, inputs, self.knowledge, measurements, self.black_box)
+            check = PairCheck(self.code, pair, problem, inputs, self.knowledge, measurements, self.black_box)
             try:
-                results = check_pair(forward_pass, usages)
+                results = check.run(usages)
             except TargetError as error:
                 self.ended.add(pair)
                 self._leave_out(pair, error)

@@ -145,10 +145,8 @@ class LayerFunctions(Target):
             elif parameter.kind is parameter.VAR_KEYWORD:
                 named |= {} if positional else {"eps": eps}  # a wrapper's *args, **kwargs already has the dict
             elif number >= len(arguments) or parameter.kind is parameter.KEYWORD_ONLY:
-                if "eps" in name:
-                    value: Any = eps
-                elif name in known or "train" in name:
-                    value = known.get(name, True)
+                if "eps" in name or "train" in name or name in known:
+                    value: Any = eps if "eps" in name else known.get(name, True)
                 elif parameter.default is parameter.empty or "param" in name:
                     value = dict(bn_param)
                 else:

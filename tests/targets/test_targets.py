@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck import CheckResult, InvalidInput, TargetError, Verdict, check, random_problem
-from bncheck.checking.child_check import check_target
+from bncheck.checking.check import check_target
 from bncheck.checking.in_process import OptionalStages
 from bncheck.cli.main import main
 from bncheck.model.options import CheckOptions
