@@ -135,11 +135,7 @@ def _collect_result(
     code, options = check.code, check.options
     with_relu = [m for m in main.measurements if m.component.output == "a"] or main.measurements
     outputs = [case.pair_output for case in main.cases]
-    complete = {
-        (output.forward_name, output.backward_name)
-        for output in outputs
-        if output.gradients and not output.not_implemented
-    }
+    complete = {(o.forward_name, o.backward_name) for o in outputs if o.gradients and not o.not_implemented}
     required = [pair for pair in code.pairs if not pair.optional and options.only == GRADIENTS]
     is_incomplete = any((pair.forward, pair.backward) not in complete for pair in required)
     return CheckResult(
@@ -154,7 +150,7 @@ def _collect_result(
         kink_exclusion=with_relu[-1].kink_exclusion if with_relu else KinkExclusion(0, problem.dout.size, 0),
         cross_check=main.cross_check,
         edge_cases=edge_cases,
-        notes=(*check.notes, *_low_resolution_notes(main.gradients.values())),
+        notes=(*code.notes, *check.knowledge.notes.values(), *_low_resolution_notes(main.gradients.values())),
         interrupted=interrupted,
         seconds=seconds,
         reproduce=reproduce,

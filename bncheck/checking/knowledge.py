@@ -49,11 +49,6 @@ class Measurements:
     progress: Progress
     finished: dict[Hashable, Measurement] = field(default_factory=dict)
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended a measurement early."""
-        return any(measurement.interrupted for measurement in self.finished.values())
-
     def measure(
         self,
         problem: Problem,

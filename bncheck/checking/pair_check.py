@@ -9,7 +9,7 @@ import numpy as np
 from bncheck.checking.arithmetic import infer_precision
 from bncheck.checking.judge import LAYER_TITLES, compare, compare_forward
 from bncheck.checking.knowledge import Measurements, TargetKnowledge, function_and_reason
-from bncheck.checking.recognition import EpsKnowledge, Kind, recognize
+from bncheck.checking.recognition import EpsKnowledge, recognize
 from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.model.components import BATCHNORM, NETWORK
 from bncheck.model.precision import FLOAT64, Precision
@@ -153,7 +153,7 @@ class PairCheck:
             self._reject_features_first()
         eps = self.knowledge.eps.setdefault(name, EpsKnowledge())
         recognized = recognize(first, self.base, precision, eps, lambda other: self.code.run(self.pair, other))
-        if recognized.kind is Kind.OTHER:
+        if recognized is None:
             self._reject_features_first()
             return self._measure_black_box(first, precision) or self._measure_reference(precision)
         if recognized.eps is not None:

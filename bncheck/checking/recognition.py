@@ -1,11 +1,9 @@
 """What a forward function computes, recognized from its output before any gradient is judged."""
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from bncheck.errors import TargetError
 from bncheck.model.components import NETWORK, Component
@@ -32,20 +30,11 @@ FIT_FACTOR = 4.0
 MAX_SINGLE_PASS_ERROR = 0.1
 
 
-class Kind(enum.Enum):
-    """The kinds of forward functions."""
-
-    REFERENCE = "batch norm with the eps of the problem"
-    FIXED_EPS = "batch norm with a constant eps"
-    OTHER = "something else"
-
-
 @dataclass(frozen=True, slots=True)
 class Recognized:
-    """What a forward function computes."""
+    """The batch norm that a forward function computes."""
 
-    kind: Kind
-    eps: float | None = None  # the constant of FIXED_EPS
+    eps: float | None = None  # a constant; None: the eps of the problem
     units: FloatArray | None = None  # (H,), sigma'^2 - var if sigma' is rounded differently; None: sigma is accurate
     is_single_pass: bool = False  # ``units`` differs by more than the rounding of a variance around the mean
     sigma_error: FloatArray | None = None  # (H,), relative error of sigma that the output does not reveal; None: none
@@ -71,17 +60,17 @@ class _Output:
 
     def recognized(self, eps: float) -> Recognized | None:
         """Return how the output follows from batch norm with an eps; None if it does not."""
-        base, kind, fixed = self.base, Kind.REFERENCE, None
+        base, fixed = self.base, None
         if eps != self.problem.bn_eps:
-            base, kind, fixed = BasePoint.from_problem(self.problem, self.component, eps), Kind.FIXED_EPS, eps
+            base, fixed = BasePoint.from_problem(self.problem, self.component, eps), eps
         sigma, error = self._fit_sigma(base)
         if sigma is not None:
             units: FloatArray = sigma * sigma - (base.sigma * base.sigma - eps)
             if self._matches(BasePoint.from_problem(self.problem, self.component, units)):
                 two_pass_error = 2 * self._two_pass_error(base) * base.sigma * base.sigma
                 is_single_pass = bool((np.abs(units - eps) > two_pass_error).any())
-                return Recognized(kind, fixed, units, is_single_pass, error)
-        return Recognized(kind, fixed, sigma_error=error) if self._matches(base) else None
+                return Recognized(fixed, units, is_single_pass, error)
+        return Recognized(fixed, sigma_error=error) if self._matches(base) else None
 
     def _matches(self, base: BasePoint) -> bool:
         """Return whether the output is that of a base point, up to rounding."""
@@ -141,8 +130,8 @@ def recognize(
     precision: Precision,
     known: EpsKnowledge,
     run: Callable[[Problem], PairOutput],
-) -> Recognized:
-    """Recognize what a forward function computes from its output on a problem.
+) -> Recognized | None:
+    """Recognize the batch norm that a forward function computes from its output on a problem.
 
     Parameters
     ----------
@@ -160,11 +149,12 @@ def recognize(
 
     Returns
     -------
-    Recognized
+    Recognized or None
+        None if it computes something else.
     """
     output = _finite_output(pair_output, base, precision)
     if output is None:
-        return Recognized(Kind.REFERENCE)  # its values are judged as they are
+        return Recognized()  # its values are judged as they are
     with np.errstate(all="ignore"):
         if known.fixed is None:
             recognized = output.recognized(output.problem.bn_eps)
@@ -177,7 +167,7 @@ def recognize(
             if recognized is not None and (known.fixed is not None or _is_confirmed(eps, output, known, run)):
                 known.fixed = eps
                 return recognized
-    return Recognized(Kind.OTHER)
+    return None
 
 
 def _finite_output(pair_output: PairOutput, base: BasePoint, precision: Precision) -> _Output | None:
@@ -210,7 +200,7 @@ def _infer_eps(output: _Output) -> list[float]:
     p, base = output.problem, output.base
     if p.N == 1:
         return []
-    var: npt.NDArray[np.float64] = (base.h_centered * base.h_centered).mean(axis=0)
+    var: FloatArray = (base.h_centered * base.h_centered).mean(axis=0)
     sigma = p.gamma * base.h_centered / (output.values - p.beta)
     eps = np.where(output.values != 0, sigma * sigma - var, np.nan)
     # The entry with a small var and a large |h - mu| determines eps with the smallest error.

@@ -11,7 +11,7 @@ from bncheck.model.options import GRADIENTS, CheckOptions
 from bncheck.model.precision import Precision
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import CrossCheck, GradientResult, Measurement, Note, PairResult, UncheckedFunction
+from bncheck.model.results import CrossCheck, GradientResult, Measurement, PairResult, UncheckedFunction
 from bncheck.model.verdict import Verdict
 from bncheck.targets.calling import Target
 from bncheck.targets.pairs import Pair, Usage
@@ -87,11 +87,6 @@ class TargetCheck:
         self.ended = set(ended)
         self.unchecked_functions: list[UncheckedFunction] = []
 
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """The notes so far."""
-        return (*self.code.notes, *self.knowledge.notes.values())
-
     def examine(
         self, problem: Problem, progress: Progress = silent, usages: Sequence[Usage] = (Usage.REPEATED,)
     ) -> ProblemResult:
@@ -116,7 +111,7 @@ class TargetCheck:
         plain: list[PairResult] = []
         measurements = Measurements(self.options, progress)
         for pair in self.code.pairs:
-            if measurements.interrupted:
+            if any(measurement.interrupted for measurement in measurements.finished.values()):
                 break
             inputs = self._inputs(pair)
             if pair in self.ended or not inputs:

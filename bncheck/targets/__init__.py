@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from bncheck.model.problem import Problem
 from bncheck.model.results import TargetInfo
 from bncheck.targets.calling import Target
 from bncheck.targets.exceptions import format_exception
-from bncheck.targets.layer_functions import LayerFunctions, component_of, unsupported_functions
+from bncheck.targets.layer_functions import LayerFunctions, component_of, implemented_components, unsupported_functions
 from bncheck.targets.pairs import Pair
 
 # The implementations in bncheck itself, by the name that the command line accepts.
@@ -42,12 +42,7 @@ class NetworkFunctions(Target):
         """Return the names of the gradients: dX, dW, ..., dh."""
         return {name: f"d{name}" for name in pair.component.inputs}
 
-    def more_arguments(
-        self,
-        function: Callable[..., Any],  # noqa: ARG002 - the interface is fixed, so the signature is not inspected
-        pair: Pair,  # noqa: ARG002 - a network has a single pair
-        problem: Problem,
-    ) -> tuple[list[Any], dict[str, Any]]:
+    def more_arguments(self, _: Pair, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
         """Return bn_eps, the sixth argument."""
         return [problem.bn_eps], {}
 
@@ -72,12 +67,11 @@ def resolve(target: Any, name: str | None = None) -> Target:
     if isinstance(target, type) and not isinstance(target.__dict__.get("forward"), staticmethod):
         target = _instantiate(target)
     try:
-        has_batchnorm = LayerFunctions.is_supported(target, (BATCHNORM,))
-        has_layers = LayerFunctions.is_supported(target)
+        layers = implemented_components(target)
         is_network = callable(getattr(target, "forward", None)) and callable(getattr(target, "backward", None))
     except Exception as error:
         raise TargetError(format_exception(f"reading the attributes of {name}", error)) from error
-    if has_batchnorm or (has_layers and not is_network):
+    if BATCHNORM in layers or (layers and not is_network):
         return LayerFunctions(target, name)
     if is_network:
         return NetworkFunctions(target, name)

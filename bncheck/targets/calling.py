@@ -56,9 +56,8 @@ class Target(ABC):
         self.interrupted: Callable[[], bool] = lambda: True
         self._namespace = namespace
         self._notes: dict[tuple[str, str], Note] = {}
-        # Position, original and copy of each array of the last call that it left unchanged; and its function.
-        self._previous_arguments: list[tuple[int, Array, Array]] = []
-        self._previous_function: Callable[..., Any] = lambda: None
+        # Function, position, original and copy of each array that the last call left unchanged.
+        self._previous_arguments: list[tuple[Callable[..., Any], int, Array, Array]] = []
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -70,9 +69,7 @@ class Target(ABC):
         """Return the names of the gradients that a pair returns, by input name and in the order of a tuple."""
 
     @abstractmethod
-    def more_arguments(
-        self, function: Callable[..., Any], pair: Pair, problem: Problem
-    ) -> tuple[list[Any], dict[str, Any]]:
+    def more_arguments(self, pair: Pair, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of a forward function after its arrays: positional and by keyword."""
 
     def takes_features_first(self, pair: Pair) -> bool:  # noqa: ARG002 - a subclass looks at the pair
@@ -144,10 +141,9 @@ class Target(ABC):
     def _forward(self, pair: Pair, arrays: Mapping[str, Array], problem: Problem) -> tuple[Any, Any]:
         """Return the output and the cache of a forward function."""
         name = pair.forward_name
-        function = getattr(self._namespace, name)
-        more, named = self.more_arguments(function, pair, problem)
+        more, named = self.more_arguments(pair, problem)
         self._previous_arguments = []
-        returned = self._call(name, function, *(arrays[i] for i in argument_names(pair.component)), *more, **named)
+        returned = self._call(name, *(arrays[i] for i in argument_names(pair.component)), *more, **named)
         if returned is not None and (not isinstance(returned, tuple | list) or len(returned) != 2):
             raise TargetError(f"{name} returned {_describe_value(returned)}; expected a tuple (out, cache)")
         if returned is None or returned[0] is None:
@@ -163,7 +159,7 @@ class Target(ABC):
         name, labels = pair.backward_name, self.labels(pair)
         required = {i: labels[i] for i in argument_names(pair.component)}
         expected = ", ".join(required.values())
-        returned = self._call(name, getattr(self._namespace, name), dout, cache)
+        returned = self._call(name, dout, cache)
         if isinstance(returned, Mapping):
             by_key = {str(key).lower(): value for key, value in returned.items()}
             keys = {i: [k for k in (label.lower(), f"d{i}".lower()) if k in by_key] for i, label in labels.items()}
@@ -193,7 +189,7 @@ class Target(ABC):
         returned = self._backward(pair, dout, cache)
         return self._backward(pair, dout, cache) if usage is Usage.BACKWARD_TWICE else returned
 
-    def _call(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    def _call(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call a function with copies of the arrays, which it may modify.
 
         Raises
@@ -201,6 +197,7 @@ class Target(ABC):
         TargetError
             It raised, or called sys.exit; the message contains the stack frames of the code under test.
         """
+        function = getattr(self._namespace, name)
         copies = [copy_with_strides(a) if isinstance(a, np.ndarray) else a for a in arguments]
         self.call_started(name)
         try:
@@ -225,16 +222,16 @@ class Target(ABC):
             if not isinstance(original, np.ndarray):
                 continue
             if _are_equal(original, copy):
-                unchanged.append((position, original, copy))
+                unchanged.append((function, position, original, copy))
             else:
                 argument = _argument_name(function, position)
                 self._note("mutates-input", f"{name} modifies its argument {argument} in place (bncheck passed a copy)")
-        for position, original, copy in self._previous_arguments:
+        for previous_function, position, original, copy in self._previous_arguments:
             if not _are_equal(original, copy):
-                argument = _argument_name(self._previous_function, position)
+                argument = _argument_name(previous_function, position)
                 text = f"{name} modifies the {argument} that was passed to its forward function (a parameter update?)"
                 self._note("parameter-update", text)
-        self._previous_arguments, self._previous_function = unchanged, function
+        self._previous_arguments = unchanged
 
     def _as_array(self, name: str, value: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], str]:
         """Return a value as an array, and the name of its dtype; a row or a column is reshaped to a vector.

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
@@ -58,6 +58,11 @@ def find_functions(namespace: Any, component: Component, direction: str) -> dict
     return functions
 
 
+def implemented_components(namespace: Any) -> list[Component]:
+    """Return the components of which a namespace has a forward or a backward function."""
+    return [c for c in STEMS if find_functions(namespace, c, FORWARD) or find_functions(namespace, c, BACKWARD)]
+
+
 def unsupported_functions(namespace: Any) -> Iterator[NotChecked]:
     """Yield the functions that are, by their names, one half of a layer that is not checked."""
     for name in map(str, dir(namespace)):
@@ -108,18 +113,11 @@ class LayerFunctions(Target):
         self.required = () if function else self._missing_functions()
         self.not_checked = () if function else tuple(self._not_checked())
 
-    @classmethod
-    def is_supported(cls, namespace: Any, components: Iterable[Component] = tuple(STEMS)) -> bool:
-        """Return whether a namespace has any function of these components."""
-        return any(find_functions(namespace, c, direction) for c in components for direction in (FORWARD, BACKWARD))
-
     def labels(self, pair: Pair) -> dict[str, str]:
         """Return the names of the gradients: dx, dgamma, dbeta."""
         return {name: LABELS.get(name, f"d{name}") for name in argument_names(pair.component)}
 
-    def more_arguments(
-        self, function: Callable[..., Any], pair: Pair, problem: Problem
-    ) -> tuple[list[Any], dict[str, Any]]:
+    def more_arguments(self, pair: Pair, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of batch norm after beta, by their names.
 
         cs231n passes a dict, ``bn_param``; other code takes eps, a mode, momentum and running statistics one by one.
@@ -133,7 +131,7 @@ class LayerFunctions(Target):
             known |= {f"{kind}_mean": np.zeros(H), f"{kind}_var": np.ones(H)}
         bn_param = {**known, "eps": eps, "epsilon": eps, "bn_eps": eps}
         try:
-            parameters = list(inspect.signature(function).parameters.values())
+            parameters = inspect.signature(getattr(self._namespace, pair.forward_name)).parameters.values()
         except (TypeError, ValueError):
             return [bn_param], {}
         positional: list[Any] = []
