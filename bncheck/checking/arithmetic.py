@@ -91,10 +91,12 @@ def _precision_of_output(pair_output: PairOutput, base: BasePoint) -> Precision:
     p = base.problem
     used = (p.gamma != 0) & ((output > 0) & (expected > 0) if is_network else np.isfinite(output))
     shift, scale = np.broadcast_to(p.beta / p.gamma, output.shape)[used], np.broadcast_to(p.gamma, output.shape)[used]
-    is_float32 = _are_float32_values(output[used] / scale - shift, shift)
-    if is_float32 and not _are_float32_values(base.xhat[used], shift):
-        return FLOAT32 if _is_output_of(FLOAT32, output, expected, base) else FLOAT64
-    return FLOAT64
+    is_float32 = (
+        _are_float32_values(output[used] / scale - shift, shift)
+        and not _are_float32_values(base.xhat[used], shift)
+        and _is_output_of(FLOAT32, output, expected, base)
+    )
+    return FLOAT32 if is_float32 else FLOAT64
 
 
 def _is_output_of(precision: Precision, output: FloatArray, expected: FloatArray, base: BasePoint) -> bool:

@@ -108,21 +108,6 @@ def check(
         return check_in_process(problem, resolve(target), target, options, stages, progress)
     if expand_pattern(target) != [target]:  # also raises InvalidInput if the file does not exist
         raise InvalidInput(f"{target!r} is a pattern; name one file")
-    return _check_in_child(target, problem, options, stages, timeout, progress)
-
-
-def _check_in_child(
-    target: str, problem: Problem, options: CheckOptions, stages: OptionalStages, timeout: float, progress: Progress
-) -> CheckResult:
-    """Check a file or module in a new child process.
-
-    Raises
-    ------
-    TargetError
-        The target did not load, raised, did not return in time, or ended its process.
-    InterruptedCheck
-        Ctrl-C.
-    """
     from bncheck.execution.child import ChildInterrupted, run_in_child  # noqa: PLC0415 - slow, only needed for a file
 
     try:

@@ -55,14 +55,9 @@ class Target(ABC):
         self.call_started: Callable[[str], None] = lambda _: None
         self.interrupted: Callable[[], bool] = lambda: True
         self._namespace = namespace
-        self._notes: dict[tuple[str, str], Note] = {}
+        self.notes: dict[Note, None] = {}  # about all calls so far, in order
         # Function, position, original and copy of each array that the last call left unchanged.
         self._previous_arguments: list[tuple[Callable[..., Any], int, Array, Array]] = []
-
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """The notes about all calls so far."""
-        return tuple(self._notes.values())
 
     @abstractmethod
     def labels(self, pair: Pair) -> dict[str, str]:
@@ -225,12 +220,13 @@ class Target(ABC):
                 unchanged.append((function, position, original, copy))
             else:
                 argument = _argument_name(function, position)
-                self._note("mutates-input", f"{name} modifies its argument {argument} in place (bncheck passed a copy)")
+                text = f"{name} modifies its argument {argument} in place (bncheck passed a copy)"
+                self.notes[Note("mutates-input", text)] = None
         for previous_function, position, original, copy in self._previous_arguments:
             if not _are_equal(original, copy):
                 argument = _argument_name(previous_function, position)
                 text = f"{name} modifies the {argument} that was passed to its forward function (a parameter update?)"
-                self._note("parameter-update", text)
+                self.notes[Note("parameter-update", text)] = None
         self._previous_arguments = unchanged
 
     def _as_array(self, name: str, value: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], str]:
@@ -247,13 +243,9 @@ class Target(ABC):
         finally:
             self.call_started("")
         if array.shape != shape and len(shape) == 1 and array.shape in ((1, *shape), (*shape, 1)):
-            self._note("shape", f"{name} has shape {array.shape}; interpreted as {shape}")
+            self.notes[Note("shape", f"{name} has shape {array.shape}; interpreted as {shape}")] = None
             array = array.reshape(shape)
         return array, dtype
-
-    def _note(self, code: str, text: str) -> None:
-        """Add a note, unless it was already added."""
-        self._notes[code, text] = Note(code, text)
 
 
 def _other_data(problem: Problem) -> Problem:

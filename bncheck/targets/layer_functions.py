@@ -68,8 +68,8 @@ def unsupported_functions(namespace: Any) -> Iterator[NotChecked]:
     for name in map(str, dir(namespace)):
         match = LAYER_FUNCTION.fullmatch(name)
         if match and component_of(name) is None and inspect.isroutine(getattr(namespace, name, None)):
-            reason = next((text for stem, text in OTHER_LAYERS if stem.fullmatch(match[1])), "")
-            yield NotChecked(name, reason or "bncheck does not know this layer")
+            reasons = (text for stem, text in OTHER_LAYERS if stem.fullmatch(match[1]))
+            yield NotChecked(name, next(reasons, "bncheck does not know this layer"))
 
 
 def component_of(name: str) -> Component | None:

@@ -54,21 +54,20 @@ def expand_pattern(target: str) -> list[str]:
 
 def _require_python_file(path: str) -> None:
     """Raise InvalidInput if a path cannot be loaded as a Python file; the message states what the path is."""
-    if os.path.isdir(path):
-        pattern = shlex.quote(os.path.join(path, "*.py"))
-        raise InvalidInput(f"{path!r} is a directory; name a file in it, such as {pattern}")
     if not os.path.exists(path):
         raise InvalidInput(f"no such file: {path!r}{_suggestion(path + '.py')}")
-    if not os.path.isfile(path):
-        raise InvalidInput(f"{path!r} is not a regular file; name a .py file")
-    if path.endswith(".ipynb"):
-        raise InvalidInput(
-            f"{path!r} is a notebook, which bncheck does not load; in one of its cells, run {IN_NOTEBOOK}"
-        )
-    if not path.endswith(".py"):
+    if os.path.isdir(path):
+        kind = f"a directory; name a file in it, such as {shlex.quote(os.path.join(path, '*.py'))}"
+    elif not os.path.isfile(path):
+        kind = "not a regular file; name a .py file"
+    elif path.endswith(".ipynb"):
+        kind = f"a notebook, which bncheck does not load; in one of its cells, run {IN_NOTEBOOK}"
+    elif not path.endswith(".py"):
         renamed = f"{os.path.splitext(path)[0]}.py"
-        suggestion = _suggestion(renamed) or f"; if it contains Python code, rename it to {renamed!r}"
-        raise InvalidInput(f"{path!r} is not a .py file{suggestion}")
+        kind = "not a .py file" + (_suggestion(renamed) or f"; if it contains Python code, rename it to {renamed!r}")
+    else:
+        return
+    raise InvalidInput(f"{path!r} is {kind}")
 
 
 def _suggestion(path: str) -> str:
