@@ -59,7 +59,7 @@ def test_it_works_in_several_processes_at_once(tmp_path: Path) -> None:
     assert "BN204" in result.stdout
 
 
-def test_objects_given_in_python_are_asserted_in_this_process() -> None:
+def test_objects_from_python_are_checked_in_this_process() -> None:
     names: dict[str, object] = {}
     exec(NETWORK, names)
     bncheck.assert_gradients(names, N=5, D=4, H=3, scheme="complex", edge_cases=False)
@@ -69,12 +69,12 @@ def test_objects_given_in_python_are_asserted_in_this_process() -> None:
         bncheck.assert_gradients(names, N=5, D=4, H=3)
 
 
-def test_an_inconclusive_check_is_no_success() -> None:
+def test_an_inconclusive_check_fails() -> None:
     with pytest.raises(AssertionError, match="not precise enough to rule one out"):
         bncheck.assert_gradients("reference", step=1e-14)
 
 
-def test_arguments_and_targets_that_cannot_be_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_arguments_and_targets_raise_the_errors_of_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     with pytest.raises(InvalidInput, match="N must be an integer of at least 1, got 0"):
         bncheck.assert_gradients("reference", N=0)

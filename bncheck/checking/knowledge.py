@@ -26,7 +26,7 @@ class TargetKnowledge:
     not_implemented: dict[str, str] = field(default_factory=dict)  # functions and gradients, and the reason
 
     def leave_out(self, function: str, reason: str) -> None:
-        """List something as not checked, unless it is already listed; of the reason only the first line is shown."""
+        """List a function or a part of the check as not checked, with the first line of the reason."""
         item = NotChecked(function, reason.partition("\n")[0])
         if item not in self.not_checked:
             self.not_checked.append(item)

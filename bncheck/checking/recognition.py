@@ -53,20 +53,19 @@ class _Output:
     """An output of a forward function, to be compared with batch norm for several eps."""
 
     values: FloatArray  # (N, H)
-    problem: Problem
     component: Component
     precision: Precision
-    base: BasePoint = field(repr=False)
+    base: BasePoint = field(repr=False)  # the reference forward pass on the same problem
 
     def recognized(self, eps: float) -> Recognized | None:
         """Return how the output follows from batch norm with an eps; None if it does not."""
         base, fixed = self.base, None
-        if eps != self.problem.bn_eps:
-            base, fixed = BasePoint.from_problem(self.problem, self.component, eps), eps
+        if eps != self.base.problem.bn_eps:
+            base, fixed = BasePoint.from_problem(self.base.problem, self.component, eps), eps
         sigma, error = self._fit_sigma(base)
         if sigma is not None:
             units: FloatArray = sigma * sigma - (base.sigma * base.sigma - eps)
-            if self._matches(BasePoint.from_problem(self.problem, self.component, units)):
+            if self._matches(BasePoint.from_problem(self.base.problem, self.component, units)):
                 two_pass_error = 2 * self._two_pass_error(base) * base.sigma * base.sigma
                 is_single_pass = bool((np.abs(units - eps) > two_pass_error).any())
                 return Recognized(fixed, units, is_single_pass, error)
@@ -81,7 +80,7 @@ class _Output:
 
     def _two_pass_error(self, base: BasePoint) -> FloatArray:
         """Bound the relative rounding error of a sigma that is computed around the mean, (H,)."""
-        p, u = self.problem, self.precision.roundoff_factor * UNIT_ROUNDOFF
+        p, u = self.base.problem, self.precision.roundoff_factor * UNIT_ROUNDOFF
         bound: FloatArray = u * (8 + p.N + p.D) * (1 + base.kappa)
         return bound
 
@@ -96,7 +95,7 @@ class _Output:
         error : ndarray, shape (H,), or None
             Relative error of sigma that the output does not reveal; None if the conditioning covers it in every unit.
         """
-        p = self.problem
+        p = self.base.problem
         used = np.ones(self.values.shape, bool) if self.component is not NETWORK else (self.values > 0) & (base.y > 0)
         slope = np.where(used, p.gamma * base.xhat, 0.0)
         squares = np.einsum("nh,nh->h", slope, slope)
@@ -157,7 +156,7 @@ def recognize(
         return Recognized()  # its values are judged as they are
     with np.errstate(all="ignore"):
         if known.fixed is None:
-            recognized = output.recognized(output.problem.bn_eps)
+            recognized = output.recognized(output.base.problem.bn_eps)
             if recognized is not None:
                 known.outputs.append(output)
                 return recognized
@@ -175,14 +174,14 @@ def _finite_output(pair_output: PairOutput, base: BasePoint, precision: Precisio
     values, defect = as_float64("out", pair_output.output, base.problem.dout.shape)
     if defect or not np.isfinite(values).all():
         return None
-    return _Output(values, base.problem, pair_output.component, precision, base)
+    return _Output(values, pair_output.component, precision, base)
 
 
 def _is_confirmed(eps: float, output: _Output, known: EpsKnowledge, run: Callable[[Problem], PairOutput]) -> bool:
     """Return whether an eps explains the outputs on earlier problems, and on one whose variance is about that eps."""
     if any(earlier.recognized(eps) is None for earlier in known.outputs):
         return False
-    p = output.problem
+    p = output.base.problem
     decisive = random_problem(max(p.N, MIN_DECISIVE_N), p.D, p.H, bn_eps=UNUSED_EPS, x_std=eps**0.5)
     try:
         pair_output = run(decisive)
@@ -197,7 +196,7 @@ def _infer_eps(output: _Output) -> list[float]:
 
     The output gamma (h - mu) / sigma' + beta determines sigma', and eps = sigma'^2 - var.
     """
-    p, base = output.problem, output.base
+    p, base = output.base.problem, output.base
     if p.N == 1:
         return []
     var: FloatArray = (base.h_centered * base.h_centered).mean(axis=0)

@@ -204,10 +204,10 @@ def _describe_import_error(error: ImportError, path: str) -> str:
         if not is_path(path) and f"{path}.".startswith(f"{error.name}."):
             return f"no module named {error.name!r}; to check a file, include its .py suffix"
         file = path if is_path(path) else path.replace(".", os.sep)
+        missing = f"{path} imports {error.name!r}, which is neither installed"
         if package in os.path.realpath(file).split(os.sep):  # by its name, a module of the target's own package
-            return f"{path} imports {error.name!r}, which is neither installed nor in its package"
-        hint = f"(pip install {package})"
-        return f"{path} imports {error.name!r}, which is neither installed {hint} nor in the same directory"
+            return f"{missing} nor in its package"
+        return f"{missing} (pip install {package}) nor in the same directory"
     if "relative import" in str(error):
         module = ".".join(os.path.splitext(path)[0].split(os.sep)[-2:])
         return f"{path} imports from its package ({error}); pass it as a module: bncheck run {module}"

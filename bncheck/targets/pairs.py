@@ -13,13 +13,13 @@ class Pair(NamedTuple):
     """A forward function and its backward function."""
 
     component: Component
-    forward: str | None  # name of the layer function; None for a whole network
-    backward: str | None  # name of the layer function; None for a whole network, or if the function is missing
+    forward: str | None  # name of the layer function; None for a network
+    backward: str | None  # name of the layer function; None for a network, or if the function is missing
     optional: bool  # if it raises, the check fails but the other pairs are still checked
 
     @property
     def is_network(self) -> bool:
-        """Whether the pair is ``forward`` and ``backward`` of a whole network."""
+        """Whether the pair is ``forward`` and ``backward`` of a network."""
         return self.forward is None
 
     @property
