@@ -155,15 +155,15 @@ def recognize(
     if output is None:
         return Recognized()  # its values are judged as they are
     with np.errstate(all="ignore"):
-        if known.fixed is None:
-            recognized = output.recognized(output.base.problem.bn_eps)
-            if recognized is not None:
-                known.outputs.append(output)
-                return recognized
-        candidates = (*COMMON_EPS, *_infer_eps(output)) if known.fixed is None else (known.fixed,)
-        for eps in dict.fromkeys(candidates):
+        if known.fixed is not None:
+            return output.recognized(known.fixed)
+        recognized = output.recognized(output.base.problem.bn_eps)
+        if recognized is not None:
+            known.outputs.append(output)
+            return recognized
+        for eps in dict.fromkeys((*COMMON_EPS, *_infer_eps(output))):
             recognized = output.recognized(eps)
-            if recognized is not None and (known.fixed is not None or _is_confirmed(eps, output, known, run)):
+            if recognized is not None and _is_confirmed(eps, output, known, run):
                 known.fixed = eps
                 return recognized
     return None
