@@ -25,7 +25,7 @@ def typical_edge_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     from bncheck.checking.edge_cases import EDGE_CASES  # noqa: PLC0415 - numpy reads the environment when it is imported
 
     typical = tuple(case for case in EDGE_CASES if case.typical)
-    monkeypatch.setattr("bncheck.checking.edge_case_check.EDGE_CASES", typical)
+    monkeypatch.setattr("bncheck.checking.edge_cases.EDGE_CASES", typical)
 
 
 @pytest.hookimpl(wrapper=True)

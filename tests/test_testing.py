@@ -22,13 +22,13 @@ def run_suite(folder: Path, layers: str, *options: str) -> subprocess.CompletedP
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_right_layers_pass_a_test_per_shape(tmp_path: Path) -> None:
+def test_correct_layers_pass_a_test_for_each_shape(tmp_path: Path) -> None:
     result = run_suite(tmp_path, LAYERS)
     assert result.returncode == 0, result.stdout
     assert "3 passed" in result.stdout
 
 
-def test_a_failure_shows_the_report_and_none_of_our_frames(tmp_path: Path) -> None:
+def test_a_failure_shows_the_report_and_no_frame_of_bncheck(tmp_path: Path) -> None:
     result = run_suite(tmp_path, WRONG_LAYERS)
     assert result.returncode == 1
     assert "3 failed" in result.stdout
@@ -44,10 +44,10 @@ def test_a_failure_shows_the_report_and_none_of_our_frames(tmp_path: Path) -> No
     assert '>       bncheck.assert_gradients("layers.py", N=N, D=D, H=H)' in result.stdout
 
 
-def test_layers_that_do_not_run_show_their_own_error_and_none_of_our_frames(tmp_path: Path) -> None:
+def test_layers_that_raise_on_import_show_their_error_and_no_frame_of_bncheck(tmp_path: Path) -> None:
     result = run_suite(tmp_path, "x = 1 / 0\n")
     assert result.returncode == 1
-    assert "TargetError: importing it raised ZeroDivisionError: division by zero" in result.stdout
+    assert "TargetError: layers.py raised ZeroDivisionError: division by zero" in result.stdout
     assert "bncheck/" not in result.stdout
 
 
@@ -59,7 +59,7 @@ def test_it_works_in_several_processes_at_once(tmp_path: Path) -> None:
     assert "BN204" in result.stdout
 
 
-def test_objects_given_in_python_are_asserted_in_this_process() -> None:
+def test_objects_from_python_are_checked_in_this_process() -> None:
     names: dict[str, object] = {}
     exec(NETWORK, names)
     bncheck.assert_gradients(names, N=5, D=4, H=3, scheme="complex", edge_cases=False)
@@ -69,12 +69,12 @@ def test_objects_given_in_python_are_asserted_in_this_process() -> None:
         bncheck.assert_gradients(names, N=5, D=4, H=3)
 
 
-def test_an_inconclusive_check_is_no_success() -> None:
+def test_an_inconclusive_check_fails() -> None:
     with pytest.raises(AssertionError, match="not precise enough to rule one out"):
         bncheck.assert_gradients("reference", step=1e-14)
 
 
-def test_arguments_and_targets_that_cannot_be_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_arguments_and_targets_raise_the_errors_of_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     with pytest.raises(InvalidInput, match="N must be an integer of at least 1, got 0"):
         bncheck.assert_gradients("reference", N=0)

@@ -51,14 +51,14 @@ def infer_precision(pair_output: PairOutput, problem: Problem, base: BasePoint) 
     -------
     Precision
     """
-    arrays = zip((pair_output.output, *pair_output.gradients.values()), pair_output.dtypes, strict=True)
+    returned = (pair_output.output, *pair_output.gradients.values())
+    dtypes = zip(returned, pair_output.dtypes, strict=True)
     # An array of zeros, such as a db that is not computed, is exact in any dtype.
-    precisions = [Precision(name) for array, name in arrays if name in SIGNIFICANT_BITS and array.any()]
+    precisions = [Precision(name) for array, name in dtypes if name in SIGNIFICANT_BITS and array.any()]
     with np.errstate(all="ignore"):  # wrong values may overflow or be NaN
         if pair_output.component in (AFFINE, RELU):
-            given = [*pair_output.component.arrays(problem).values(), problem.dout]
-            if not any(FLOAT32.can_represent(array.ravel()) for array in given):
-                returned = (pair_output.output, *pair_output.gradients.values())
+            arguments = [*pair_output.component.arrays(problem).values(), problem.dout]
+            if not any(FLOAT32.can_represent(array.ravel()) for array in arguments):
                 precisions += [_precision_of_values(_normal_numbers(a)) for a in returned if a.dtype.kind == "f"]
         else:
             precisions.append(_precision_of_output(pair_output, base))
@@ -91,10 +91,12 @@ def _precision_of_output(pair_output: PairOutput, base: BasePoint) -> Precision:
     p = base.problem
     used = (p.gamma != 0) & ((output > 0) & (expected > 0) if is_network else np.isfinite(output))
     shift, scale = np.broadcast_to(p.beta / p.gamma, output.shape)[used], np.broadcast_to(p.gamma, output.shape)[used]
-    is_float32 = _holds_float32_values(output[used] / scale - shift, shift)
-    if is_float32 and not _holds_float32_values(base.xhat[used], shift):
-        return FLOAT32 if _is_output_of(FLOAT32, output, expected, base) else FLOAT64
-    return FLOAT64
+    is_float32 = (
+        _are_float32_values(output[used] / scale - shift, shift)
+        and not _are_float32_values(base.xhat[used], shift)
+        and _is_output_of(FLOAT32, output, expected, base)
+    )
+    return FLOAT32 if is_float32 else FLOAT64
 
 
 def _is_output_of(precision: Precision, output: FloatArray, expected: FloatArray, base: BasePoint) -> bool:
@@ -103,7 +105,7 @@ def _is_output_of(precision: Precision, output: FloatArray, expected: FloatArray
     return not (np.abs(output - expected) > factor * output_bound(base, factor)).any()
 
 
-def _holds_float32_values(xhat: FloatArray, shift: FloatArray) -> bool:
+def _are_float32_values(xhat: FloatArray, shift: FloatArray) -> bool:
     """Return whether values of xhat are float32 numbers up to the rounding of gamma xhat + beta in float64."""
     if xhat.size < MIN_VALUES:
         return False

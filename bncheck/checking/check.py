@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from bncheck.checking.in_process import OptionalStages, check_in_process
+import numpy as np
+
+from bncheck.checking.in_process import InterruptedCheck, OptionalStages, check_in_process
 from bncheck.errors import InvalidInput
 from bncheck.model.options import CheckOptions, parse_gradient_names
 from bncheck.model.problem import Problem
@@ -12,7 +15,10 @@ from bncheck.model.progress import Progress, silent
 from bncheck.model.results import CheckResult
 from bncheck.numerical.schemes import get_scheme
 from bncheck.targets import BUILT_IN, resolve
-from bncheck.targets.loading import expand_pattern
+from bncheck.targets.loading import expand_pattern, load
+
+if TYPE_CHECKING:  # slow import, not needed for built-in targets
+    from bncheck.execution.child import ParentChannel
 
 # A week; far longer waits overflow in the operating system.
 MAX_TIMEOUT_SECONDS = 604_800.0
@@ -102,6 +108,31 @@ def check(
         return check_in_process(problem, resolve(target), target, options, stages, progress)
     if expand_pattern(target) != [target]:  # also raises InvalidInput if the file does not exist
         raise InvalidInput(f"{target!r} is a pattern; name one file")
-    from bncheck.checking.child_check import check_in_child  # noqa: PLC0415 - slow import, not needed for built-in targets
+    from bncheck.execution.child import ChildInterrupted, run_in_child  # noqa: PLC0415 - slow, only needed for a file
 
-    return check_in_child(target, problem, options, stages, timeout, progress)
+    try:
+        result: CheckResult = run_in_child(check_target, (target, problem, options, stages), target, timeout, progress)
+    except ChildInterrupted as interrupted:
+        if interrupted.result is None:
+            raise KeyboardInterrupt from None
+        raise InterruptedCheck(replace(interrupted.result, interrupted=True)) from None
+    return result
+
+
+def check_target(
+    channel: "ParentChannel", target: str, problem: Problem, options: CheckOptions, stages: OptionalStages
+) -> None:
+    """Load and check a target, and send the result to the parent; this runs in the child process."""
+    channel.call_started("the import")
+    namespace = load(target, channel.interrupted)
+    channel.call_started("reading its attributes")
+    code = resolve(namespace, target)
+    channel.call_started("")
+    code.call_started, code.interrupted = channel.call_started, channel.interrupted
+    try:
+        # The code under test may have changed how NumPy reports floating-point errors.
+        with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
+            result = check_in_process(problem, code, target, options, stages, channel.progress)
+        channel.send("result", result)
+    except InterruptedCheck as interrupted:
+        channel.send("interrupted", interrupted.result)

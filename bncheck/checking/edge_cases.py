@@ -1,18 +1,26 @@
 """Edge cases: small additional problems, and other usages, that expose mistakes which the main problem hides."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bncheck.model.layers import batchnorm_forward
+from bncheck.checking.knowledge import function_and_reason
+from bncheck.checking.target_check import ProblemResult, TargetCheck
+from bncheck.errors import TargetError
+from bncheck.model.precision import FLOAT64
 from bncheck.model.problem import Problem, random_problem
+from bncheck.model.results import EdgeCaseResult, UncheckedFunction
+from bncheck.model.verdict import Verdict
 from bncheck.numerical.basepoint import BasePoint
+from bncheck.numerical.measure import MIN_CROSS_CHECK_ENTRIES
 from bncheck.numerical.plan import automatic_steps, excluded_below
 from bncheck.numerical.schemes import get_scheme
-from bncheck.targets.usage import Usage
+from bncheck.targets.pairs import Usage
 
+# The name of all edge cases in the list of what was not checked.
+EDGE_CASES_LABEL = "edge cases"
 # The sizes of an edge case that does not set its own; they differ, so that no axis can be mistaken for another.
 SMALL: Mapping[str, Any] = {"N": 7, "D": 5, "H": 4}
 OTHER_CALLS = (Usage.STRIDED, Usage.TRANSPOSED, Usage.BACKWARD_TWICE, Usage.INTERLEAVED)
@@ -69,9 +77,8 @@ def _outlier(p: Problem) -> Problem:
 
 def _one_hot(p: Problem) -> Problem:
     """Set dout to 1 at the largest output of each unit, and to 0 elsewhere."""
-    h = p.X @ p.W + p.b
-    y, _ = batchnorm_forward(h, p.gamma, p.beta, p.bn_eps)
-    return replace(p, dout=np.where(np.arange(p.N)[:, None] == y.argmax(axis=0), 1.0, 0.0))
+    largest = BasePoint.from_problem(p).y.argmax(axis=0)
+    return replace(p, dout=np.where(np.arange(p.N)[:, None] == largest, 1.0, 0.0))
 
 
 def _equal_rows(p: Problem) -> Problem:
@@ -111,3 +118,66 @@ EDGE_CASES = (
     EdgeCase("expanded-dout", "a dout whose rows share their memory", change=_equal_rows, usages=(Usage.EXPANDED,)),
     EdgeCase("calls", "other memory layouts and orders of calls", usages=OTHER_CALLS),
 )
+
+
+class CheckedEdgeCase(NamedTuple):
+    """An edge case, its result in the report, and the results behind it."""
+
+    edge_case: EdgeCase
+    result: EdgeCaseResult
+    outcome: ProblemResult
+
+
+def check_edge_cases(check: TargetCheck, main: ProblemResult, command: str | None) -> Iterator[CheckedEdgeCase]:
+    """Check a target on every edge case for which its arithmetic is precise enough.
+
+    Parameters
+    ----------
+    check : TargetCheck
+        The target, and what is known about it.
+    main : ProblemResult
+        Its results on the problem of the check.
+    command : str or None
+        The target, as named on the command line; None for an object from Python.
+    """
+    if main.precision.is_16_bit:
+        check.knowledge.leave_out(EDGE_CASES_LABEL, f"the code computes in {main.precision.name}")
+        return
+    for edge_case in EDGE_CASES:
+        with np.errstate(all="ignore"):  # the user did not choose this problem, so its warnings are not helpful
+            checked = _check_edge_case(check, edge_case, command)
+        if checked is not None:
+            yield checked
+
+
+def _check_edge_case(check: TargetCheck, edge_case: EdgeCase, command: str | None) -> CheckedEdgeCase | None:
+    """Check a target on an edge case; None if it may reject it and does, or its arithmetic is not precise enough."""
+    problem, options, knowledge = edge_case.draw(), check.options, check.knowledge
+    scheme = edge_case.scheme or options.scheme
+    entries = min(options.cross_check_entries, MIN_CROSS_CHECK_ENTRIES) if edge_case.typical else 0
+    options = replace(options, engine="local", step="auto", sample=None, scheme=scheme, cross_check_entries=entries)
+    # Differentiating a wrong forward function takes a pass for each entry; on most edge cases its output is enough.
+    other = TargetCheck(check.code, options, knowledge, tuple(check.ended), black_box=edge_case.typical)
+    try:
+        outcome = other.examine(problem, usages=edge_case.usages)
+    except TargetError as error:
+        other.unchecked_functions.append(UncheckedFunction(*function_and_reason(error), Verdict.FAIL))
+        outcome = ProblemResult((), (), ())
+    raised = [(item.function, item.reason.partition("\n")[0]) for item in other.unchecked_functions]
+    if edge_case.may_raise:
+        for function, reason in raised:
+            knowledge.leave_out(function, f"edge case {edge_case.name}: it {reason}")
+        raised = []
+    verdict = Verdict.FAIL if raised else outcome.verdict
+    if verdict is Verdict.INCONCLUSIVE and not outcome.cases:
+        return None
+    if verdict is Verdict.INCONCLUSIVE and outcome.precision != FLOAT64:
+        reason = f"{outcome.precision.name} is not precise enough for it"
+        knowledge.leave_out(f"edge case {edge_case.name}", reason)
+        return None
+    failed = [f"{c.output.name} of {c.output.function or 'forward'}" for c in outcome.cases if c.output.wrong]
+    failed += [key for key, g in outcome.gradients.items() if g.verdict is not Verdict.PASS]
+    failed += [f"{function} {reason}" for function, reason in raised]
+    reproduce = options.command(problem, command) if edge_case.is_random_problem else None
+    result = EdgeCaseResult(edge_case.name, verdict, tuple(failed), reproduce, edge_case.sizes, edge_case.about)
+    return CheckedEdgeCase(edge_case, result, outcome)

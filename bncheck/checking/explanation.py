@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bncheck.checking.edge_case_check import CheckedEdgeCase
+from bncheck.checking.edge_cases import CheckedEdgeCase
 from bncheck.checking.minimal_example import find_minimal_example
 from bncheck.checking.target_check import ProblemResult, TargetCheck
 from bncheck.diagnosis import diagnose, diagnose_side_effects
@@ -18,7 +18,7 @@ from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.results import CheckResult, PairResult
 from bncheck.model.verdict import Verdict
-from bncheck.targets.usage import Usage
+from bncheck.targets.pairs import Usage
 
 
 class Sizes(NamedTuple):

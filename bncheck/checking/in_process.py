@@ -3,18 +3,18 @@
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
-from bncheck.checking.edge_case_check import EDGE_CASES_LABEL, CheckedEdgeCase, check_edge_cases
+from bncheck.checking.edge_cases import EDGE_CASES_LABEL, CheckedEdgeCase, check_edge_cases
 from bncheck.checking.target_check import NOT_ASKED_FOR, ProblemResult, TargetCheck
 from bncheck.errors import BncheckError, InvalidInput, TargetError
 from bncheck.model.options import GRADIENTS, CheckOptions
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import CheckResult, GradientResult, KinkExclusion, Note
+from bncheck.model.results import CheckResult, EdgeCaseResult, GradientResult, KinkExclusion, Note
 from bncheck.model.verdict import Verdict
-from bncheck.targets import BUILT_IN, Target
+from bncheck.targets import BUILT_IN
+from bncheck.targets.calling import Target
 
 # Largest value resolution of a gradient without a note.
 MAX_VALUE_RESOLUTION = 1e-2
@@ -83,15 +83,11 @@ def check_in_process(
             check.knowledge.leave_out(EDGE_CASES_LABEL, NOT_ASKED_FOR)
     except KeyboardInterrupt:
         interrupted = True
-    result = _collect_result(main, problem, check, command)
-    if result.reproduce and not stages.edge_cases and code.info.name not in BUILT_IN:
-        result = replace(result, reproduce=f"{result.reproduce} --no-edge-cases")
-    result = replace(
-        result,
-        edge_cases=tuple(edge_case.result for edge_case in edge_cases),
-        interrupted=interrupted,
-        seconds=time.perf_counter() - started,
-    )
+    reproduce = options.command(problem, command)
+    if reproduce and not stages.edge_cases and code.info.name not in BUILT_IN:
+        reproduce += " --no-edge-cases"
+    results = tuple(checked.result for checked in edge_cases)
+    result = _collect_result(main, problem, check, results, interrupted, reproduce, time.perf_counter() - started)
     if interrupted:
         raise InterruptedCheck(result)
     if not stages.explain or (result.verdict is not Verdict.FAIL and not result.notes):
@@ -125,16 +121,20 @@ def _explain_nothing_judged(check: TargetCheck) -> BncheckError:
     return InvalidInput(f"`only='{only}'` selects no gradient of {code.info.name}; it returns {available}")
 
 
-def _collect_result(main: ProblemResult, problem: Problem, check: TargetCheck, command: str | None) -> CheckResult:
-    """Return the result of a check without its edge cases and explanation."""
+def _collect_result(
+    main: ProblemResult,
+    problem: Problem,
+    check: TargetCheck,
+    edge_cases: tuple[EdgeCaseResult, ...],
+    interrupted: bool,
+    reproduce: str | None,
+    seconds: float,
+) -> CheckResult:
+    """Return the result of a check without its explanation."""
     code, options = check.code, check.options
     with_relu = [m for m in main.measurements if m.component.output == "a"] or main.measurements
     outputs = [case.pair_output for case in main.cases]
-    complete = {
-        (output.forward_name, output.backward_name)
-        for output in outputs
-        if output.gradients and not output.not_implemented
-    }
+    complete = {(o.forward_name, o.backward_name) for o in outputs if o.gradients and not o.not_implemented}
     required = [pair for pair in code.pairs if not pair.optional and options.only == GRADIENTS]
     is_incomplete = any((pair.forward, pair.backward) not in complete for pair in required)
     return CheckResult(
@@ -148,11 +148,11 @@ def _collect_result(main: ProblemResult, problem: Problem, check: TargetCheck, c
         incomplete=bool(code.required or is_incomplete) and not main.interrupted,
         kink_exclusion=with_relu[-1].kink_exclusion if with_relu else KinkExclusion(0, problem.dout.size, 0),
         cross_check=main.cross_check,
-        edge_cases=(),
-        notes=(*check.notes, *_low_resolution_notes(main.gradients.values())),
-        interrupted=main.interrupted,
-        seconds=0.0,
-        reproduce=options.command(problem, command),
+        edge_cases=edge_cases,
+        notes=(*code.notes, *check.knowledge.notes.values(), *_low_resolution_notes(main.gradients.values())),
+        interrupted=interrupted,
+        seconds=seconds,
+        reproduce=reproduce,
     )
 
 

@@ -50,7 +50,8 @@ def inconclusive_reasons(
         change = _suggest_change(None, measurement.automatic_step)
         yield f"{kinks.excluded:,} of {kinks.outputs:,} outputs are too close to ReLU's kink to check; use {change}"
     if kinks.dead_units and measurement.component.name == "network":
-        yield _describe_dead_units(kinks.dead_units)
+        units, their = ("1 unit is", "its") if kinks.dead_units == 1 else (f"{kinks.dead_units:,} units are", "their")
+        yield f"{units} dead or completely excluded, so {their} gradients are not checked"
     if unresolved:
         yield f"{unresolved:,} of {checked:,} entries have no finite numerical value"
     live = numerical.evaluated & (numerical.term_size > 0)
@@ -66,12 +67,6 @@ def inconclusive_reasons(
             cause, change = dominant.value, _suggest_change(dominant, measurement.automatic_step)
         # Without the resolution itself, the gradients that share the reason have the same text.
         yield f"not precise enough (resolution above {MAX_RESOLUTION:.0e}): {cause} dominates; use {change}"
-
-
-def _describe_dead_units(count: int) -> str:
-    if count == 1:
-        return "1 unit is dead or completely excluded, so its gradients are not checked"
-    return f"{count:,} units are dead or completely excluded, so their gradients are not checked"
 
 
 def _suggest_change(cause: Cause | None, automatic: bool) -> str:

@@ -1,31 +1,19 @@
 """The comparison of analytic with numerical values: errors, tolerances and verdicts."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bncheck.checking.inconclusive import default_tolerance, inconclusive_reasons
 from bncheck.model.options import CheckOptions
 from bncheck.model.precision import FLOAT64, Precision
 from bncheck.model.problem import FloatArray
-from bncheck.model.results import (
-    BoolArray,
-    Entry,
-    ForwardResult,
-    GradientResult,
-    Measurement,
-    NumericalGradient,
-    PairOutput,
-)
+from bncheck.model.results import BoolArray, Entry, ForwardResult, GradientResult, Measurement, PairOutput
 from bncheck.model.verdict import Verdict
 from bncheck.numerical.division import safe_divide
 from bncheck.targets.arrays import as_float64
 
-# Floating-point errors that are expected: the comparisons are written for infinities and NaN.
-IGNORE_FP_ERRORS: Mapping[str, Any] = {"divide": "ignore", "invalid": "ignore", "over": "ignore"}
 # Wrong entries that a result contains.
 MAX_WORST_ENTRIES = 3
 # What the forward function of each component computes.
@@ -59,7 +47,7 @@ def compare(
         By input name.
     """
     names = [name for name in measurement.gradients if name in pair_output.gradients]
-    with np.errstate(**IGNORE_FP_ERRORS):
+    with np.errstate(all="ignore"):  # the comparisons are written for infinities and NaN
         return {name: _judge_gradient(pair_output, name, measurement, options, precision) for name in names}
 
 
@@ -67,7 +55,7 @@ def compare_forward(pair_output: PairOutput, measurement: Measurement, precision
     """Judge an output (N, H) entry by entry; the parameters are those of ``compare``."""
     expected, name = measurement.output, "a" if pair_output.forward_name is None else "out"
     output, defect = as_float64(name, pair_output.output, expected.shape)
-    with np.errstate(**IGNORE_FP_ERRORS):
+    with np.errstate(all="ignore"):
         difference = np.abs(output - expected)
         bound = measurement.output_bound * precision.roundoff_factor
         # If sigma is pure rounding error, a correct output may have any value.
@@ -103,9 +91,11 @@ def _judge_gradient(
     numerical, name = measurement.gradients[parameter], pair_output.labels[parameter]
     n, evaluated, size = numerical.value, numerical.evaluated, numerical.term_size
     a, defect = as_float64(name, pair_output.gradients[parameter], n.shape)
-    default = default_tolerance(numerical, precision)
-    tolerance = _tolerance(a, numerical, options, default)
-    difference = np.abs(a - n)
+    difference, larger = np.abs(a - n), np.maximum(np.abs(a), np.abs(n))
+    tolerance = default = default_tolerance(numerical, precision)
+    # With rtol alone, a gradient that is exactly 0 keeps the default, because no relative error of it is meaningful.
+    if options.uses_allclose_rule and not (options.atol is None and numerical.exact_zero):
+        tolerance = (options.atol or 0.0) + (options.rtol or 0.0) * larger
     resolvable = np.isfinite(n) & np.isfinite(default)
     # If sigma is pure rounding error, a correct gradient may have any value.
     judged = np.isfinite(numerical.conditioning) & precision.bounds_errors_on(measurement.problem) | bool(defect)
@@ -123,7 +113,7 @@ def _judge_gradient(
         reasons = list(inconclusive_reasons(numerical, measurement, unresolved_count, precise, precision))
         verdict = Verdict.INCONCLUSIVE if reasons else Verdict.PASS
     ratio = safe_divide(difference, tolerance)
-    relative = safe_divide(difference, np.maximum(np.abs(a), np.abs(n)))
+    relative = safe_divide(difference, larger)
 
     def entries(score: FloatArray, mask: BoolArray, count: int) -> tuple[Entry, ...]:
         indices = _largest_at(score, mask, count)
@@ -156,21 +146,10 @@ def _judge_gradient(
         exact_zero=numerical.exact_zero,
         usage=pair_output.usage,
         worst_entries=worst,
-        wrong_rows=_indices(wrong, axis=0) if wrong_count and wrong.ndim == 2 else (),
-        wrong_columns=_indices(wrong, axis=wrong.ndim - 1) if wrong_count else (),
+        wrong_rows=_indices(wrong, axis=1) if wrong_count and wrong.ndim == 2 else (),
+        wrong_columns=_indices(np.atleast_2d(wrong), axis=0) if wrong_count else (),
         source=pair_output.backward_source,
     )
-
-
-def _tolerance(a: FloatArray, numerical: NumericalGradient, options: CheckOptions, default: FloatArray) -> FloatArray:
-    """Return atol + rtol max(|a|, |n|) if the options set either of them, and the default tolerance otherwise.
-
-    With rtol alone, a gradient that is exactly 0 keeps the default, because no relative error of it is meaningful.
-    """
-    if not options.uses_allclose_rule or (options.atol is None and numerical.exact_zero):
-        return default
-    larger: FloatArray = np.maximum(np.abs(a), np.abs(numerical.value))
-    return (options.atol or 0.0) + (options.rtol or 0.0) * larger
 
 
 def _selection(mask: BoolArray) -> Any:
@@ -204,7 +183,6 @@ def _norm_relative_error(a: FloatArray, n: FloatArray, difference: FloatArray) -
     return float(safe_divide(norm_difference, max(norm_a, norm_n)))
 
 
-def _indices(mask: npt.NDArray[np.bool_], axis: int) -> tuple[int, ...]:
-    """Return the indices along an axis at which any entry of a mask is true."""
-    others = tuple(a for a in range(mask.ndim) if a != axis)
-    return tuple(int(i) for i in np.flatnonzero(mask.any(axis=others)))
+def _indices(mask: BoolArray, axis: int) -> tuple[int, ...]:
+    """Return the indices of the rows (axis 1) or the columns (axis 0) of a mask in which any entry is true."""
+    return tuple(np.flatnonzero(mask.any(axis=axis)).tolist())

@@ -1,11 +1,9 @@
 """What a forward function computes, recognized from its output before any gradient is judged."""
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from bncheck.errors import TargetError
 from bncheck.model.components import NETWORK, Component
@@ -32,20 +30,11 @@ FIT_FACTOR = 4.0
 MAX_SINGLE_PASS_ERROR = 0.1
 
 
-class Kind(enum.Enum):
-    """The kinds of forward functions."""
-
-    REFERENCE = "batch norm with the eps of the problem"
-    FIXED_EPS = "batch norm with a constant eps"
-    OTHER = "something else"
-
-
 @dataclass(frozen=True, slots=True)
 class Recognized:
-    """What a forward function computes."""
+    """The batch norm that a forward function computes."""
 
-    kind: Kind
-    eps: float | None = None  # the constant of FIXED_EPS
+    eps: float | None = None  # a constant; None: the eps of the problem
     units: FloatArray | None = None  # (H,), sigma'^2 - var if sigma' is rounded differently; None: sigma is accurate
     is_single_pass: bool = False  # ``units`` differs by more than the rounding of a variance around the mean
     sigma_error: FloatArray | None = None  # (H,), relative error of sigma that the output does not reveal; None: none
@@ -64,22 +53,23 @@ class _Output:
     """An output of a forward function, to be compared with batch norm for several eps."""
 
     values: FloatArray  # (N, H)
-    problem: Problem
     component: Component
     precision: Precision
-    base: BasePoint = field(repr=False)
+    base: BasePoint = field(repr=False)  # the reference forward pass on the same problem
 
     def recognized(self, eps: float) -> Recognized | None:
         """Return how the output follows from batch norm with an eps; None if it does not."""
-        own = eps == self.problem.bn_eps
-        base = self.base if own else BasePoint.from_problem(self.problem, self.component, eps)
-        kind, fixed = (Kind.REFERENCE, None) if own else (Kind.FIXED_EPS, eps)
+        base, fixed = self.base, None
+        if eps != self.base.problem.bn_eps:
+            base, fixed = BasePoint.from_problem(self.base.problem, self.component, eps), eps
         sigma, error = self._fit_sigma(base)
         if sigma is not None:
             units: FloatArray = sigma * sigma - (base.sigma * base.sigma - eps)
-            if self._matches(BasePoint.from_problem(self.problem, self.component, units)):
-                return Recognized(kind, fixed, units, self._is_single_pass(units, base, eps), error)
-        return Recognized(kind, fixed, sigma_error=error) if self._matches(base) else None
+            if self._matches(BasePoint.from_problem(self.base.problem, self.component, units)):
+                two_pass_error = 2 * self._two_pass_error(base) * base.sigma * base.sigma
+                is_single_pass = bool((np.abs(units - eps) > two_pass_error).any())
+                return Recognized(fixed, units, is_single_pass, error)
+        return Recognized(fixed, sigma_error=error) if self._matches(base) else None
 
     def _matches(self, base: BasePoint) -> bool:
         """Return whether the output is that of a base point, up to rounding."""
@@ -90,7 +80,7 @@ class _Output:
 
     def _two_pass_error(self, base: BasePoint) -> FloatArray:
         """Bound the relative rounding error of a sigma that is computed around the mean, (H,)."""
-        p, u = self.problem, self.precision.roundoff_factor * UNIT_ROUNDOFF
+        p, u = self.base.problem, self.precision.roundoff_factor * UNIT_ROUNDOFF
         bound: FloatArray = u * (8 + p.N + p.D) * (1 + base.kappa)
         return bound
 
@@ -105,7 +95,7 @@ class _Output:
         error : ndarray, shape (H,), or None
             Relative error of sigma that the output does not reveal; None if the conditioning covers it in every unit.
         """
-        p = self.problem
+        p = self.base.problem
         used = np.ones(self.values.shape, bool) if self.component is not NETWORK else (self.values > 0) & (base.y > 0)
         slope = np.where(used, p.gamma * base.xhat, 0.0)
         squares = np.einsum("nh,nh->h", slope, slope)
@@ -132,11 +122,6 @@ class _Output:
             return None, error
         return base.sigma / np.where(deviation > negligible, ratio, 1.0), error
 
-    def _is_single_pass(self, units: FloatArray, base: BasePoint, eps: float) -> bool:
-        """Return whether some unit differs by more than the rounding of a variance that is computed around the mean."""
-        bound = 2 * self._two_pass_error(base) * base.sigma * base.sigma
-        return bool((np.abs(units - eps) > bound).any())
-
 
 def recognize(
     pair_output: PairOutput,
@@ -144,8 +129,8 @@ def recognize(
     precision: Precision,
     known: EpsKnowledge,
     run: Callable[[Problem], PairOutput],
-) -> Recognized:
-    """Recognize what a forward function computes from its output on a problem.
+) -> Recognized | None:
+    """Recognize the batch norm that a forward function computes from its output on a problem.
 
     Parameters
     ----------
@@ -163,24 +148,25 @@ def recognize(
 
     Returns
     -------
-    Recognized
+    Recognized or None
+        None if it computes something else.
     """
     output = _finite_output(pair_output, base, precision)
     if output is None:
-        return Recognized(Kind.REFERENCE)  # its values are judged as they are
+        return Recognized()  # its values are judged as they are
     with np.errstate(all="ignore"):
-        if known.fixed is None:
-            recognized = output.recognized(output.problem.bn_eps)
-            if recognized is not None:
-                known.outputs.append(output)
-                return recognized
-        candidates = (*COMMON_EPS, *_infer_eps(output)) if known.fixed is None else (known.fixed,)
-        for eps in dict.fromkeys(candidates):
+        if known.fixed is not None:
+            return output.recognized(known.fixed)
+        recognized = output.recognized(output.base.problem.bn_eps)
+        if recognized is not None:
+            known.outputs.append(output)
+            return recognized
+        for eps in dict.fromkeys((*COMMON_EPS, *_infer_eps(output))):
             recognized = output.recognized(eps)
-            if recognized is not None and (known.fixed is not None or _is_confirmed(eps, output, known, run)):
+            if recognized is not None and _is_confirmed(eps, output, known, run):
                 known.fixed = eps
                 return recognized
-    return Recognized(Kind.OTHER)
+    return None
 
 
 def _finite_output(pair_output: PairOutput, base: BasePoint, precision: Precision) -> _Output | None:
@@ -188,14 +174,14 @@ def _finite_output(pair_output: PairOutput, base: BasePoint, precision: Precisio
     values, defect = as_float64("out", pair_output.output, base.problem.dout.shape)
     if defect or not np.isfinite(values).all():
         return None
-    return _Output(values, base.problem, pair_output.component, precision, base)
+    return _Output(values, pair_output.component, precision, base)
 
 
 def _is_confirmed(eps: float, output: _Output, known: EpsKnowledge, run: Callable[[Problem], PairOutput]) -> bool:
     """Return whether an eps explains the outputs on earlier problems, and on one whose variance is about that eps."""
     if any(earlier.recognized(eps) is None for earlier in known.outputs):
         return False
-    p = output.problem
+    p = output.base.problem
     decisive = random_problem(max(p.N, MIN_DECISIVE_N), p.D, p.H, bn_eps=UNUSED_EPS, x_std=eps**0.5)
     try:
         pair_output = run(decisive)
@@ -210,10 +196,10 @@ def _infer_eps(output: _Output) -> list[float]:
 
     The output gamma (h - mu) / sigma' + beta determines sigma', and eps = sigma'^2 - var.
     """
-    p, base = output.problem, output.base
+    p, base = output.base.problem, output.base
     if p.N == 1:
         return []
-    var: npt.NDArray[np.float64] = (base.h_centered * base.h_centered).mean(axis=0)
+    var: FloatArray = (base.h_centered * base.h_centered).mean(axis=0)
     sigma = p.gamma * base.h_centered / (output.values - p.beta)
     eps = np.where(output.values != 0, sigma * sigma - var, np.nan)
     # The entry with a small var and a large |h - mu| determines eps with the smallest error.

@@ -3,21 +3,18 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bncheck.checking.forward_pass import ForwardPass
-from bncheck.checking.knowledge import TargetKnowledge, function_and_reason
-from bncheck.checking.measurements import Measurements
-from bncheck.checking.pair_check import check_pair
+from bncheck.checking.knowledge import Measurements, TargetKnowledge, function_and_reason
+from bncheck.checking.pair_check import PairCheck
 from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.model.components import NETWORK
 from bncheck.model.options import GRADIENTS, CheckOptions
 from bncheck.model.precision import Precision
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import CrossCheck, GradientResult, Measurement, Note, PairResult, UncheckedFunction
+from bncheck.model.results import CrossCheck, GradientResult, Measurement, PairResult, UncheckedFunction
 from bncheck.model.verdict import Verdict
-from bncheck.targets import Target
-from bncheck.targets.pairs import Pair
-from bncheck.targets.usage import Usage
+from bncheck.targets.calling import Target
+from bncheck.targets.pairs import Pair, Usage
 
 # Why edge cases are not checked, if they are switched off.
 NOT_ASKED_FOR = "skipped (`edge_cases=False`)"
@@ -90,11 +87,6 @@ class TargetCheck:
         self.ended = set(ended)
         self.unchecked_functions: list[UncheckedFunction] = []
 
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """The notes so far."""
-        return (*self.code.notes, *self.knowledge.notes.values())
-
     def examine(
         self, problem: Problem, progress: Progress = silent, usages: Sequence[Usage] = (Usage.REPEATED,)
     ) -> ProblemResult:
@@ -112,21 +104,21 @@ class TargetCheck:
         Raises
         ------
         TargetError
-            A required pair, batch norm's own or the network's, raised or returned something else than its interface
-            requires.
+            A required pair, that of batch norm or of the network, raised or returned something else than its
+            interface requires.
         """
         cases: list[PairResult] = []
         plain: list[PairResult] = []
         measurements = Measurements(self.options, progress)
         for pair in self.code.pairs:
-            if measurements.interrupted:
+            if any(measurement.interrupted for measurement in measurements.finished.values()):
                 break
             inputs = self._inputs(pair)
             if pair in self.ended or not inputs:
                 continue
-            forward_pass = ForwardPass(self.code, pair, problem, inputs, self.knowledge, measurements, self.black_box)
+            check = PairCheck(self.code, pair, problem, inputs, self.knowledge, measurements, self.black_box)
             try:
-                results = check_pair(forward_pass, usages)
+                results = check.run(usages)
             except TargetError as error:
                 self.ended.add(pair)
                 self._leave_out(pair, error)

@@ -63,7 +63,7 @@ class DaskPool:
             raise InvalidInput(f"{failure}; an example is tcp://10.0.0.1:8786") from None
         self._address, self._warn, self._last_warning = address, warn, ""
         self._killed_worker = distributed.KilledWorker
-        self._bundles = {target: SourceBundle.of(target) for target in targets}
+        self._bundles = {target: SourceBundle.from_target(target) for target in targets}
         loggers = [name for name in logging.root.manager.loggerDict if name.startswith(NOISY_LOGGERS)]
         self._logger_levels = {name: logging.getLogger(name).level for name in loggers}
         for name in loggers:

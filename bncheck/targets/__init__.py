@@ -2,20 +2,19 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 from bncheck.errors import InvalidInput, TargetError
-from bncheck.model.components import BATCHNORM, Forward
+from bncheck.model.components import BATCHNORM, NETWORK
 from bncheck.model.problem import Problem
-from bncheck.model.results import NotChecked, Note, PairOutput, TargetInfo
+from bncheck.model.results import TargetInfo
+from bncheck.targets.calling import Target
 from bncheck.targets.exceptions import format_exception
-from bncheck.targets.layer_functions import LayerFunctions, component_of
+from bncheck.targets.layer_functions import LayerFunctions, component_of, implemented_components, unsupported_functions
 from bncheck.targets.pairs import Pair
-from bncheck.targets.usage import Usage
-from bncheck.targets.whole_network import WholeNetwork
 
 # The implementations in bncheck itself, by the name that the command line accepts.
 BUILT_IN = {"reference": "bncheck.model.network", "staged": "bncheck.model.graph"}
@@ -30,36 +29,22 @@ or
 MAX_LISTED_FUNCTIONS = 8
 
 
-class Target(Protocol):
-    """The code under test, with any of the known interfaces."""
+class NetworkFunctions(Target):
+    """An object with ``forward(X, W, b, gamma, beta, bn_eps)`` and ``backward(dout, cache)``."""
 
-    info: TargetInfo
-    pairs: tuple[Pair, ...]  # the forward/backward pairs to check
-    required: tuple[str, ...]  # functions that are missing and that a complete target has
-    not_checked: tuple[NotChecked, ...]  # functions and modes that bncheck does not check
-    call_started: Callable[[str], None]  # called with the name of each function, and with "" when its call has ended
-    interrupted: Callable[[], bool]  # whether Ctrl-C was pressed, and KeyboardInterrupt was not raised by the code
+    pairs = (Pair(NETWORK, None, None, optional=False),)
 
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """The notes about all calls so far."""
-        ...
+    def __init__(self, implementation: Any, name: str) -> None:
+        super().__init__(implementation, TargetInfo(name, "network"))
+        self.not_checked = tuple(unsupported_functions(implementation))
 
     def labels(self, pair: Pair) -> dict[str, str]:
-        """Return the names of the gradients that a pair returns, by input name."""
-        ...
+        """Return the names of the gradients: dX, dW, ..., dh."""
+        return {name: f"d{name}" for name in pair.component.inputs}
 
-    def takes_features_first(self, pair: Pair) -> bool:
-        """Return whether a pair is correct for arrays of shape (features, batch)."""
-        ...
-
-    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> PairOutput:
-        """Run a pair on copies of the arrays of a problem."""
-        ...
-
-    def output_function(self, pair: Pair, problem: Problem) -> Forward:
-        """Return the forward function of a pair as a function of its arrays alone."""
-        ...
+    def more_arguments(self, _: Pair, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
+        """Return bn_eps, the sixth argument."""
+        return [problem.bn_eps], {}
 
 
 def resolve(target: Any, name: str | None = None) -> Target:
@@ -73,7 +58,7 @@ def resolve(target: Any, name: str | None = None) -> Target:
         Its attributes cannot be read, or its class cannot be instantiated.
     """
     if isinstance(target, str) and name is None:
-        return WholeNetwork(import_module(BUILT_IN[target]), target)
+        return NetworkFunctions(import_module(BUILT_IN[target]), target)
     if isinstance(target, Mapping):
         target = SimpleNamespace(**{str(key): value for key, value in target.items()})
     name = name or str(getattr(target, "__name__", type(target).__name__))
@@ -82,15 +67,14 @@ def resolve(target: Any, name: str | None = None) -> Target:
     if isinstance(target, type) and not isinstance(target.__dict__.get("forward"), staticmethod):
         target = _instantiate(target)
     try:
-        has_batchnorm = LayerFunctions.is_supported(target, (BATCHNORM,))
-        has_layers = LayerFunctions.is_supported(target)
+        layers = implemented_components(target)
         is_network = callable(getattr(target, "forward", None)) and callable(getattr(target, "backward", None))
     except Exception as error:
         raise TargetError(format_exception(f"reading the attributes of {name}", error)) from error
-    if has_batchnorm or (has_layers and not is_network):
+    if BATCHNORM in layers or (layers and not is_network):
         return LayerFunctions(target, name)
     if is_network:
-        return WholeNetwork(target, name)
+        return NetworkFunctions(target, name)
     raise InvalidInput(
         f"{name} defines no functions that bncheck can check{_list_functions(target)}. It looks for:{INTERFACES}"
     )

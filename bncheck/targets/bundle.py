@@ -39,7 +39,7 @@ class SourceBundle(NamedTuple):
     root: str  # the common directory
 
     @classmethod
-    def of(cls, target: str) -> "SourceBundle | None":
+    def from_target(cls, target: str) -> "SourceBundle | None":
         """Return the files of a target; None if it is installed, built in, or cannot be read."""
         path, name = split(target)
         if target in BUILT_IN:

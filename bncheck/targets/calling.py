@@ -1,4 +1,4 @@
-"""Calling the functions of a target: on copies of the arrays, with notes about their side effects."""
+"""The code under test: bncheck calls its functions on copies of the arrays, and notes their side effects."""
 
 import inspect
 import linecache
@@ -17,54 +17,61 @@ from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.model.components import Forward
 from bncheck.model.layers import Array
 from bncheck.model.problem import Problem
-from bncheck.model.results import Note, PairOutput, Source, TargetInfo
+from bncheck.model.results import NotChecked, Note, PairOutput, Source, TargetInfo
 from bncheck.model.version import PACKAGE_DIR
 from bncheck.targets.arrays import copy_with_strides, read_array
 from bncheck.targets.exceptions import format_exception
-from bncheck.targets.pairs import Gradients, Pair, argument_names, gradient_shapes
-from bncheck.targets.usage import Usage
+from bncheck.targets.pairs import Pair, Usage, argument_names
 
 # Lines of decorators above a def that are searched for the def.
 MAX_DECORATOR_LINES, DEF = 20, re.compile(r"\s*(async\s+)?def\s")
 
 
-class FunctionCaller(ABC):
-    """Call the functions of a namespace and collect notes, each a single time.
+class Target(ABC):
+    """The code under test: a namespace with functions that bncheck calls.
 
     Attributes
     ----------
+    info : TargetInfo
+        Its name and its interface.
+    pairs : tuple of Pair
+        The forward/backward pairs to check.
+    required : tuple of str
+        Functions that are missing and that a complete target has.
+    not_checked : tuple of NotChecked
+        Functions and modes that bncheck does not check.
     call_started : callable
         Called with the name of a function when a call of it starts, and with "" when the call has ended.
     interrupted : callable
         Returns whether Ctrl-C was pressed: otherwise a KeyboardInterrupt was raised by the code under test.
     """
 
+    pairs: tuple[Pair, ...]
+    required: tuple[str, ...] = ()
+    not_checked: tuple[NotChecked, ...] = ()
+
     def __init__(self, namespace: Any, info: TargetInfo) -> None:
         self.info = info
         self.call_started: Callable[[str], None] = lambda _: None
         self.interrupted: Callable[[], bool] = lambda: True
         self._namespace = namespace
-        self._notes: dict[tuple[str, str], Note] = {}
-        # Position, original and copy of each array of the last call that it left unchanged; and its function.
-        self._previous_arguments: list[tuple[int, Array, Array]] = []
-        self._previous_function: Callable[..., Any] = lambda: None
-
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """The notes about all calls so far."""
-        return tuple(self._notes.values())
+        self.notes: dict[Note, None] = {}  # about all calls so far, in order
+        # Function, position, original and copy of each array that the last call left unchanged.
+        self._previous_arguments: list[tuple[Callable[..., Any], int, Array, Array]] = []
 
     @abstractmethod
     def labels(self, pair: Pair) -> dict[str, str]:
         """Return the names of the gradients that a pair returns, by input name and in the order of a tuple."""
 
     @abstractmethod
-    def more_arguments(
-        self, function: Callable[..., Any], pair: Pair, problem: Problem
-    ) -> tuple[list[Any], dict[str, Any]]:
+    def more_arguments(self, pair: Pair, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of a forward function after its arrays: positional and by keyword."""
 
-    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.ONCE) -> PairOutput:
+    def takes_features_first(self, pair: Pair) -> bool:  # noqa: ARG002 - a subclass looks at the pair
+        """Return whether a pair is correct for arrays of shape (features, batch)."""
+        return False
+
+    def run(self, pair: Pair, problem: Problem, usage: Usage = Usage.FIRST) -> PairOutput:
         """Run a pair on copies of the arrays of a problem.
 
         If the backward function is missing or not implemented yet, the output has no gradients.
@@ -76,32 +83,34 @@ class FunctionCaller(ABC):
         TargetError
             A function raised, or returned something else than its interface requires.
         """
-        labels, shapes = self.labels(pair), gradient_shapes(pair.component, problem)
+        labels, shape = self.labels(pair), problem.dout.shape
         out, cache = self._forward(pair, pair.component.arrays(problem, argument_names(pair.component)), problem)
         # The function may reuse the buffer of its output in the next call.
-        output, dtype = self._as_array("a" if pair.is_network else f"out of {pair.forward}", out, problem.dout.shape)
-        returned, not_implemented = Gradients({}, ()), {}
+        output, dtype = self._as_array("a" if pair.is_network else f"out of {pair.forward}", out, shape)
+        returned: dict[str, Any] = {}
+        not_implemented: dict[str, str] = {}
         if pair.has_backward:
             try:
                 returned = self._gradients(pair, cache, problem, usage)
-                not_implemented = {
-                    f"{pair.backward_name}.{labels[name]}": "is None: not implemented yet" for name in returned.missing
-                }
             except NotImplementedYet as error:
-                not_implemented = {pair.backward_name: str(error).partition(" ")[2]}
+                not_implemented[pair.backward_name] = str(error).partition(" ")[2]
         suffix = "" if pair.is_network else f" of {pair.backward}"
-        arrays = {
-            name: self._as_array(f"{labels[name]}{suffix}", value, shapes[name])
-            for name, value in returned.values.items()
-        }
+        gradients, dtypes = {}, [dtype]
+        for name, value in returned.items():
+            if value is None:
+                not_implemented[f"{pair.backward_name}.{labels[name]}"] = "is None: not implemented yet"
+                continue
+            expected = getattr(problem, name, problem.dout).shape  # h and y have the shape of dout
+            gradients[name], dtype = self._as_array(f"{labels[name]}{suffix}", value, expected)
+            dtypes.append(dtype)
         return PairOutput(
             component=pair.component,
             forward_name=pair.forward,
             backward_name=pair.backward,
             output=output,
-            gradients={name: array for name, (array, _) in arrays.items()},
+            gradients=gradients,
             labels=labels,
-            dtypes=(dtype, *(gradient_dtype for _, gradient_dtype in arrays.values())),
+            dtypes=tuple(dtypes),
             not_implemented=not_implemented,
             usage=usage.value,
             forward_source=source_of(getattr(self._namespace, pair.forward_name)),
@@ -127,25 +136,25 @@ class FunctionCaller(ABC):
     def _forward(self, pair: Pair, arrays: Mapping[str, Array], problem: Problem) -> tuple[Any, Any]:
         """Return the output and the cache of a forward function."""
         name = pair.forward_name
-        function = getattr(self._namespace, name)
-        more, named = self.more_arguments(function, pair, problem)
+        more, named = self.more_arguments(pair, problem)
         self._previous_arguments = []
-        returned = self._call(name, function, *(arrays[i] for i in argument_names(pair.component)), *more, **named)
+        returned = self._call(name, *(arrays[i] for i in argument_names(pair.component)), *more, **named)
         if returned is not None and (not isinstance(returned, tuple | list) or len(returned) != 2):
             raise TargetError(f"{name} returned {_describe_value(returned)}; expected a tuple (out, cache)")
         if returned is None or returned[0] is None:
             raise NotImplementedYet(f"{name} returns None: not implemented yet")
         return returned[0], returned[1]
 
-    def _backward(self, pair: Pair, dout: Array, cache: Any) -> Gradients:
-        """Return the gradients of a backward function: a tuple or list in order, a mapping, or a single array.
+    def _backward(self, pair: Pair, dout: Array, cache: Any) -> dict[str, Any]:
+        """Return the gradients of a backward function by input name; None: not implemented yet.
 
-        The keys of a mapping are the labels, or d and the input name. A network may leave out dh.
+        It returns a tuple or list in order, a mapping, or a single array. The keys of a mapping are the labels, or d
+        and the input name. A network may leave out dh.
         """
         name, labels = pair.backward_name, self.labels(pair)
         required = {i: labels[i] for i in argument_names(pair.component)}
         expected = ", ".join(required.values())
-        returned = self._call(name, getattr(self._namespace, name), dout, cache)
+        returned = self._call(name, dout, cache)
         if isinstance(returned, Mapping):
             by_key = {str(key).lower(): value for key, value in returned.items()}
             keys = {i: [k for k in (label.lower(), f"d{i}".lower()) if k in by_key] for i, label in labels.items()}
@@ -159,12 +168,11 @@ class FunctionCaller(ABC):
             values = dict(zip(labels, returned, strict=False))
         else:
             raise TargetError(f"{name} returned {_describe_value(returned)}; expected {expected}")
-        implemented = {i: value for i, value in values.items() if value is not None}
-        if not implemented:
+        if all(value is None for value in values.values()):
             raise NotImplementedYet(f"{name} returns None: not implemented yet")
-        return Gradients(implemented, tuple(i for i in values if i not in implemented))
+        return values
 
-    def _gradients(self, pair: Pair, cache: Any, problem: Problem, usage: Usage) -> Gradients:
+    def _gradients(self, pair: Pair, cache: Any, problem: Problem, usage: Usage) -> dict[str, Any]:
         """Call the backward function in the given usage."""
         dout = usage.arrange(problem.dout)
         if usage is Usage.INTERLEAVED:
@@ -176,7 +184,7 @@ class FunctionCaller(ABC):
         returned = self._backward(pair, dout, cache)
         return self._backward(pair, dout, cache) if usage is Usage.BACKWARD_TWICE else returned
 
-    def _call(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    def _call(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call a function with copies of the arrays, which it may modify.
 
         Raises
@@ -184,6 +192,7 @@ class FunctionCaller(ABC):
         TargetError
             It raised, or called sys.exit; the message contains the stack frames of the code under test.
         """
+        function = getattr(self._namespace, name)
         copies = [copy_with_strides(a) if isinstance(a, np.ndarray) else a for a in arguments]
         self.call_started(name)
         try:
@@ -208,16 +217,17 @@ class FunctionCaller(ABC):
             if not isinstance(original, np.ndarray):
                 continue
             if _are_equal(original, copy):
-                unchanged.append((position, original, copy))
+                unchanged.append((function, position, original, copy))
             else:
                 argument = _argument_name(function, position)
-                self._note("mutates-input", f"{name} modifies its argument {argument} in place (bncheck passed a copy)")
-        for position, original, copy in self._previous_arguments:
+                text = f"{name} modifies its argument {argument} in place (bncheck passed a copy)"
+                self.notes[Note("mutates-input", text)] = None
+        for previous_function, position, original, copy in self._previous_arguments:
             if not _are_equal(original, copy):
-                argument = _argument_name(self._previous_function, position)
+                argument = _argument_name(previous_function, position)
                 text = f"{name} modifies the {argument} that was passed to its forward function (a parameter update?)"
-                self._note("parameter-update", text)
-        self._previous_arguments, self._previous_function = unchanged, function
+                self.notes[Note("parameter-update", text)] = None
+        self._previous_arguments = unchanged
 
     def _as_array(self, name: str, value: Any, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], str]:
         """Return a value as an array, and the name of its dtype; a row or a column is reshaped to a vector.
@@ -233,13 +243,9 @@ class FunctionCaller(ABC):
         finally:
             self.call_started("")
         if array.shape != shape and len(shape) == 1 and array.shape in ((1, *shape), (*shape, 1)):
-            self._note("shape", f"{name} has shape {array.shape}; interpreted as {shape}")
+            self.notes[Note("shape", f"{name} has shape {array.shape}; interpreted as {shape}")] = None
             array = array.reshape(shape)
         return array, dtype
-
-    def _note(self, code: str, text: str) -> None:
-        """Add a note, unless it was already added."""
-        self._notes[code, text] = Note(code, text)
 
 
 def _other_data(problem: Problem) -> Problem:

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
@@ -13,7 +13,7 @@ from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Component
 from bncheck.model.layers import Array, affine_forward, batchnorm_backward, batchnorm_forward
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.results import NotChecked, TargetInfo
-from bncheck.targets.calling import FunctionCaller
+from bncheck.targets.calling import Target
 from bncheck.targets.pairs import Pair, argument_names
 
 _BN = r"(?:batch_?norm(?:alization)?(?:_?1d)?|bn)"
@@ -58,13 +58,18 @@ def find_functions(namespace: Any, component: Component, direction: str) -> dict
     return functions
 
 
+def implemented_components(namespace: Any) -> list[Component]:
+    """Return the components of which a namespace has a forward or a backward function."""
+    return [c for c in STEMS if find_functions(namespace, c, FORWARD) or find_functions(namespace, c, BACKWARD)]
+
+
 def unsupported_functions(namespace: Any) -> Iterator[NotChecked]:
     """Yield the functions that are, by their names, one half of a layer that is not checked."""
     for name in map(str, dir(namespace)):
         match = LAYER_FUNCTION.fullmatch(name)
         if match and component_of(name) is None and inspect.isroutine(getattr(namespace, name, None)):
-            reason = next((text for stem, text in OTHER_LAYERS if stem.fullmatch(match[1])), "")
-            yield NotChecked(name, reason or "bncheck does not know this layer")
+            reasons = (text for stem, text in OTHER_LAYERS if stem.fullmatch(match[1]))
+            yield NotChecked(name, next(reasons, "bncheck does not know this layer"))
 
 
 def component_of(name: str) -> Component | None:
@@ -84,7 +89,7 @@ def _accepts(function: Callable[..., Any], count: int) -> bool:
     return True
 
 
-class LayerFunctions(FunctionCaller):
+class LayerFunctions(Target):
     """A namespace of functions such as ``batchnorm_forward`` and ``batchnorm_backward``.
 
     Parameters
@@ -108,21 +113,47 @@ class LayerFunctions(FunctionCaller):
         self.required = () if function else self._missing_functions()
         self.not_checked = () if function else tuple(self._not_checked())
 
-    @classmethod
-    def is_supported(cls, namespace: Any, components: Iterable[Component] = tuple(STEMS)) -> bool:
-        """Return whether a namespace has any function of these components."""
-        return any(find_functions(namespace, c, direction) for c in components for direction in (FORWARD, BACKWARD))
-
     def labels(self, pair: Pair) -> dict[str, str]:
         """Return the names of the gradients: dx, dgamma, dbeta."""
         return {name: LABELS.get(name, f"d{name}") for name in argument_names(pair.component)}
 
-    def more_arguments(
-        self, function: Callable[..., Any], pair: Pair, problem: Problem
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments of batch norm after beta: ``bn_param``, or eps, mode and running statistics."""
+    def more_arguments(self, pair: Pair, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments of batch norm after beta, by their names.
+
+        cs231n passes a dict, ``bn_param``; other code takes eps, a mode, momentum and running statistics one by one.
+        """
         arguments = argument_names(pair.component)
-        return _batchnorm_arguments(function, len(arguments), problem) if "gamma" in arguments else ([], {})
+        if "gamma" not in arguments:
+            return [], {}
+        H, eps = problem.H, problem.bn_eps
+        known: dict[str, Any] = {"mode": "train", "momentum": 0.9, "train": True, "training": True, "is_training": True}
+        for kind in ("running", "moving"):
+            known |= {f"{kind}_mean": np.zeros(H), f"{kind}_var": np.ones(H)}
+        bn_param = {**known, "eps": eps, "epsilon": eps, "bn_eps": eps}
+        try:
+            parameters = inspect.signature(getattr(self._namespace, pair.forward_name)).parameters.values()
+        except (TypeError, ValueError):
+            return [bn_param], {}
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for number, parameter in enumerate(parameters):
+            name = parameter.name.lower()
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional.append(dict(bn_param))
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                named |= {} if positional else {"eps": eps}  # a wrapper's *args, **kwargs already has the dict
+            elif number >= len(arguments) or parameter.kind is parameter.KEYWORD_ONLY:
+                if "eps" in name or "train" in name or name in known:
+                    value: Any = eps if "eps" in name else known.get(name, True)
+                elif parameter.default is parameter.empty or "param" in name:
+                    value = dict(bn_param)
+                else:
+                    value = parameter.default
+                if parameter.kind is parameter.KEYWORD_ONLY:
+                    named[parameter.name] = value
+                else:
+                    positional.append(value)
+        return positional, named
 
     def _match_pairs(self, component: Component) -> Iterator[Pair]:
         """Yield each backward function with its forward function: of its own stem and suffix, or the nearest.
@@ -181,16 +212,16 @@ class LayerFunctions(FunctionCaller):
             return False
         p = random_problem(12, 4, 5)
         h = affine_forward(p.X, p.W, p.b)[0]
-        for column in (True, False):
-            vectors = {name: getattr(p, name)[:, None] if column else getattr(p, name) for name in ("gamma", "beta")}
+        for shape in ((-1, 1), (-1,)):
+            arrays = {"h": h.T.copy(), "gamma": p.gamma.reshape(shape), "beta": p.beta.reshape(shape)}
             try:
-                out, cache = self._forward(pair, {"h": h.T.copy(), **vectors}, p)
-                gradients = self._backward(pair, p.dout.T.copy(), cache).values
+                out, cache = self._forward(pair, arrays, p)
+                gradients = self._backward(pair, p.dout.T.copy(), cache)
                 values = [out, *map(gradients.get, BATCHNORM.inputs)]
-                arrays = [self._as_array(pair.backward, value, h.T.shape)[0] for value in values]
+                returned = [self._as_array(pair.backward, value, h.T.shape)[0] for value in values]
             except TargetError:
                 continue
-            if any(_is_transposed(arrays, p, h, eps) for eps in LAYOUT_EPS):
+            if any(_is_transposed(returned, p, h, eps) for eps in LAYOUT_EPS):
                 return True
         return False
 
@@ -207,9 +238,8 @@ def _is_transposed(arrays: list[Array], p: Problem, h: Array, eps: float) -> boo
 
 def _words_in(function: Any) -> set[str]:
     """Return the names and strings in the code of a function and of the functions inside it, in lower case."""
-    code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
     words: set[str] = set()
-    pending = [code]
+    pending = [getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)]
     while pending:
         code = pending.pop()
         if isinstance(code, CodeType):
@@ -217,42 +247,3 @@ def _words_in(function: Any) -> set[str]:
             words |= {*code.co_varnames, *code.co_names, *filter(str.isidentifier, strings)}
             pending += code.co_consts
     return {word.lower() for word in words}
-
-
-def _batchnorm_arguments(
-    function: Callable[..., Any], count: int, problem: Problem
-) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of a batch norm after its first ``count``, positional and by keyword, by their names.
-
-    cs231n passes a dict, ``bn_param``; other code takes eps, a mode, momentum and running statistics one by one.
-    """
-    H, eps = problem.H, problem.bn_eps
-    known: dict[str, Any] = {"mode": "train", "momentum": 0.9, "train": True, "training": True, "is_training": True}
-    for kind in ("running", "moving"):
-        known |= {f"{kind}_mean": np.zeros(H), f"{kind}_var": np.ones(H)}
-    bn_param = {**known, "eps": eps, "epsilon": eps, "bn_eps": eps}
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return [bn_param], {}
-    positional: list[Any] = []
-    named: dict[str, Any] = {}
-    for number, parameter in enumerate(parameters):
-        name = parameter.name.lower()
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            positional.append(dict(bn_param))
-        elif parameter.kind is parameter.VAR_KEYWORD:
-            named |= {} if positional else {"eps": eps}  # a wrapper's *args, **kwargs already has the dict
-        elif number >= count or parameter.kind is parameter.KEYWORD_ONLY:
-            if "eps" in name:
-                value: Any = eps
-            elif name in known or "train" in name:
-                value = known.get(name, True)
-            else:
-                is_required = parameter.default is parameter.empty or "param" in name
-                value = dict(bn_param) if is_required else parameter.default
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                named[parameter.name] = value
-            else:
-                positional.append(value)
-    return positional, named

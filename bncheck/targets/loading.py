@@ -54,21 +54,20 @@ def expand_pattern(target: str) -> list[str]:
 
 def _require_python_file(path: str) -> None:
     """Raise InvalidInput if a path cannot be loaded as a Python file; the message states what the path is."""
-    if os.path.isdir(path):
-        pattern = shlex.quote(os.path.join(path, "*.py"))
-        raise InvalidInput(f"{path!r} is a directory; name a file in it, such as {pattern}")
     if not os.path.exists(path):
         raise InvalidInput(f"no such file: {path!r}{_suggestion(path + '.py')}")
-    if not os.path.isfile(path):
-        raise InvalidInput(f"{path!r} is not a regular file; name a .py file")
-    if path.endswith(".ipynb"):
-        raise InvalidInput(
-            f"{path!r} is a notebook, which bncheck does not load; in one of its cells, run {IN_NOTEBOOK}"
-        )
-    if not path.endswith(".py"):
+    if os.path.isdir(path):
+        kind = f"a directory; name a file in it, such as {shlex.quote(os.path.join(path, '*.py'))}"
+    elif not os.path.isfile(path):
+        kind = "not a regular file; name a .py file"
+    elif path.endswith(".ipynb"):
+        kind = f"a notebook, which bncheck does not load; in one of its cells, run {IN_NOTEBOOK}"
+    elif not path.endswith(".py"):
         renamed = f"{os.path.splitext(path)[0]}.py"
-        suggestion = _suggestion(renamed) or f"; if it contains Python code, rename it to {renamed!r}"
-        raise InvalidInput(f"{path!r} is not a .py file{suggestion}")
+        kind = "not a .py file" + (_suggestion(renamed) or f"; if it contains Python code, rename it to {renamed!r}")
+    else:
+        return
+    raise InvalidInput(f"{path!r} is {kind}")
 
 
 def _suggestion(path: str) -> str:
@@ -205,10 +204,10 @@ def _describe_import_error(error: ImportError, path: str) -> str:
         if not is_path(path) and f"{path}.".startswith(f"{error.name}."):
             return f"no module named {error.name!r}; to check a file, include its .py suffix"
         file = path if is_path(path) else path.replace(".", os.sep)
+        missing = f"{path} imports {error.name!r}, which is neither installed"
         if package in os.path.realpath(file).split(os.sep):  # by its name, a module of the target's own package
-            return f"{path} imports {error.name!r}, which is neither installed nor in its package"
-        hint = f"(pip install {package})"
-        return f"{path} imports {error.name!r}, which is neither installed {hint} nor in the same directory"
+            return f"{missing} nor in its package"
+        return f"{missing} (pip install {package}) nor in the same directory"
     if "relative import" in str(error):
         module = ".".join(os.path.splitext(path)[0].split(os.sep)[-2:])
         return f"{path} imports from its package ({error}); pass it as a module: bncheck run {module}"

@@ -17,7 +17,7 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def bundled_files(target: Path | str) -> set[str]:
-    bundle = SourceBundle.of(str(target))
+    bundle = SourceBundle.from_target(str(target))
     assert bundle is not None
     return {name for name, _ in bundle.files}
 
@@ -49,7 +49,7 @@ def test_a_bundle_of_a_file_in_a_package_contains_what_it_imports_by_the_name_of
 def test_unpacked_files_have_the_same_bytes_and_names(tmp_path: Path) -> None:
     text = "# -*- coding: latin-1 -*-\nname = 'é'\n".encode("latin-1")
     (tmp_path / "layers.py").write_bytes(text)
-    bundle = SourceBundle.of(f"{tmp_path / 'layers.py'}:solution_b")
+    bundle = SourceBundle.from_target(f"{tmp_path / 'layers.py'}:solution_b")
     assert bundle is not None
     unpacked = bundle.unpack(tmp_path / "elsewhere")
     assert unpacked.target == f"{tmp_path / 'elsewhere' / tmp_path.name / 'layers.py'}:solution_b"
@@ -70,8 +70,8 @@ def test_a_bundle_of_a_file_with_a_syntax_error_contains_only_that_file(tmp_path
 
 def test_installed_modules_have_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert SourceBundle.of("reference") is None
-    assert SourceBundle.of("numpy.linalg") is None
+    assert SourceBundle.from_target("reference") is None
+    assert SourceBundle.from_target("numpy.linalg") is None
     write(tmp_path, {"mine/__init__": "", "mine/layers": ""})
     assert bundled_files("mine.layers") == {"bncheck_target.py", "mine/__init__.py", "mine/layers.py"}
-    assert SourceBundle.of("mine.nothing") is None
+    assert SourceBundle.from_target("mine.nothing") is None

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck import CheckResult, InvalidInput, TargetError, Verdict, check, random_problem
-from bncheck.checking.child_check import check_target
+from bncheck.checking.check import check_target
 from bncheck.checking.in_process import OptionalStages
 from bncheck.cli.main import main
 from bncheck.model.options import CheckOptions
@@ -439,8 +439,8 @@ COULD_NOT_RUN = {
     ),
     "a module of Python 2": ("import cPickle\n", "layers.py is written for Python 2 \\(it imports 'cPickle'\\)"),
     "a name of Python 2": (changed(LAYERS, DX, "xrange(3)"), "it is written for Python 2"),
-    "crashes": (changed(LAYERS, DX, "import ctypes; ctypes.string_at(0)"), "killed by SIGSEGV \\(a segmentation fault\\)"),
-    "ends its process": (changed(LAYERS, DX, "import os; os._exit(7)"), "it ended its process with exit code 7"),
+    "crashes": (changed(LAYERS, DX, "import ctypes; ctypes.string_at(0)"), "was terminated by SIGSEGV \\(segmentation fault\\)"),
+    "ends its process": (changed(LAYERS, DX, "import os; os._exit(7)"), "exited with code 7"),
 }  # fmt: skip
 
 
@@ -495,22 +495,22 @@ HANGS = {
     "starts a process that inherits the pipe": "import os, time; os.setsid() if os.fork() == 0 else 0; time.sleep(30)",
 }
 SILENT_HANGS = {
-    "holds the interpreter's lock": (HOLD_LOCK, "it did not answer within 1.5 s"),
+    "holds the interpreter's lock": (HOLD_LOCK, "did not respond within 1.5 s"),
     "stops its own process": (
         "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
-        "it did not answer within 1.5 s",
+        "did not respond within 1.5 s",
     ),
     "ends the thread that watches it": (
         "import threading, time; threading.excepthook = len; sleep, time.sleep = time.sleep, None; sleep(30)",
-        "it did not answer within 1.5 s",
+        "did not respond within 1.5 s",
     ),
     "closes every file": (
         f"import os; os.closerange(3, 256); {HOLD_LOCK}",
-        "it closed a file descriptor that it did not open, and did not exit",
+        "closed a file descriptor that it did not open, and did not exit",
     ),
     "writes to every pipe": (
         f"import os, stat; [os.write(fd, b'print\\n') for fd in range(3, 64) if is_pipe(fd)]; {HOLD_LOCK}",
-        "it wrote to a file descriptor that it did not open",
+        "wrote to a file descriptor that it did not open",
     ),
 }
 IS_PIPE = """
