@@ -4,8 +4,13 @@ import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from bncheck import CheckResult, Problem
+    from tests.python_targets import CheckFile
 
 # Set by .ci/run, where every optional extra is installed: a skipped test is then an error.
 NO_SKIPS = "BNCHECK_NO_SKIPS"
@@ -20,8 +25,29 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.fixture
+def problem() -> "Problem":
+    """Return a small problem whose three sizes differ."""
+    from bncheck import random_problem  # noqa: PLC0415 - numpy reads the environment when it is imported
+
+    return random_problem(9, 6, 4, seed=5)
+
+
+@pytest.fixture
+def check_file(tmp_path: Path, problem: "Problem") -> "CheckFile":
+    """Return a function that writes a source text to a file and checks it on the small problem."""
+    from bncheck import check  # noqa: PLC0415 - numpy reads the environment when it is imported
+
+    def write_and_check(source: str, name: str = "layers.py", **options: object) -> "CheckResult":
+        path = tmp_path / name.partition(":")[0]
+        path.write_text(source, encoding="utf-8")
+        return check(problem, str(tmp_path / name), **options)  # type: ignore[arg-type]  # the options are passed on unchanged
+
+    return write_and_check
+
+
+@pytest.fixture
 def typical_edge_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the edge cases by which no mistake is named; tests of these are in test_verdicts."""
+    """Leave out the edge cases by which no mistake is named; tests of these are in checking/test_edge_cases.py."""
     from bncheck.checking.edge_cases import EDGE_CASES  # noqa: PLC0415 - numpy reads the environment when it is imported
 
     typical = tuple(case for case in EDGE_CASES if case.typical)

@@ -65,6 +65,13 @@ class Sample:
         return self.header[0][1]
 
     @property
+    def message_parts(self) -> list[str]:
+        """The parts of the expected error message, in their order."""
+        prefix = "could not run: "
+        assert self.expected.startswith(prefix), f"{self.path} does not expect an error"
+        return [self.expected.removeprefix(prefix), *self.values("and then")]
+
+    @property
     def is_checked_as_file(self) -> bool:
         return self.value("checked") == "as a file"
 
