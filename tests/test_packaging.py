@@ -133,7 +133,7 @@ def test_the_action_checks_its_targets_and_annotates_them(source: str, code: int
     assert (tmp_path / "gradients.xml").exists()
 
 
-def test_the_hook_is_a_command_of_ours() -> None:
+def test_the_hook_runs_a_command_of_bncheck() -> None:
     (hook,) = loaded(".pre-commit-hooks.yaml")
     program, command = hook["entry"].split()
     assert program in PROJECT["scripts"]

@@ -74,7 +74,7 @@ def test_an_inconclusive_check_is_no_success() -> None:
         bncheck.assert_gradients("reference", step=1e-14)
 
 
-def test_arguments_and_targets_that_cannot_be_are_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_arguments_and_targets_are_reported_as_by_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     with pytest.raises(InvalidInput, match="N must be an integer of at least 1, got 0"):
         bncheck.assert_gradients("reference", N=0)

@@ -28,7 +28,8 @@ def test_the_template_with_correct_formulas_passes(tmp_path: Path) -> None:
         source,
         "    out = None\n    cache = (x, w, b)", "    out = x @ w + b\n    cache = (x, w, b)",
         "dx, dw, db = None, None, None", "dx, dw, db = dout @ w.T, x.T @ dout, dout.sum(axis=0)",
-        "    out = None\n    cache = (x, gamma, eps)", "    out = gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + eps) + beta\n    cache = (x, gamma, eps)",
+        "    out = None\n    cache = (x, gamma, eps)",
+        "    out = gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + eps) + beta\n    cache = (x, gamma, eps)",
         "x, gamma, eps = cache\n    dx, dgamma, dbeta = None, None, None\n",
         "x, gamma, eps = cache\n"
         "    sigma = np.sqrt(x.var(0) + eps)\n    xhat = (x - x.mean(0)) / sigma\n"

@@ -85,9 +85,10 @@ def test_an_interrupted_check_of_a_file_reports_its_partial_result(tmp_path: Pat
     path = tmp_path / "net.py"
     path.write_text(NETWORK, encoding="utf-8")
     script = (
-        "import signal, sys, bncheck.cli.run as r; from bncheck.cli.main import main; "
+        "import signal, sys, bncheck.cli.progress as progress; from bncheck.cli.main import main; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "r.silent = lambda *_: print('done', file=sys.stderr, flush=True); main(prog_name='bncheck')"
+        "progress.ProgressDisplay.update = lambda _, n, total: n and print('done', file=sys.stderr, flush=True); "
+        "main(prog_name='bncheck')"
     )
     arguments = ["run", str(path), "--engine", "full", "--N", "300", "--D", "300", "--H", "50"]
     running = subprocess.Popen(
@@ -98,5 +99,5 @@ def test_an_interrupted_check_of_a_file_reports_its_partial_result(tmp_path: Pat
     running.send_signal(2)
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "of 105,150 entries were checked, none is wrong" in " ".join(out.split())
+    assert "of 105,150 entries checked, none of them wrong" in " ".join(out.split())
     assert "Traceback" not in err

@@ -133,6 +133,12 @@ LAYERS = read("layers.py")
 COMPOSITE = read("composite.py")
 ALTERNATIVE = read("alternative.py")
 NETWORK = read("network.py")
+BATCHNORM = read("batchnorm.py")
+AFFINE = read("affine.py")
+SHORT_COMPOSITE = read("short_composite.py")
+SHORT_NETWORK = read("short_network.py")
+MANY_FUNCTIONS = read("many_functions.py")
+FEATURES_FIRST = read("features_first.py")
 
 # Lines of LAYERS that tests replace.
 DX = "dx = dxhat / std + dvar * 2 * (x - mu) / N + dmu / N"

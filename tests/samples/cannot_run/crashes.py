@@ -1,4 +1,4 @@
-# expected: could not run: killed by SIGSEGV (a segmentation fault)
+# expected: could not run: crashes.py was terminated by SIGSEGV (segmentation fault)
 import numpy as np
 
 def affine_forward(x, w, b):

@@ -1,4 +1,4 @@
-# expected: could not run: it did not answer within 1.5 s
+# expected: could not run: layers.py did not respond within 1.5 s
 import numpy as np
 
 def affine_forward(x, w, b):

@@ -1,4 +1,4 @@
-# expected: could not run: it wrote to a file descriptor that it did not open
+# expected: could not run: layers.py wrote to a file descriptor that it did not open
 def is_pipe(fd):
     import os, stat
     try:
