@@ -1,10 +1,12 @@
 """What every test may rely on."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Generator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +24,30 @@ if sys.path and Path(sys.path[0] or ".").resolve() == Path(__file__).parent.pare
 os.environ["PYTHONSAFEPATH"] = "1"
 # For arrays as small as those of the tests threads cost more time than they save, also in processes that tests start.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _processes_are_marked(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Generator[None, None, None]:
+    """Fail if a test without the marker ``process`` or ``cluster`` starts a Python process."""
+    started: list[object] = []
+    popen, start = subprocess.Popen.__init__, BaseProcess.start
+
+    def record_popen(self: Any, command: Any, *arguments: Any, **options: Any) -> None:
+        if not isinstance(command, str) and command[0] == sys.executable:  # matplotlib, for one, starts other programs
+            started.append(command)
+        popen(self, command, *arguments, **options)
+
+    def record_start(self: BaseProcess) -> None:
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", record_popen)
+    monkeypatch.setattr(BaseProcess, "start", record_start)
+    yield
+    if started and not any(map(request.node.get_closest_marker, ("process", "cluster"))):
+        pytest.fail("this test starts a Python process; mark it with pytest.mark.process")
 
 
 @pytest.fixture

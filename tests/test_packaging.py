@@ -29,6 +29,7 @@ def editable(installed: Distribution) -> bool:
     return bool(origin.get("dir_info", {}).get("editable"))
 
 
+@pytest.mark.process
 def test_what_is_tested_is_what_is_installed() -> None:
     installed = distribution("bncheck")
     where = ROOT if editable(installed) else Path(str(installed.locate_file("")))
@@ -67,6 +68,7 @@ def test_the_metadata_is_complete() -> None:
     assert result.stdout == f"bncheck {bncheck.__version__}\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_line_of_shell_completion_gives_a_script(shell: str) -> None:
     if shell == "bash" and not os.path.exists("/bin/bash"):

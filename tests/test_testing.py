@@ -22,13 +22,15 @@ def run_suite(folder: Path, layers: str, *options: str) -> subprocess.CompletedP
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_right_layers_pass_a_test_per_shape(tmp_path: Path) -> None:
+@pytest.mark.process
+def test_correct_layers_pass_a_test_for_each_shape(tmp_path: Path) -> None:
     result = run_suite(tmp_path, LAYERS)
     assert result.returncode == 0, result.stdout
     assert "3 passed" in result.stdout
 
 
-def test_a_failure_shows_the_report_and_none_of_our_frames(tmp_path: Path) -> None:
+@pytest.mark.process
+def test_a_failure_shows_the_report_and_no_frames_of_bncheck(tmp_path: Path) -> None:
     result = run_suite(tmp_path, WRONG_LAYERS)
     assert result.returncode == 1
     assert "3 failed" in result.stdout
@@ -44,13 +46,15 @@ def test_a_failure_shows_the_report_and_none_of_our_frames(tmp_path: Path) -> No
     assert '>       bncheck.assert_gradients("layers.py", N=N, D=D, H=H)' in result.stdout
 
 
-def test_layers_that_do_not_run_show_their_own_error_and_none_of_our_frames(tmp_path: Path) -> None:
+@pytest.mark.process
+def test_layers_that_do_not_run_show_their_own_error_and_no_frames_of_bncheck(tmp_path: Path) -> None:
     result = run_suite(tmp_path, "x = 1 / 0\n")
     assert result.returncode == 1
     assert "TargetError: importing it raised ZeroDivisionError: division by zero" in result.stdout
     assert "bncheck/" not in result.stdout
 
 
+@pytest.mark.process
 def test_it_works_in_several_processes_at_once(tmp_path: Path) -> None:
     pytest.importorskip("xdist")
     result = run_suite(tmp_path, WRONG_LAYERS, "-n", "2")
@@ -74,6 +78,7 @@ def test_an_inconclusive_check_is_no_success() -> None:
         bncheck.assert_gradients("reference", step=1e-14)
 
 
+@pytest.mark.process
 def test_invalid_arguments_and_targets_are_reported_as_by_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     with pytest.raises(InvalidInput, match="N must be an integer of at least 1, got 0"):

@@ -119,7 +119,7 @@ class Case:
 
     @cached_property
     def scipy_gradient(self) -> Array:
-        from scipy.optimize._numdiff import approx_derivative  # noqa: PLC0415 - optional
+        from scipy.optimize._numdiff import approx_derivative  # noqa: PLC0415 - scipy is optional
 
         return np.asarray(approx_derivative(self.loss, self.flat))
 
@@ -140,7 +140,7 @@ def scipy_rejects(case: Case, code: Code) -> bool:
 
 
 def torch_rejects(case: Case, code: Code, fast_mode: bool) -> bool:
-    import torch  # noqa: PLC0415 - optional
+    import torch  # noqa: PLC0415 - torch is optional
 
     class Network(torch.autograd.Function):
         @staticmethod

@@ -14,8 +14,8 @@ from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.rows import Row
 from tests.render.plots.plotting import (
-    LONG_TARGET,
     FILE_SIGNATURES,
+    LONG_TARGET,
     draw,
     gradient_summary,
     make_row,

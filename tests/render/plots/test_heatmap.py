@@ -12,6 +12,7 @@ from bncheck.sweeps.sweep_file import rows_of
 from tests.render.plots.plotting import draw, gradient_summary, invoke, make_row, title_and_note_lines
 
 
+@pytest.mark.process
 def test_a_heatmap_of_two_axes_has_the_cells_of_the_table(plots: Any) -> None:
     pytest.importorskip("matplotlib")
     command = ["wrong.py", "reference", "--N", "1,2,8", "--D", "5", "--H", "4", "--bn-eps", "0"]

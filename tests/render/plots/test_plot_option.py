@@ -96,6 +96,7 @@ def test_a_missing_or_broken_matplotlib_is_reported_with_the_command_that_instal
         monkeypatch.delitem(sys.modules, name)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("options", "loaded"), [((), []), (("--plot", "v.png", "--plot", "v.pdf", "--plot", "v.svg"), ["matplotlib"])]
 )
