@@ -3,7 +3,7 @@
 import io
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -32,20 +32,23 @@ def test_the_title_shows_the_problem_and_the_number_of_checks_with_each_verdict(
     ]  # fmt: skip
 
 
-def rows_of_every_kind() -> Iterator[tuple[str, list[Row]]]:
-    """Yield rows of every kind of picture."""
-    steps = [10.0**-k for k in range(1, 13)]
-    yield "steps", list(bncheck.sweep(N=8, D=5, H=4, step=steps))
-    yield "schemes", list(bncheck.sweep(N=8, D=5, H=4, step=["auto", *steps[::3]], scheme=list(SCHEMES)))
-    names = {f"batchnorm_backward_alt.d{i}": gradient_summary(10.0**-i, 10.0 ** (1 - i)) for i in range(15)}
-    yield "many gradients", [make_row(names, step=s, target=LONG_TARGET) for s in steps]
-    targets = [f"{LONG_TARGET}{i}" for i in range(20)]
-    yield "many targets", [make_row({"dW": gradient_summary(1e-9, 1e-8)}, target=target) for target in targets]
-    yield "seeds", [make_row({"dW": gradient_summary(1e-9, 1e-8)}, seed=seed) for seed in range(64)]
-    yield "shape", list(bncheck.sweep(N=[2, 8, 64], D=5, H=4))
-    yield "map", [make_row({"dW": gradient_summary(1e-9)}, target=t, seed=s) for t in targets for s in range(30)]
-    yield "axes", list(bncheck.sweep(N=[2, 8], D=[3, 4], H=[2, 3], bn_eps=[1e-5, 1.0]))
-    yield "one", [make_row({}, target=LONG_TARGET, verdict=None)]
+STEPS = [10.0**-k for k in range(1, 13)]
+FIFTEEN_GRADIENTS = {
+    f"batchnorm_backward_alt.d{i}": gradient_summary(10.0**-i, 10.0 ** (1 - i)) for i in range(15)
+}  # fmt: skip
+TARGETS = [f"{LONG_TARGET}{i}" for i in range(20)]
+# Functions that return the rows of every kind of figure, so that no sweep runs while the tests are collected.
+ROWS: dict[str, Callable[[], Iterable[Row]]] = {
+    "steps": lambda: bncheck.sweep(N=8, D=5, H=4, step=STEPS),
+    "schemes": lambda: bncheck.sweep(N=8, D=5, H=4, step=["auto", *STEPS[::3]], scheme=list(SCHEMES)),
+    "many gradients": lambda: (make_row(FIFTEEN_GRADIENTS, step=s, target=LONG_TARGET) for s in STEPS),
+    "many targets": lambda: (make_row({"dW": gradient_summary(1e-9, 1e-8)}, target=target) for target in TARGETS),
+    "seeds": lambda: (make_row({"dW": gradient_summary(1e-9, 1e-8)}, seed=seed) for seed in range(64)),
+    "shape": lambda: bncheck.sweep(N=[2, 8, 64], D=5, H=4),
+    "map": lambda: (make_row({"dW": gradient_summary(1e-9)}, target=t, seed=s) for t in TARGETS for s in range(30)),
+    "axes": lambda: bncheck.sweep(N=[2, 8], D=[3, 4], H=[2, 3], bn_eps=[1e-5, 1.0]),
+    "one": lambda: [make_row({}, target=LONG_TARGET, verdict=None)],
+}
 
 
 def draw_as_saved(plots: Any, rows: list[Row]) -> Any:
@@ -58,9 +61,9 @@ def draw_as_saved(plots: Any, rows: list[Row]) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:Glyph .* missing from")  # the fonts of the test machine may lack a character
-@pytest.mark.parametrize("rows", [pytest.param(rows, id=kind) for kind, rows in rows_of_every_kind()])
-def test_no_element_of_a_figure_is_cut_off_or_covers_another(plots: Any, rows: list[Row]) -> None:
-    figure = draw_as_saved(plots, rows)
+@pytest.mark.parametrize("kind", ROWS)
+def test_no_element_of_a_figure_is_cut_off_or_covers_another(plots: Any, kind: str) -> None:
+    figure = draw_as_saved(plots, list(ROWS[kind]()))
     panels = [axes.get_tightbbox() for axes in figure.axes]
     legends = [legend.get_window_extent() for legend in figure.legends]
     texts = [text.get_window_extent() for text in figure.texts]
