@@ -5,10 +5,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from bncheck import CheckResult
 from bncheck.model import network
 from bncheck.model.layers import Array
 
 Gradients: TypeAlias = dict[str, Array]
+# The fixture check_file: (source text, name of the file, **options of check).
+CheckFile: TypeAlias = Callable[..., CheckResult]
 
 
 class CorruptedGradients:

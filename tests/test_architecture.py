@@ -8,6 +8,7 @@ from pathlib import Path
 import bncheck
 
 PACKAGE = Path(bncheck.__file__).parent
+TESTS = Path(__file__).parent
 
 # From the lowest level up; a name is a package of bncheck, or one of its top modules.
 LEVELS = (
@@ -124,3 +125,19 @@ def test_third_party_packages_are_imported_only_where_they_are_allowed() -> None
         if package not in sys.stdlib_module_names | {"bncheck"}:
             allowed = ALLOWED_IMPORTS[package]
             assert allowed is None or own in allowed, f"{path} imports {module}"
+
+
+def test_no_test_module_imports_another() -> None:
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            else:
+                continue
+            for module in modules:
+                names = module.split(".")
+                assert names[0] != "tests" or not any(n.startswith("test_") or n == "conftest" for n in names), (
+                    f"{path} imports {module}; move what both need to a module whose name does not start with test_"
+                )

@@ -12,7 +12,7 @@ def test_bncheck_has_no_false_alarm_and_detects_every_error_of_1e_8(part: str) -
     assert all(result["sizes"][place] <= 1e-8 for place in PLACES)
 
 
-def test_a_checker_that_rejects_correct_gradients_is_not_said_to_detect_errors() -> None:
+def test_a_checker_that_rejects_correct_gradients_does_not_count_as_detecting_errors() -> None:
     result = row(CHECKERS["loop"], [Case(number) for number in range(2)])
     assert result["false_alarms"] == 2
     assert not result["detects_errors"]

@@ -29,6 +29,7 @@ def editable(installed: Distribution) -> bool:
     return bool(origin.get("dir_info", {}).get("editable"))
 
 
+@pytest.mark.process
 def test_the_tested_package_is_the_installed_one() -> None:
     installed = distribution("bncheck")
     location = ROOT if editable(installed) else Path(str(installed.locate_file("")))
@@ -70,6 +71,7 @@ def test_the_metadata_is_complete() -> None:
     assert result.stdout == f"bncheck {bncheck.__version__}\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completion_prints_a_script(shell: str) -> None:
     if shell == "bash" and not os.path.exists("/bin/bash"):

@@ -55,12 +55,14 @@ def test_the_readme_has_something_to_test() -> None:
     assert all(commands(read_topic(name).text) for name in topic_names())
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("command", "output"), shown())
 def test_a_command_prints_what_the_readme_shows(command: str, output: str) -> None:
     result = CliRunner(env={"COLUMNS": "80"}).invoke(main, shlex.split(command)[1:])
     assert masked(result.stdout) == masked(output)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "code"), [*commands(), *(pair for name in topic_names() for pair in commands(read_topic(name).text))]
 )

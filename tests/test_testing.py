@@ -22,12 +22,14 @@ def run_suite(folder: Path, layers: str, *options: str) -> subprocess.CompletedP
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.process
 def test_correct_layers_pass_a_test_for_each_shape(tmp_path: Path) -> None:
     result = run_suite(tmp_path, LAYERS)
     assert result.returncode == 0, result.stdout
     assert "3 passed" in result.stdout
 
 
+@pytest.mark.process
 def test_a_failure_shows_the_report_and_no_frame_of_bncheck(tmp_path: Path) -> None:
     result = run_suite(tmp_path, WRONG_LAYERS)
     assert result.returncode == 1
@@ -44,6 +46,7 @@ def test_a_failure_shows_the_report_and_no_frame_of_bncheck(tmp_path: Path) -> N
     assert '>       bncheck.assert_gradients("layers.py", N=N, D=D, H=H)' in result.stdout
 
 
+@pytest.mark.process
 def test_layers_that_raise_on_import_show_their_error_and_no_frame_of_bncheck(tmp_path: Path) -> None:
     result = run_suite(tmp_path, "x = 1 / 0\n")
     assert result.returncode == 1
@@ -51,6 +54,7 @@ def test_layers_that_raise_on_import_show_their_error_and_no_frame_of_bncheck(tm
     assert "bncheck/" not in result.stdout
 
 
+@pytest.mark.process
 def test_it_works_in_several_processes_at_once(tmp_path: Path) -> None:
     pytest.importorskip("xdist")
     result = run_suite(tmp_path, WRONG_LAYERS, "-n", "2")
@@ -74,6 +78,7 @@ def test_an_inconclusive_check_fails() -> None:
         bncheck.assert_gradients("reference", step=1e-14)
 
 
+@pytest.mark.process
 def test_invalid_arguments_and_targets_raise_the_errors_of_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parent)
     with pytest.raises(InvalidInput, match="N must be an integer of at least 1, got 0"):

@@ -329,7 +329,7 @@ def test_a_dead_unit_is_inconclusive() -> None:
 
 
 def test_the_worst_verdict_wins_and_no_verdict_is_not_a_pass() -> None:
-    P, I, F = Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL  # noqa: E741 - short, side by side
+    P, I, F = Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL  # noqa: E741 - short names keep the columns of the table aligned
     assert Verdict.worst([P, I, F, P]) is F
     assert Verdict.worst([P, I]) is I
     assert Verdict.worst([P]) is P

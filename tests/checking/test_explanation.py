@@ -12,6 +12,7 @@ from tests.faulty_targets import COMPOSITE, LAYERS
 pytestmark = pytest.mark.usefixtures("typical_edge_cases")
 
 
+@pytest.mark.process
 def test_the_document_contains_the_explanation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("layers.py").write_text(LAYERS, encoding="utf-8")
@@ -26,6 +27,7 @@ def test_the_document_contains_the_explanation(tmp_path: Path, monkeypatch: pyte
     assert document["minimal_example"]["reproduce"] == "bncheck run layers.py --N 2 --D 1 --H 1 --seed 0"
 
 
+@pytest.mark.process
 def test_a_mistake_of_several_functions_is_reported_a_single_time(tmp_path: Path) -> None:
     (tmp_path / "composite.py").write_text(COMPOSITE, encoding="utf-8")
     result = check(random_problem(16, 5, 4), str(tmp_path / "composite.py"), minimal_example=False)
@@ -34,6 +36,7 @@ def test_a_mistake_of_several_functions_is_reported_a_single_time(tmp_path: Path
     assert set(diagnosis.also_explains) == {"dw of affine_bn_relu_backward", "dx of affine_bn_relu_backward"}
 
 
+@pytest.mark.process
 def test_an_error_of_a_composite_function_refers_to_its_wrong_parts(tmp_path: Path) -> None:
     source = COMPOSITE.replace("(g - g.mean(axis=0)) / sigma", "(0.5 * g - g.mean(axis=0)) / sigma")
     (tmp_path / "composite.py").write_text(source, encoding="utf-8")

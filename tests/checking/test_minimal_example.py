@@ -39,6 +39,7 @@ def test_the_minimal_example_fails_in_the_same_part() -> None:
     assert result.minimal_example.N >= 5
 
 
+@pytest.mark.process
 def test_the_minimal_example_checks_every_entry_of_a_sampled_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +58,7 @@ def test_the_minimal_example_checks_every_entry_of_a_sampled_check(
     assert CliRunner().invoke(main, shlex.split(str(result.minimal_example.reproduce))[1:]).exit_code == 1
 
 
+@pytest.mark.process
 def test_a_failure_of_an_edge_case_only_is_minimized_with_automatic_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,7 @@ OTHER_BACKWARD_ORDER = SimpleNamespace(forward=network.forward, backward=sum_in_
 def make_problem(N: int, H: int, dout: Array | float, rng: np.random.Generator, **replaced: Array) -> Problem:
     arrays = {"X": rng.standard_normal((N, 3)), "W": rng.standard_normal((3, H)), "b": rng.standard_normal(H)}
     arrays |= {"gamma": np.ones(H), "beta": np.full(H, 0.3), "dout": np.broadcast_to(dout, (N, H)).copy()}
-    return Problem(**{**arrays, **replaced}, bn_eps=1e-5)  # type: ignore[arg-type]  # arrays by name
+    return Problem(**{**arrays, **replaced}, bn_eps=1e-5)  # type: ignore[arg-type]  # mypy cannot match a mapping with the fields
 
 
 @pytest.mark.parametrize("scheme", ["central", "complex"])
@@ -254,7 +254,7 @@ def test_the_error_bounds_of_a_black_box_forward_pass_contain_the_exact_gradient
 ) -> None:
     """With eps outside the root, the scale of the code is far below sqrt(var + eps)."""
     for seed in range(3):
-        problem = random_problem(*shape, seed=seed, **settings)  # type: ignore[arg-type]  # by name
+        problem = random_problem(*shape, seed=seed, **settings)  # type: ignore[arg-type]  # mypy cannot match a mapping with the arguments
         names = NETWORK.inputs[:-1]
         measured = measure(problem, NETWORK, CheckOptions(scheme=scheme), names, black_box_forward=eps_outside_the_root)
         # The exact gradient, from a complex step of that forward pass in extended precision.
@@ -337,7 +337,7 @@ def test_the_reason_for_imprecise_float32_code_is_its_own_rounding() -> None:
         @staticmethod
         def forward(*arrays: np.ndarray) -> tuple[np.ndarray, object]:
             *inputs, eps = (np.asarray(array, np.float32) for array in arrays)
-            return network.forward(*inputs, np.float32(eps))  # type: ignore[arg-type, call-arg]  # five arrays
+            return network.forward(*inputs, np.float32(eps))  # type: ignore[arg-type, call-arg]  # inputs has the first five arguments
 
         @staticmethod
         def backward(dout: np.ndarray, cache: network.Cache) -> dict[str, np.ndarray]:
@@ -379,7 +379,7 @@ def test_the_precision_of_a_check_depends_on_its_error_bounds_for_any_tolerance(
 
 def test_a_cache_that_contains_nan_is_not_reported_as_modified() -> None:
     def forward(*arrays: Array) -> tuple[Array, Array]:
-        a, cache = network.forward(*arrays)  # type: ignore[arg-type]  # five arrays and bn_eps
+        a, cache = network.forward(*arrays)  # type: ignore[arg-type]  # arrays has all six arguments
         caches[:] = [cache]
         return a, np.full(3, np.nan)
 

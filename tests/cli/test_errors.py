@@ -18,6 +18,7 @@ def invoke(*arguments: str) -> Result:
 STEP = "--step must be 'auto' or a positive finite number, got"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -100,6 +100,7 @@ def test_an_unknown_code_exits_2_and_suggests_the_nearest() -> None:
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["explain"], ["explain", "BN204"]])
 def test_explain_imports_neither_numpy_nor_what_only_tables_and_panels_need(arguments: list[str]) -> None:
     script = (

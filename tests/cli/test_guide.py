@@ -42,6 +42,7 @@ def test_an_unknown_topic_exits_with_2_and_a_suggestion() -> None:
     assert result.stderr == "Error: unknown topic 'contribtuing'; did you mean 'contributing'?\n"
 
 
+@pytest.mark.process
 def test_a_page_is_printed_on_an_ascii_terminal() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "bncheck", "guide", topic_names()[0]],

@@ -82,6 +82,7 @@ def test_the_readme_shows_every_command(name: str, command: click.Command) -> No
 short_selftest = cache(smoke)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("example", [example for _, command in COMMANDS for example in examples(command)])
 def test_an_example_runs(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks("python"):

@@ -15,6 +15,7 @@ from bncheck.cli.main import main
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 )

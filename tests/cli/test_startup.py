@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SLOW_PACKAGES = ("numpy", "rich", "matplotlib", "distributed")
 # Runs a command and prints which of the packages it imported.
 SCRIPT = f"""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SMALL = ("run", "--N", "6", "--D", "5", "--H", "4")
 COMMAND = (sys.executable, "-m", "bncheck")
 

@@ -122,7 +122,7 @@ def test_an_item_that_crashes_its_worker_is_retried_alone_and_given_up_and_the_o
     assert sum(3 in batch for batch in pool.batches) == MAX_ATTEMPTS
 
 
-def test_batches_in_flight_are_retried_if_the_whole_pool_is_lost() -> None:
+def test_unfinished_batches_are_retried_if_all_workers_are_lost() -> None:
     class HangingPool(InlinePool):
         def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[Batch[Any]]":
             future = super().submit(work, batch)

@@ -120,6 +120,7 @@ def test_a_name_that_is_similar_to_no_other_gets_no_suggestion() -> None:
         mistake_named("qqqqqq")
 
 
+@pytest.mark.process
 def test_reading_the_catalogue_does_not_import_numpy() -> None:
     script = "import sys; from bncheck.mistakes import all_mistakes; all_mistakes(); print('numpy' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

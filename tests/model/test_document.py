@@ -90,6 +90,7 @@ def test_the_names_of_every_record_are_frozen(failure: CheckResult) -> None:
     assert key_sets(document(failure)) == KEYS
 
 
+@pytest.mark.process
 def test_a_pass_has_the_same_names(tmp_path: Path) -> None:
     path = tmp_path / "layers.py"
     path.write_text(LAYERS, encoding="utf-8")

@@ -24,6 +24,7 @@ def sentences(result: CheckResult) -> list[str]:
     return [str(text) for _, text in diagnosis_rows(Page(ascii_only=False, width=200), result) if str(text)]
 
 
+@pytest.mark.process
 def test_the_report_shows_the_mistake_the_wrong_part_and_a_minimal_example_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

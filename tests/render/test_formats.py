@@ -99,6 +99,7 @@ JUDGING = (
 )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("arguments", "code"), JUDGING)
 def test_every_format_has_a_failure_if_and_only_if_the_exit_code_is_not_0(arguments: list[str], code: int) -> None:
     if arguments[0] == "report":
@@ -141,6 +142,7 @@ def assert_tables_are_complete(text: str, *, headed: bool) -> None:
         assert re.fullmatch(r"\|( :?--:? \|)+", lines[1])
 
 
+@pytest.mark.process
 def test_junit_has_a_case_for_each_gradient_and_problem() -> None:
     root = parsed(invoke("run", *SMALL, "wrong.py", "--format", "junit").stdout)
     suites = [suite.get("name") for suite in root]
@@ -182,6 +184,7 @@ def test_an_inconclusive_check_of_a_sweep_is_skipped_if_another_step_passes() ->
     assert "skipped" in {outcome for *_, outcome in outcomes(root[1])}
 
 
+@pytest.mark.process
 def test_a_function_that_is_not_implemented_is_a_skipped_case() -> None:
     root = parsed(invoke("run", *SMALL, "unfinished.py", "--format", "junit").stdout)
     assert ("unfinished.batchnorm_backward_alt", "not checked", "skipped") in outcomes(root)
@@ -195,6 +198,7 @@ def test_characters_that_xml_cannot_contain_are_escaped() -> None:
     assert str(case[0].text).endswith("\n\\x1b[31m")
 
 
+@pytest.mark.process
 def test_an_annotation_is_at_the_def_of_the_backward_function() -> None:
     result = invoke("run", *SMALL, "wrong.py", "--format", "github")
     line = WRONG_LAYERS.splitlines().index(BACKWARD) + 1
@@ -228,6 +232,7 @@ class Layers:
 """
 
 
+@pytest.mark.process
 def test_annotations_of_decorated_methods_name_the_def_relative_to_the_workspace() -> None:
     source = LAYERS + DECORATED
     folder = Path("src, a")  # a comma must be escaped in a property
@@ -243,6 +248,7 @@ def test_annotations_of_decorated_methods_name_the_def_relative_to_the_workspace
     assert elsewhere.stdout.startswith(f"::error file=own.py,line={line},title=")
 
 
+@pytest.mark.process
 def test_a_file_that_does_not_load_is_annotated_at_the_line_of_the_error() -> None:
     result = invoke("run", *SMALL, "raises.py", "--format", "github")
     assert result.stdout.startswith("::error file=raises.py,line=3,title=raises.py%3A run::raises.py raised ")
@@ -262,6 +268,7 @@ def test_at_most_as_many_annotations_are_written_as_github_shows() -> None:
     assert "and 15 more that GitHub does not display\n" in text
 
 
+@pytest.mark.process
 def test_reports_are_appended_to_the_job_summary_as_markdown() -> None:
     page = Path("page.md")
     page.write_text("before\n", encoding="utf-8")
@@ -285,6 +292,7 @@ def test_a_job_summary_that_cannot_be_written_is_a_warning_and_changes_no_verdic
 SAVED = ("report.html", "report.svg", "report.txt", "report.json", "report.md", "report.xml")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("columns", ["40", "200"])
 def test_reports_are_saved_by_suffix_at_a_fixed_width_in_addition_to_stdout(columns: str) -> None:
     options = [word for name in SAVED for word in ("--save", name)]
@@ -327,6 +335,7 @@ def test_a_file_that_cannot_be_written_is_an_error_before_the_check(
     assert not Path("first.txt").exists()
 
 
+@pytest.mark.process
 def test_an_existing_file_is_replaced_only_by_a_new_report_and_no_empty_file_is_left() -> None:
     old = Path("old.txt")
     old.write_text("older, and longer than the new report: " + 99 * "long", encoding="utf-8")
@@ -365,6 +374,7 @@ def test_a_saved_report_of_an_interrupted_run_says_so(monkeypatch: pytest.Monkey
     assert ("reference", "every entry", "failure") in outcomes(parsed(Path("report.xml").read_text(encoding="utf-8")))
 
 
+@pytest.mark.process
 def test_smoke_prints_one_line_for_a_pass_and_the_full_report_of_a_failure() -> None:
     right = invoke("smoke", "right.py")
     assert right.exit_code == 0
@@ -428,6 +438,7 @@ def test_a_selftest_that_misses_a_mistake_fails_in_every_format(monkeypatch: pyt
 AWKWARD = "raise ValueError('a\\x1b[31mred\\x00 \\udc80')\n"
 
 
+@pytest.mark.process
 def test_control_characters_of_the_target_are_escaped_in_every_format() -> None:
     Path("odd.py").write_text(AWKWARD, encoding="utf-8")
     Path("report.md").write_text("older", encoding="utf-8")
@@ -460,6 +471,7 @@ def test_a_report_never_overwrites_a_sweep_file(arguments: list[str]) -> None:
     assert Path("rows.json").read_bytes() == before
 
 
+@pytest.mark.process
 def test_a_report_is_saved_even_if_stdout_cannot_be_written() -> None:
     script = "from bncheck.cli.main import main; main()"
     with open("/dev/full", "w") as full:
@@ -481,6 +493,7 @@ def test_a_closed_stream_does_not_change_the_exit_code(closed: int) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.process
 def test_targets_that_an_interruption_left_unchecked_are_reported_as_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(problem: Problem, name: str, **options: object) -> CheckResult:
         if name == "wrong.py":

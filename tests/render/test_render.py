@@ -162,7 +162,7 @@ def test_a_failed_cross_check_says_what_to_run_instead(monkeypatch: pytest.Monke
 
     class ZeroDgamma(CorruptedGradients):
         def backward(self, dout: object, cache: network.Cache) -> Gradients:
-            return {**super().backward(dout, cache), "dgamma": np.zeros(4)}  # type: ignore[arg-type]  # any dout
+            return {**super().backward(dout, cache), "dgamma": np.zeros(4)}  # type: ignore[arg-type]  # the subclass accepts a dout of any type
 
     text = screen(check(random_problem(6, 5, 4), ZeroDgamma(dict), only=["dgamma"], edge_cases=False))
     assert "INCONCLUSIVE" in text

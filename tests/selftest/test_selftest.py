@@ -40,6 +40,7 @@ def invoke(*arguments: str) -> Result:
     return CliRunner(env={"COLUMNS": "80"}).invoke(main, ["selftest", "--jobs", "1", *arguments])
 
 
+@pytest.mark.process
 @few_trials
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_every_mistake_is_injected_into_every_problem_and_all_but_undetectable_ones_are_detected(jobs: int) -> None:
@@ -83,6 +84,7 @@ def test_the_problem_and_edge_cases_of_smoke_reveal_every_mistake_in_a_target(mi
         assert result.verdict is Verdict.FAIL
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("code", ["BN101", "BN204", "BN302", "BN401", "BN607"])
 def test_smoke_fails_on_a_file_with_a_mistake(code: str, tmp_path: Path) -> None:
     path = tmp_path / "faulty.py"
@@ -117,7 +119,7 @@ def test_an_undetected_mistake_exits_1_and_is_listed(monkeypatch: pytest.MonkeyP
 @few_trials
 def test_a_false_alarm_exits_1_and_is_listed_with_the_command_that_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def check_too_strictly(*arguments: object, **options: object) -> object:
-        return check(*arguments, **{**options, "rtol": 1e-30, "atol": 0.0})  # type: ignore[arg-type]  # passed through
+        return check(*arguments, **{**options, "rtol": 1e-30, "atol": 0.0})  # type: ignore[arg-type]  # mypy cannot match a mapping with the options
 
     monkeypatch.setattr("bncheck.selftest.trials.check", check_too_strictly)
     result = invoke("--problems", "1")

@@ -57,10 +57,10 @@ def test_the_number_of_checks_in_flight_is_bounded() -> None:
     submitted = 0
 
     class CountingExecutor(ThreadPoolExecutor):
-        def submit(self, *arguments: object, **named: object):  # type: ignore[no-untyped-def]  # passes everything on
+        def submit(self, *arguments: object, **named: object):  # type: ignore[no-untyped-def]  # the result is that of the overridden method
             nonlocal submitted
             submitted += 1
-            return super().submit(*arguments, **named)  # type: ignore[arg-type]  # passes everything on
+            return super().submit(*arguments, **named)  # type: ignore[arg-type]  # the arguments are passed on unchanged
 
     rows = run_grid(small_grid(seed=tuple(range(1000))), ProcessPool(2, CountingExecutor))
     assert len(list(itertools.islice(rows, 5))) == 5

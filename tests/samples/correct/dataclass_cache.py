@@ -1,0 +1,32 @@
+# expected: pass
+import dataclasses
+import numpy as np
+
+@dataclasses.dataclass
+class Cache:
+    xhat: np.ndarray
+    rstd: np.ndarray
+    gamma: np.ndarray
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    N = x.shape[0]
+    eps = bn_param["eps"]
+    mu = x.sum(axis=0) / N
+    xc = x - mu
+    var = (xc * xc).sum(axis=0) / N
+    rstd = 1 / np.sqrt(var + eps)
+    xhat = xc * rstd
+    out = gamma * xhat + beta
+    return out, Cache(xhat, rstd, gamma)
+
+def batchnorm_backward(dout, cache):
+    xhat, rstd, gamma = cache.xhat, cache.rstd, cache.gamma
+    N = dout.shape[0]
+    dbeta = dout.sum(axis=0)
+    dgamma = (dout * xhat).sum(axis=0)
+    g = dout * gamma
+    direct = g
+    mean = g.sum(axis=0) / N
+    variance = xhat * (g * xhat).sum(axis=0) / N
+    dx = rstd * (direct - mean - variance)
+    return dx, dgamma, dbeta

@@ -1,0 +1,28 @@
+# expected: inconclusive (values of 16 bits are not judged)
+# precision: 0.1
+import numpy as np
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    x, gamma, beta = (v.astype(np.float16) for v in (x, gamma, beta))
+    N = x.shape[0]
+    eps = bn_param["eps"]
+    mu = x.sum(axis=0) / N
+    xc = x - mu
+    var = (xc * xc).sum(axis=0) / N
+    rstd = 1 / np.sqrt(var + eps)
+    xhat = xc * rstd
+    out = gamma * xhat + beta
+    return out.astype(np.float64), (xhat, rstd, gamma, var, eps)
+
+def batchnorm_backward(dout, cache):
+    xhat, rstd, gamma, var, eps = cache
+    dout = dout.astype(np.float16)
+    N = np.float16(dout.shape[0])
+    dbeta = dout.sum(axis=0)
+    dgamma = (dout * xhat).sum(axis=0)
+    g = dout * gamma
+    direct = g
+    mean = g.sum(axis=0) / N
+    variance = xhat * (g * xhat).sum(axis=0) / N
+    dx = rstd * (direct - mean - variance)
+    return tuple(v.astype(np.float64) for v in (dx, dgamma, dbeta))

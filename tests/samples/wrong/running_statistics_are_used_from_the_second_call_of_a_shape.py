@@ -1,0 +1,28 @@
+# expected: not pass
+import numpy as np
+
+running = {}
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    N = x.shape[0]
+    eps = bn_param["eps"]
+    mu = 0.9 * running.get(x.shape, x.mean(axis=0)) + 0.1 * x.mean(axis=0)
+    running[x.shape] = 0.5 * mu
+    xc = x - mu
+    var = (xc * xc).sum(axis=0) / N
+    rstd = 1 / np.sqrt(var + eps)
+    xhat = xc * rstd
+    out = gamma * xhat + beta
+    return out, (xhat, rstd, gamma, var, eps)
+
+def batchnorm_backward(dout, cache):
+    xhat, rstd, gamma, var, eps = cache
+    N = dout.shape[0]
+    dbeta = dout.sum(axis=0)
+    dgamma = (dout * xhat).sum(axis=0)
+    g = dout * gamma
+    direct = g
+    mean = g.sum(axis=0) / N
+    variance = xhat * (g * xhat).sum(axis=0) / N
+    dx = rstd * (direct - mean - variance)
+    return dx, dgamma, dbeta

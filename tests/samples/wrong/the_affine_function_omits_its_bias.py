@@ -1,0 +1,42 @@
+# expected: not pass
+import numpy as np
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    N = x.shape[0]
+    eps = bn_param["eps"]
+    mu = x.sum(axis=0) / N
+    xc = x - mu
+    var = (xc * xc).sum(axis=0) / N
+    rstd = 1 / np.sqrt(var + eps)
+    xhat = xc * rstd
+    out = gamma * xhat + beta
+    return out, (xhat, rstd, gamma, var, eps)
+
+def batchnorm_backward(dout, cache):
+    xhat, rstd, gamma, var, eps = cache
+    N = dout.shape[0]
+    dbeta = dout.sum(axis=0)
+    dgamma = (dout * xhat).sum(axis=0)
+    g = dout * gamma
+    direct = g
+    mean = g.sum(axis=0) / N
+    variance = xhat * (g * xhat).sum(axis=0) / N
+    dx = rstd * (direct - mean - variance)
+    return dx, dgamma, dbeta
+
+def affine_forward(x, w, b):
+    out = x.reshape(x.shape[0], -1).dot(w)
+    return out, (x, w, b)
+
+def affine_backward(dout, cache):
+    x, w, b = cache
+    dx = dout.dot(w.T).reshape(x.shape)
+    dw = x.reshape(x.shape[0], -1).T.dot(dout)
+    db = dout.sum(axis=0)
+    return dx, dw, db
+
+def relu_forward(x):
+    return np.maximum(0, x), x
+
+def relu_backward(dout, cache):
+    return dout * (cache > 0)
