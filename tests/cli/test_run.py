@@ -77,7 +77,7 @@ def test_smoke_prints_one_line_and_exits_with_0() -> None:
 
 
 def test_smoke_fails_if_an_injected_mistake_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bncheck.selftest.injection.FaultyNetwork", lambda _: "reference")
+    monkeypatch.setattr("bncheck.selftest.trials.FaultyNetwork", lambda _: "reference")
     result = invoke("smoke")
     assert result.exit_code == 1
     assert re.search(r"BN201 .*: not detected on 1 of 1 problems\.", result.stdout)
