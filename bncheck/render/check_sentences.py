@@ -111,7 +111,7 @@ def count_wrong_entries(g: GradientResult) -> str:
 
 
 def max_relative(r: CheckResult) -> str:
-    """Return where the largest relative error of a check that does not fail is; empty up to the common threshold."""
+    """Return where the largest relative error is; empty if the check fails or no error exceeds COMMON_THRESHOLD."""
     correct = [g for g in r.gradients.values() if not g.exact_zero and not g.wrong]
     large = [(g, e) for g in correct if g.max_relative_error > COMMON_THRESHOLD and (e := g.largest_relative_error_at)]
     if not large or r.verdict is Verdict.FAIL:
