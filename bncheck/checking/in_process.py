@@ -159,7 +159,7 @@ def _collect_result(
 def _low_resolution_notes(gradients: Iterable[GradientResult]) -> Iterator[Note]:
     """Yield a note for each gradient that passed although the check would miss a factor close to 1."""
     for g in gradients:
-        is_low = g.value_resolution is not None and MAX_VALUE_RESOLUTION < g.value_resolution < math.inf
-        if is_low and g.verdict is Verdict.PASS:
-            text = f"{g.name} nearly cancels: an error in the whole gradient is detected only above"
-            yield Note("low-resolution", f"{text} {100 * (g.value_resolution or 0):.2g} %")
+        limit = g.value_resolution
+        if g.verdict is Verdict.PASS and limit is not None and MAX_VALUE_RESOLUTION < limit < math.inf:
+            text = f"{g.name} nearly cancels: a relative error in the whole gradient is detected only above"
+            yield Note("low-resolution", f"{text} {limit:.1e}")

@@ -25,16 +25,16 @@ class TargetKnowledge:
     notes: dict[tuple[str, str], Note] = field(default_factory=dict)  # by code and function
     not_implemented: dict[str, str] = field(default_factory=dict)  # functions and gradients, and the reason
 
-    def leave_out(self, function: str, reason: str) -> None:
+    def leave_out(self, function: str, reason: str, *, is_missing: bool = False) -> None:
         """List a function or a part of the check as not checked, with the first line of the reason."""
-        item = NotChecked(function, reason.partition("\n")[0])
+        item = NotChecked(function, reason.partition("\n")[0], is_missing)
         if item not in self.not_checked:
             self.not_checked.append(item)
 
     def leave_out_unimplemented(self, function: str, reason: str) -> None:
         """List a function or gradient that is not implemented yet."""
         self.not_implemented[function] = reason
-        self.leave_out(function, reason)
+        self.leave_out(function, reason, is_missing=True)
 
     def note(self, code: str, function: str, text: str) -> None:
         """Add a note, the first one of each code and function."""

@@ -135,18 +135,19 @@ class TargetCheck:
         if isinstance(error, NotImplementedYet):
             if calls_unimplemented:
                 reason = f"it {reason.partition(':')[0]}; it needs a function that is not implemented yet"
-                self.knowledge.leave_out(function, reason)
+                self.knowledge.leave_out(function, reason, is_missing=True)
             else:
                 self.knowledge.leave_out_unimplemented(function, reason)
             if pair.backward and pair.backward != function:
-                self.knowledge.leave_out(pair.backward, f"{pair.forward} is not implemented yet")
+                self.knowledge.leave_out(pair.backward, f"{pair.forward} is not implemented yet", is_missing=True)
         elif not pair.has_backward:  # without a partner, it may not be the function that its name suggests
             self.knowledge.leave_out(function, f"it {reason}")
         elif not pair.optional:
             raise error
         elif calls_unimplemented:
-            first_line = reason.partition("\n")[0]
-            self.knowledge.leave_out(function, f"it {first_line}; it may need a function that is not implemented yet")
+            reason = reason.partition("\n")[0]
+            text = f"it {reason}; it may need a function that is not implemented yet"
+            self.knowledge.leave_out(function, text, is_missing=True)
         else:
             self.unchecked_functions.append(UncheckedFunction(function, reason, Verdict.FAIL))
 

@@ -137,6 +137,7 @@ class NotChecked(NamedTuple):
 
     function: str  # a function, a gradient, or a part of the check
     reason: str
+    is_missing: bool = False  # not in the target, not implemented yet, or calls a function that is not implemented yet
 
 
 class EdgeCaseResult(NamedTuple):

@@ -1,12 +1,13 @@
 """The sentences of the report of a check. Options are spelled as in Python, in backticks."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
 from bncheck.model.results import CheckResult, EdgeCaseResult, GradientResult
 from bncheck.model.verdict import Verdict
-from bncheck.render.format import entry_name, format_index_ranges, format_tolerance_ratio, join_words
+from bncheck.render.format import entry_name, format_index_ranges, format_tolerance_ratio, join_words, sentence
 
 # A check that finds no error, but does not pass because functions are missing.
 INCOMPLETE = "No error found, but required functions are missing or not implemented"
@@ -47,9 +48,9 @@ def _on_inconclusive(r: CheckResult) -> Iterator[str]:
         for reason in g.reasons:
             gradients.setdefault(reason, []).append(g.name if g.function is None else f"{g.name} of {g.function}")
     for reason, names in gradients.items():
-        yield _sentence(reason if len(names) == len(r.gradients) else f"{', '.join(names)}: {reason}")
-    yield from (_sentence(output.message) for output in r.forward if output.message)
-    yield from map(_sentence, edge_case_failures(r))
+        yield sentence(reason) if len(names) == len(r.gradients) else f"{', '.join(names)}: {reason}."
+    yield from (sentence(output.message) for output in r.forward if output.message)
+    yield from map(sentence, edge_case_failures(r))
 
 
 def _on_fail(r: CheckResult) -> Iterator[str]:
@@ -61,10 +62,11 @@ def _on_fail(r: CheckResult) -> Iterator[str]:
     if r.interrupted:
         yield f"Interrupted after {r.checked:,} of {r.entries:,} entries."
     yield from (f"{function.function} {function.reason}" for function in r.unchecked_functions)
-    # A diagnosis of no function, such as an error that depends on the sizes, names the edge cases.
-    named = any(d.function is None and d.gradient is None and d.code is None for d in r.diagnosis)
-    if fails_only_on_edge_cases(r) and not named:
-        yield from map(_sentence, edge_case_failures(r))
+    # A diagnosis without function, gradient and code says for which sizes alone the target is correct. Then it fails on
+    # all edge cases of other sizes, and their names would add nothing.
+    is_diagnosed = any(d.function is None and d.gradient is None and d.code is None for d in r.diagnosis)
+    if fails_only_on_edge_cases(r) and not is_diagnosed:
+        yield from map(sentence, edge_case_failures(r))
 
 
 def fails_only_on_edge_cases(r: CheckResult) -> bool:
@@ -72,24 +74,20 @@ def fails_only_on_edge_cases(r: CheckResult) -> bool:
     return not any(output.wrong for output in r.forward) and not any(g.wrong for g in r.gradients.values())
 
 
-def _sentence(phrase: str) -> str:
-    return f"{phrase[0].upper()}{phrase[1:]}."
-
-
 def _usage(usage: str) -> str:
     return f" {usage}" if usage else ""
 
 
 def failure_sentences(failing: list[GradientResult]) -> Iterator[str]:
-    """Yield a sentence for each wrong gradient; the gradients of a function that are wrong everywhere share one."""
-    all_wrong: dict[str | None, list[str]] = {}  # names of gradients by function
+    """Yield a sentence for each wrong gradient; gradients of one function share it if all their entries are wrong."""
+    all_wrong: dict[str | None, list[str]] = {}  # by function: names of the gradients of which all entries are wrong
     for g in failing:
         if g.function and g.wrong == g.checked and not g.reasons:
             all_wrong.setdefault(g.function, []).append(g.name)
     for g in failing:
         names, function = all_wrong.get(g.function, []), g.function or g.name
         if g.reasons:
-            yield from (f"{function}: {r.rstrip('.')}{'' if r.endswith('?') else '.'}" for r in g.reasons)
+            yield from (f"{function}: {text.rstrip('.')}{'' if text.endswith('?') else '.'}" for text in g.reasons)
         elif len(names) < 2 or g.name not in names:
             yield f"{function}: {count_wrong_entries(g)}{_usage(g.usage)}."
         elif g.name == names[0]:
@@ -113,7 +111,7 @@ def count_wrong_entries(g: GradientResult) -> str:
 
 
 def max_relative(r: CheckResult) -> str:
-    """Return where the largest relative error is, if it is above the common threshold and not an error."""
+    """Return where the largest relative error is; empty if the check fails or no error exceeds COMMON_THRESHOLD."""
     correct = [g for g in r.gradients.values() if not g.exact_zero and not g.wrong]
     large = [(g, e) for g in correct if g.max_relative_error > COMMON_THRESHOLD and (e := g.largest_relative_error_at)]
     if not large or r.verdict is Verdict.FAIL:
@@ -171,9 +169,9 @@ def edge_case_failures(r: CheckResult) -> Iterator[str]:
         description = f" ({cases[0].about})" if len(names) == 1 else ""
         plural = "s" * (len(names) > 1)
         yield f"{VERBS[verdict]} on the edge case{plural} {join_words(shown)}{description}: {', '.join(failed)}"
-    others = sum(map(len, [*groups.values()][MAX_GROUPS:]))
-    if others:
-        yield f"fails on {others} more edge case{'s' * (others > 1)} in other ways"
+    others = Counter(verdict for (verdict, _), cases in [*groups.items()][MAX_GROUPS:] for _ in cases)
+    for verdict, count in others.items():
+        yield f"{VERBS[verdict]} on {count} more edge case{'s' * (count > 1)} in other ways"
 
 
 def not_checked(r: CheckResult) -> str:
@@ -186,5 +184,4 @@ def not_checked(r: CheckResult) -> str:
 
 def missing(r: CheckResult) -> str:
     """Return the functions and gradients that are missing or not implemented."""
-    absent = [item for item in r.not_checked if item.reason.endswith(("not implemented yet", "missing"))]
-    return ", ".join(f"{item.function} ({item.reason})" for item in absent)
+    return ", ".join(f"{item.function} ({item.reason})" for item in r.not_checked if item.is_missing)

@@ -138,10 +138,10 @@ def _equation_page(page: Page, d: Derivation) -> Iterator[RenderableType]:
 
 
 def _details(d: Derivation, equation: Equation, check: DerivativeCheck) -> Iterator[tuple[str, str]]:
-    used = format_tolerance_ratio(check.tolerance_ratio)
+    ratio = format_tolerance_ratio(check.tolerance_ratio)
     yield (
         "checked",
-        f"{check.entries:,} entries: {check.verdict.value}, {used} of the tolerance used; "
+        f"{check.entries:,} entries: {check.verdict.value}, {ratio} of the tolerance; "
         f"error bounds up to {check.error_bound.max():.0e}; "
         f"a relative error of {check.resolution:.0e} in any term would be detected",
     )

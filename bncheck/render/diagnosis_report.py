@@ -9,7 +9,7 @@ from rich.text import Text
 
 from bncheck.model.results import CheckResult, Note
 from bncheck.model.verdict import Verdict
-from bncheck.render.format import join_words
+from bncheck.render.format import join_words, sentence
 from bncheck.render.layout import Command, Page
 
 if TYPE_CHECKING:  # only needed to explain a failure
@@ -24,8 +24,8 @@ def diagnosis_rows(page: Page, result: CheckResult) -> Iterator[tuple[str, Rende
     for d in shown:
         yield "", Text()
         function = f" of {d.function}" if has_several and d.function else ""
-        for label, sentence in _sentences(d, function) if d.code else _description(d, function):
-            yield label, page.text(sentence)
+        for label, text in _sentences(d, function) if d.code else _description(d, function):
+            yield label, page.text(text)
         if d is first_with_terms and d.terms is not None:
             yield "", Text()
             yield "", _terms_table(page, d.gradient or "", d.terms)
@@ -36,7 +36,7 @@ def _description(d: "Diagnosis", function: str) -> Iterator[tuple[str, str]]:
     subject = f"{d.gradient}{function}" if d.gradient else d.function
     description = "; ".join(d.description)
     if description:
-        yield "", f"{subject}: {description}." if subject else _sentence(description)
+        yield "", f"{subject}: {description}." if subject else sentence(description)
 
 
 def _sentences(d: "Diagnosis", function: str) -> Iterator[tuple[str, str]]:
@@ -49,7 +49,7 @@ def _sentences(d: "Diagnosis", function: str) -> Iterator[tuple[str, str]]:
     how = f"to a relative difference of {d.relative_distance:.0e}" if d.relative_distance else "exactly"
     yield "", f"{join_words(names)} {'match' if len(names) > 1 else 'matches'} this mistake {how}."
     for clause in d.description:
-        yield "", _sentence(clause)
+        yield "", sentence(clause)
     if is_output and d.also_explains:
         several = len(d.also_explains) > 1
         are, they = ("are the gradients", "they do") if several else ("is the gradient", "it does")
@@ -57,10 +57,6 @@ def _sentences(d: "Diagnosis", function: str) -> Iterator[tuple[str, str]]:
     if d.alternatives:
         number = "both" if len(d.alternatives) == 1 else "all"
         yield "", f"Or {join_words(d.alternatives, 'or')}: {number} give the same result on every problem tried."
-
-
-def _sentence(clause: str) -> str:
-    return f"{clause[0].upper()}{clause[1:]}."
 
 
 def _terms_table(page: Page, gradient: str, terms: "Terms") -> Table:

@@ -49,6 +49,11 @@ def format_index_ranges(indices: Sequence[int], noun: str) -> str:
     return f"{noun}{'' if len(indices) == 1 else 's'} {names}"
 
 
+def sentence(phrase: str) -> str:
+    """Return a phrase with a capital letter and a full stop. It must not start with the name of an array."""
+    return f"{phrase[0].upper()}{phrase[1:]}."
+
+
 def join_words(words: Sequence[str], conjunction: str = "and") -> str:
-    """Join words with commas and a conjunction."""
+    """Join words with commas, the last one with a conjunction."""
     return f" {conjunction} ".join(filter(None, (", ".join(words[:-1]), words[-1])))

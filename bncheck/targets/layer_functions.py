@@ -194,7 +194,7 @@ class LayerFunctions(Target):
                 if name not in checked:
                     yield NotChecked(name, "no matching forward function")
         for name in self.required:
-            yield NotChecked(name, "missing")
+            yield NotChecked(name, "missing", is_missing=True)
         for name in dict.fromkeys(pair.forward_name for pair in self.pairs if pair.component is BATCHNORM):
             words = _words_in(getattr(self._namespace, name))
             modes = ["evaluation mode"] * bool(words & MODE_WORDS)

@@ -1,6 +1,7 @@
 """The verdicts of whole checks: correct gradients pass, wrong ones fail, imprecise checks are inconclusive."""
 
 import itertools
+import re
 from collections import Counter
 
 import numpy as np
@@ -218,6 +219,8 @@ def test_only_the_selected_gradients_are_checked_in_the_usual_order() -> None:
 def test_a_low_value_resolution_gives_a_note() -> None:
     result = check(random_problem(2, 5, 4, bn_eps=1e-9), scheme="forward")
     assert {note.code for note in result.notes} == {"low-resolution"}
+    pattern = r"\w+ nearly cancels: a relative error in the whole gradient is detected only above \d\.\de[+-]\d+"
+    assert all(re.fullmatch(pattern, note.message) for note in result.notes)
 
 
 def test_an_interrupted_check_contains_its_partial_result_and_does_not_pass() -> None:

@@ -158,6 +158,7 @@ def test_the_page_of_centering_explains_why_the_off_diagonal_is_minus_1_over_n()
     assert "    1.000  0.000  0.000   -0.333 -0.333 -0.333" in lines  # the parts
     assert any(line.startswith("    0.667 -0.333 -0.333    0.667 -0.333 -0.333 ") for line in lines)
     assert "  zeros      18 entries are 0 because of δ; measured: exactly 0" in lines
+    assert re.search(r"36 entries: pass, <?\d+ % of the tolerance; error bounds up to ", text)
 
 
 def test_the_page_of_the_variance_explains_why_the_term_through_mu_vanishes() -> None:

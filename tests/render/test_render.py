@@ -19,8 +19,8 @@ from bncheck.cli import stdio
 from bncheck.mistakes import mistake_named
 from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.model import network
-from bncheck.model.results import Note
-from bncheck.render import FORMATS
+from bncheck.model.results import EdgeCaseResult, NotChecked, Note
+from bncheck.render import FORMATS, check_sentences
 from bncheck.render.check_report import CheckReport
 from bncheck.render.format import format_index_ranges
 from bncheck.render.layout import wrap_command
@@ -152,6 +152,30 @@ def test_a_pass_with_a_requested_tolerance_says_so() -> None:
 def test_a_reason_that_gradients_share_is_printed_a_single_time() -> None:
     text = screen(check(random_problem(6, 5, 4), step=1e-14))
     assert " ".join(text.split()).count("rounding dominates") == 1
+
+
+def test_a_reason_of_some_gradients_starts_with_their_names_as_they_are_spelled() -> None:
+    result = check(random_problem(6, 5, 4), edge_cases=False)
+    for name in ("dX", "db"):
+        gradient = replace(result.gradients[name], verdict=Verdict.INCONCLUSIVE, reasons=("rounding dominates",))
+        result = replace(result, gradients={**result.gradients, name: gradient})
+    assert "dX, db: rounding dominates." in check_sentences.conclusions(result)
+
+
+def test_edge_cases_that_are_only_counted_have_the_verb_of_their_verdict() -> None:
+    fail, inconclusive = Verdict.FAIL, Verdict.INCONCLUSIVE
+    verdicts = [inconclusive, inconclusive, inconclusive, fail, inconclusive]
+    cases = [EdgeCaseResult(f"case-{i}", v, (f"out {i}",), None, (2, 2, 2), "small") for i, v in enumerate(verdicts)]
+    result = replace(check(random_problem(4, 3, 2), edge_cases=False), edge_cases=tuple(cases))
+    _, _, *counted = check_sentences.edge_case_failures(result)
+    assert counted == ["inconclusive on 2 more edge cases in other ways", "fails on 1 more edge case in other ways"]
+
+
+def test_only_functions_that_are_missing_are_reported_as_missing() -> None:
+    missing = NotChecked("batchnorm_backward", "missing", is_missing=True)
+    raised = NotChecked("relu_forward", "it raised ValueError: the cache is missing")
+    result = replace(check(random_problem(4, 3, 2), edge_cases=False), incomplete=True, not_checked=(missing, raised))
+    assert check_sentences.missing(result) == "batchnorm_backward (missing)"
 
 
 def test_a_failed_cross_check_says_what_to_run_instead(monkeypatch: pytest.MonkeyPatch) -> None:
