@@ -94,7 +94,7 @@ def options(*names: str, heading: str = "", **defaults: Any) -> Callable[[Comman
 
     def decorate(function: Command) -> Command:
         for option in (OPTIONS[name] for name in reversed(names)):
-            attributes: dict[str, Any] = {"is_flag": True, "default_text": "off"}
+            attributes: dict[str, Any] = {"is_flag": True, "default_text": option.default_text or "off"}
             if option.kind is not Kind.FLAG:
                 default = defaults.get(option.name, option.default)
                 attributes = {"type": option_type(option), "default": default, "default_text": option.default_text}

@@ -61,7 +61,7 @@ def output_options(*formats: str, streamed: tuple[str, ...] = ()) -> Callable[[C
     saved = SaveFile(FORMATS[name] for name in (*FILE_ONLY_FORMATS, *formats))
 
     def decorate(command: Command) -> Command:
-        command = saved.option("--save", "Also save the report to FILE. Repeatable.")(command)
+        command = saved.option("--save", "Also save the report to FILE (format: its suffix). Repeatable.")(command)
         return click.option(
             "--format", "format_", cls=SectionOption, section="Output", type=Choice([*formats, *streamed]),
             default="table", help="Format of the report on stdout.",

@@ -27,8 +27,8 @@ def run(
     """Check a backward pass on a random problem.
 
     TARGET is the code to check: a file (layers.py), a module (mypkg.layers), an object in either
-    (layers.py:solution_b), or a built-in implementation: reference (default) or staged. With several targets, a
-    summary table follows the reports.
+    (layers.py:solution_b), or a built-in implementation: reference (default) or staged, which computes the same
+    gradients step by step. With several targets, a summary table follows the reports.
 
     Every entry of every gradient is compared with a finite difference of the forward pass, within an error bound.
     """

@@ -24,7 +24,11 @@ def sweep(**arguments: Any) -> ExitCode:
     """Run a check for every combination of settings.
 
     Each combination is a separate check, as in bncheck run. The tables show correct digits,
-    -log10(||a - n|| / max(||a||, ||n||)).
+    -log10(||a - n|| / max(||a||, ||n||)), of an analytic gradient a and its numerical gradient n.
+
+    TARGET is the code to check: a file (layers.py), a module (mypkg.layers), an object in either
+    (layers.py:solution_b), or a built-in implementation: reference (default) or staged. Several targets are an
+    axis: every target is checked with every combination of the other axes.
     """
     from bncheck.cli.sweep_run import run_sweep  # noqa: PLC0415 - imports numpy
 

@@ -17,7 +17,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from bncheck.errors import InvalidInput
-from bncheck.execution.pool import Batch, Result, run_batch
+from bncheck.execution.pool import BatchResult, Result, run_batch
 from bncheck.model.version import __version__
 from bncheck.targets.bundle import SourceBundle, UnpackedBundle
 
@@ -77,7 +77,7 @@ class DaskPool:
             raise InvalidInput(f"{failure}; start one with: dask scheduler") from error
         # With pure=True Dask runs equal calls only once, and a retry would return the error of the first attempt.
         self._executor = self._client.get_executor(pure=False)
-        self._count_time, self._count, self._closed = -WORKER_COUNT_CACHE_SECONDS, 1, False
+        self._count_time, self._worker_count, self._closed = -WORKER_COUNT_CACHE_SECONDS, 1, False
         atexit.register(self.close)  # before the interpreter stops Dask's own thread
         try:
             self._require_same_version()
@@ -86,21 +86,21 @@ class DaskPool:
             raise
 
     @property
-    def count(self) -> int:
-        """The number of threads of all workers now; 1 if there are none."""
+    def worker_count(self) -> int:
+        """The number of batches that can run at the same time now: the threads of all workers, at least 1."""
         if time.monotonic() - self._count_time > WORKER_COUNT_CACHE_SECONDS:
-            self._count = max(1, self._count_threads())
+            self._worker_count = max(1, self._count_threads())
             self._count_time = time.monotonic()
-        return self._count
+        return self._worker_count
 
-    def submit(self, work: Callable[..., Result], batch: Sequence[Any]) -> "Future[Batch[Result]]":
+    def submit(self, run_item: Callable[..., Result], batch: Sequence[Any]) -> "Future[BatchResult[Result]]":
         """Schedule a batch of items with the attribute ``target``, and send the source files of these targets."""
-        bundles = {target: self._bundles[target] for target in dict.fromkeys(check.target for check in batch)}
-        call = _PicklableCall(work, batch, bundles, __version__)
-        future: Future[Batch[Result]] = self._executor.submit(pickle.loads, pickle.dumps(call))
+        bundles = {target: self._bundles[target] for target in dict.fromkeys(item.target for item in batch)}
+        call = _PicklableCall(run_item, batch, bundles, __version__)
+        future: Future[BatchResult[Result]] = self._executor.submit(pickle.loads, pickle.dumps(call))
         return future
 
-    def is_worker_death(self, error: BaseException) -> bool:
+    def is_worker_crash(self, error: BaseException) -> bool:
         """Return whether Dask gave up a batch because its workers crashed.
 
         Raises
@@ -127,7 +127,7 @@ class DaskPool:
             self._warn_once(f"no workers are connected to {self._address}; waiting (start one with: {start})")
 
     def close(self) -> None:
-        """Cancel pending checks and disconnect."""
+        """Cancel pending batches and disconnect."""
         if self._closed:  # while the interpreter exits, no thread can be started any more
             return
         self._closed = True
@@ -156,7 +156,7 @@ class DaskPool:
             return sum(_call_with_timeout(self._client.nthreads).values())
         except TimeoutError:
             self._warn_once(f"the Dask scheduler at {self._address} does not respond; waiting")
-            return self._count
+            return self._worker_count
         except OSError as error:
             raise self._lost_connection() from error
 
@@ -191,9 +191,9 @@ class _PicklableCall:
 
 
 def run_on_worker(
-    work: Callable[..., Result], batch: Sequence[Any], bundles: Mapping[str, SourceBundle | None], version: str
-) -> Batch[Result]:
-    """Write the source files of the targets to the disk of the worker, and run the checks.
+    run_item: Callable[..., Result], batch: Sequence[Any], bundles: Mapping[str, SourceBundle | None], version: str
+) -> BatchResult[Result]:
+    """Write the source files of the targets to the disk of the worker, and run the batch.
 
     Raises
     ------
@@ -207,8 +207,8 @@ def run_on_worker(
     _raise_malloc_thresholds()
     unpacked = {target: _unpack(bundle) for target, bundle in bundles.items() if bundle is not None}
 
-    def run(check: Any) -> Result:
-        return work(check, unpacked[check.target]) if check.target in unpacked else work(check)
+    def run(item: Any) -> Result:
+        return run_item(item, unpacked[item.target]) if item.target in unpacked else run_item(item)
 
     return run_batch(run, batch)
 

@@ -16,11 +16,11 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 Item = TypeVar("Item", bound=Hashable)
 Result = TypeVar("Result")
 
-# Crashes after which an item is not retried any more.
+# After this number of crashes, an item is not retried.
 MAX_ATTEMPTS = 3
-# Batches in flight for each worker, which keep it busy while results are collected.
+# Batches in flight for each worker: a worker has the next batch while the results of the last one are collected.
 BATCHES_PER_WORKER = 4
-# Intended run time of a batch, compared with which scheduling takes no time, and its largest number of items.
+# Intended run time and largest number of items of a batch; scheduling a batch takes a small part of this time.
 BATCH_SECONDS, MAX_BATCH_ITEMS = 0.25, 32
 # Seconds without a result after which the pool checks that it has workers.
 IDLE_POLL_SECONDS = 5.0
@@ -28,8 +28,8 @@ IDLE_POLL_SECONDS = 5.0
 BLAS_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-class Batch(NamedTuple, Generic[Result]):
-    """The results of a batch, or of its first items."""
+class BatchResult(NamedTuple, Generic[Result]):
+    """The results of the items of a batch, or of its first items if it stopped early."""
 
     results: list[Result]
     seconds: float  # run time on the worker
@@ -39,14 +39,20 @@ class WorkerPool(Protocol):
     """Workers that run batches of items."""
 
     @property
-    def count(self) -> int:
-        """The number of batches that can run at the same time now."""
+    def worker_count(self) -> int:
+        """The number of batches that can run at the same time now: one per process, or per thread of Dask workers."""
 
-    def submit(self, work: Callable[[Any], Result], batch: Sequence[Any]) -> "Future[Batch[Result]]":
-        """Schedule ``run_batch(work, batch)`` on a worker."""
+    def submit(self, run_item: Callable[[Any], Result], batch: Sequence[Any]) -> "Future[BatchResult[Result]]":
+        """Schedule ``run_batch(run_item, batch)`` on a worker."""
 
-    def is_worker_death(self, error: BaseException) -> bool:
-        """Return whether an error means that a worker crashed; raise a better error if there is one."""
+    def is_worker_crash(self, error: BaseException) -> bool:
+        """Return whether the error of a batch means that its worker crashed.
+
+        Raises
+        ------
+        InvalidInput
+            The pool cannot continue, and the error of the batch does not say why: for example a lost connection.
+        """
 
     def restart(self) -> bool:
         """Replace crashed workers; return whether all batches in flight are lost."""
@@ -58,35 +64,35 @@ class WorkerPool(Protocol):
         """Cancel pending batches and release the workers."""
 
 
-def run_batch(work: Callable[[Item], Result], batch: Sequence[Item]) -> Batch[Result]:
+def run_batch(run_item: Callable[[Item], Result], batch: Sequence[Item]) -> BatchResult[Result]:
     """Run a batch; stop early with the finished items after 2 * BATCH_SECONDS."""
     started, results = time.perf_counter(), list[Result]()
     for item in batch:
-        results.append(work(item))
+        results.append(run_item(item))
         if time.perf_counter() - started > 2 * BATCH_SECONDS:
             break
-    return Batch(results, time.perf_counter() - started)
+    return BatchResult(results, time.perf_counter() - started)
 
 
 def run_unordered(
-    work: Callable[[Item], Result], items: Iterator[Item], pool: WorkerPool, on_give_up: Callable[[Item, str], Result]
+    run_item: Callable[[Item], Result], items: Iterator[Item], pool: WorkerPool, on_give_up: Callable[[Item], Result]
 ) -> Iterator[Result]:
-    """Yield ``work(item)`` for each item, as it is finished, with a bounded number of items in flight.
+    """Yield ``run_item(item)`` for each item, as it is finished, with a bounded number of items in flight.
 
     After a worker crash the items in flight are retried one by one, which shows the item that causes it.
 
     Parameters
     ----------
-    work : callable
+    run_item : callable
         It is sent to the workers, as are the items.
     items : iterator of Item
         Items are taken only when they can be submitted; all must be different.
     pool : WorkerPool
         It is closed at the end.
     on_give_up : callable
-        Called with an item that crashed its worker MAX_ATTEMPTS times, and a message; its return value is the result.
+        Called with an item that crashed its worker MAX_ATTEMPTS times; its return value is the result of the item.
     """
-    scheduler = _Scheduler(work, items, pool, on_give_up)
+    scheduler = _Scheduler(run_item, items, pool, on_give_up)
     try:
         while scheduler.submit_batches():
             yield from scheduler.completed_items()
@@ -98,11 +104,11 @@ def run_unordered(
 class _Scheduler(Generic[Item, Result]):
     """The batches in flight, and the items to retry; the first four fields are those of ``run_unordered``."""
 
-    work: Callable[[Item], Result]
+    run_item: Callable[[Item], Result]
     items: Iterator[Item]
     pool: WorkerPool
-    on_give_up: Callable[[Item, str], Result]
-    futures: dict["Future[Batch[Result]]", Sequence[Item]] = field(default_factory=dict)
+    on_give_up: Callable[[Item], Result]
+    futures: dict["Future[BatchResult[Result]]", Sequence[Item]] = field(default_factory=dict)
     attempts: Counter[Item] = field(default_factory=Counter)  # of the items that are in flight or will be retried
     retry_items: list[Item] = field(default_factory=list)
     batch_items: int = 1  # number of items in the next batch
@@ -110,12 +116,13 @@ class _Scheduler(Generic[Item, Result]):
     def submit_batches(self) -> bool:
         """Submit batches until the workers are busy; return whether any batch is in flight."""
         retrying = self.retry_items or any(self.attempts[item] > 1 for batch in self.futures.values() for item in batch)
-        limit = 1 if retrying else self.pool.count * BATCHES_PER_WORKER
+        # One item at a time while retrying: its worker crashes again only if this item is the cause.
+        limit = 1 if retrying else self.pool.worker_count * BATCHES_PER_WORKER
         while len(self.futures) < limit and (batch := self._next_batch()):
             try:
-                self.futures[self.pool.submit(self.work, batch)] = batch
+                self.futures[self.pool.submit(self.run_item, batch)] = batch
             except Exception as error:
-                if not self.pool.is_worker_death(error):
+                if not self.pool.is_worker_crash(error):
                     raise
                 self.items = itertools.chain(batch, self.items)
                 if self.futures:  # they report the same crash
@@ -139,7 +146,7 @@ class _Scheduler(Generic[Item, Result]):
             try:
                 results, seconds = future.result()
             except BaseException as error:
-                if not self.pool.is_worker_death(error):
+                if not self.pool.is_worker_crash(error):
                     raise
                 lost += batch
                 continue
@@ -160,37 +167,39 @@ class _Scheduler(Generic[Item, Result]):
                 self.retry_items.append(item)
             else:
                 del self.attempts[item]
-                yield self.on_give_up(item, f"the worker process crashed {MAX_ATTEMPTS} times on this check")
+                yield self.on_give_up(item)
 
 
-def create_process_pool(jobs: int) -> Executor:
-    """Create an executor with a number of new processes.
+def create_process_pool(worker_count: int) -> Executor:
+    """Create an executor whose workers are new processes.
 
-    They ignore Ctrl-C, which a terminal sends to all processes: the parent process handles it.
+    A worker ignores Ctrl-C, which a terminal sends to all processes: the parent process handles it.
+    ``block_sigint_in_children`` protects the worker until it has started and can ignore the signal.
     """
     context, ignore_sigint = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=signal.signal, initargs=ignore_sigint)
+    return ProcessPoolExecutor(worker_count, mp_context=context, initializer=signal.signal, initargs=ignore_sigint)
 
 
 class ProcessPool:
     """Pool of local processes. A crash breaks the whole pool, which is then recreated."""
 
-    def __init__(self, jobs: int, executor_factory: Callable[[int], Executor] = create_process_pool) -> None:
-        self.count, self._executor_factory, self._executor = jobs, executor_factory, executor_factory(jobs)
+    def __init__(self, worker_count: int, executor_factory: Callable[[int], Executor] = create_process_pool) -> None:
+        self.worker_count, self._executor_factory = worker_count, executor_factory
+        self._executor = executor_factory(worker_count)
 
-    def submit(self, work: Callable[[Any], Result], batch: Sequence[Any]) -> "Future[Batch[Result]]":
+    def submit(self, run_item: Callable[[Any], Result], batch: Sequence[Any]) -> "Future[BatchResult[Result]]":
         """Schedule a batch; the executor starts its processes here."""
         with one_thread_each(), block_sigint_in_children():
-            return self._executor.submit(run_batch, work, batch)
+            return self._executor.submit(run_batch, run_item, batch)
 
-    def is_worker_death(self, error: BaseException) -> bool:
+    def is_worker_crash(self, error: BaseException) -> bool:
         """Return whether the pool is broken."""
         return isinstance(error, BrokenExecutor)
 
     def restart(self) -> bool:
-        """Replace the broken pool; everything in flight is lost."""
+        """Replace the broken pool; all batches in flight are lost."""
         self.close()
-        self._executor = self._executor_factory(self.count)
+        self._executor = self._executor_factory(self.worker_count)
         return True
 
     def on_idle(self) -> None:
@@ -203,9 +212,10 @@ class ProcessPool:
 
 @contextmanager
 def block_sigint_in_children() -> Iterator[None]:
-    """Block SIGINT while children are spawned, so that they inherit the blocked signal.
+    """Block SIGINT while children are spawned; a child inherits the blocked signal and is safe while it starts.
 
-    In this process, a signal that arrives meanwhile is delivered afterwards.
+    The workers also ignore SIGINT, because Windows cannot block signals. In this process, a SIGINT that arrives while
+    it is blocked is delivered afterwards.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

@@ -83,18 +83,18 @@ _TABLE = (
     Option("scheme", CHOICE, "central", METHOD, "Finite-difference formula.", choices=SCHEME_NAMES,
            is_axis=True, axis_help=f"Finite-difference formulas: {', '.join(SCHEME_NAMES)}."),
     Option("step", STEP, "auto", METHOD, "Finite-difference step, or auto: steps chosen from the scale of the data.",
-           is_axis=True, axis_help="Steps; 1e-1..1e-12 means one per decade, 1e-1..1e-12/3 means three."),
+           metavar="NUMBER|auto", is_axis=True, axis_help="Steps; 1e-1..1e-12 is one per decade, 1e-1..1e-12/3 three."),
     Option("engine", CHOICE, "local", METHOD, "How perturbed losses are computed: local (closed form, fast) or full "
            "(one forward pass each).", choices=ENGINES),
     Option("sample", SIZE, None, METHOD, "Number of random entries to check per gradient; requires --engine full.",
            default_text="all"),
     Option("only", NAMES, GRADIENTS, METHOD, f"Gradients to check, comma-separated: {', '.join(GRADIENTS)}, or the "
            "names in the report of a file: dx, batchnorm_backward.dx.", metavar="dW,dgamma,...", default_text="all"),
-    Option("edge_cases", FLAG, True, TARGET, "Skip the edge cases (small additional problems)."),
+    Option("edge_cases", FLAG, True, TARGET, "Skip the edge cases (small extra problems).", default_text="included"),
     Option("timeout", REAL, 60.0, TARGET, "Time limit in seconds for each call of a function under test."),
-    Option("rtol", REAL, None, TOLERANCES, "Relative tolerance: accept |a - n| <= atol + rtol * max(|a|, |n|) instead "
-           "of using error bounds. Without --atol, gradients that are exactly 0 keep their bound.",
-           default_text="error bounds"),
+    Option("rtol", REAL, None, TOLERANCES, "Relative tolerance: accept an analytic a and a numerical n with |a - n| <= "
+           "atol + rtol * max(|a|, |n|), instead of using error bounds. Without --atol, a gradient that must be 0 (db) "
+           "keeps its error bound.", default_text="error bounds"),
     Option("atol", REAL, None, TOLERANCES, "Absolute tolerance, see --rtol.", default_text="error bounds"),
     Option("strict", FLAG, False, TOLERANCES, "Exit with 1 also if anything in the target was not checked."),
     Option("problems", SIZE, 2, OTHER, "Number of random problems per mistake."),
@@ -102,7 +102,7 @@ _TABLE = (
     Option("dask", TEXT, None, EXECUTION, "Run the checks on the workers of this Dask scheduler.", metavar="ADDRESS",
            default_text="this machine"),
     Option("out", PATH, None, EXECUTION, "Append one JSON row per check to FILE.", metavar="FILE", default_text="none"),
-    Option("resume", FLAG, False, EXECUTION, "Skip the checks that --out already contains."),
+    Option("resume", FLAG, False, EXECUTION, "Skip the checks whose rows --out already contains."),
 )  # fmt: skip
 OPTIONS = {option.name: option for option in _TABLE}
 

@@ -202,7 +202,7 @@ class _SweepLayout(Page):
     def annotations(self) -> Iterator[tuple[str, str]]:
         """Yield the notes, the gradients that are exactly 0, and the observed orders, each with its label."""
         summary = self.report.summary
-        several = len(summary.values["target"]) > 1
+        several = len(summary.cells["target"]) > 1
         notes = sorted(summary.notes.items())
         for note, targets in notes[:MAX_SHOWN_NOTES]:
             yield "note", to_option_spelling(f"{', '.join(targets)}: {note}" if several else note)
@@ -220,7 +220,7 @@ def headings(summary: SweepSummary) -> tuple[str, str]:
 
     Settings that are rarely changed are shown only if they differ from their default.
     """
-    shared = {axis: next(iter(cells)) for axis, cells in summary.values.items() if len(cells) == 1}
+    shared = {axis: next(iter(cells)) for axis, cells in summary.cells.items() if len(cells) == 1}
     subject = ", ".join(str(shared.pop(axis)) for axis in ("target", "scheme") if axis in shared)
     axes = [axis for axis in shared if axis in ALWAYS_SHOWN]
     axes += [axis for axis in shared if axis not in ALWAYS_SHOWN and shared[axis] != getattr(SweepPoint(), axis)]

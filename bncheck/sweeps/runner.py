@@ -10,7 +10,7 @@ from typing import Any
 
 from bncheck.checking.check import check
 from bncheck.errors import BncheckError
-from bncheck.execution.pool import ProcessPool, WorkerPool, run_unordered
+from bncheck.execution.pool import MAX_ATTEMPTS, ProcessPool, WorkerPool, run_unordered
 from bncheck.model.options import CheckOptions, parse_gradient_names
 from bncheck.sweeps.grid import Grid, SweepPoint
 from bncheck.sweeps.rows import Row
@@ -75,8 +75,9 @@ def run_grid(grid: Grid, pool: WorkerPool | None = None, *, done: Collection[int
     Row
     """
     points = (point for point in grid.points() if point.key not in done)
-    work = partial(run_point, grid.options, grid.timeout, grid.first_point)
-    return map(work, points) if pool is None else run_unordered(work, points, pool, failed_row)
+    run_item = partial(run_point, grid.options, grid.timeout, grid.first_point)
+    on_give_up = partial(failed_row, message=f"the worker process crashed {MAX_ATTEMPTS} times on this check")
+    return map(run_item, points) if pool is None else run_unordered(run_item, points, pool, on_give_up)
 
 
 def create_pool(grid: Grid, jobs: int, dask: str | None, warn: Callable[[str], None]) -> WorkerPool | None:

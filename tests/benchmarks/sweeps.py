@@ -101,7 +101,7 @@ def scheduling_rate(address: str) -> float:
     """Return the number of items per second that can be scheduled, with work that takes almost no time."""
     pool = DaskPool(address, [SweepPoint().target], print)
     started, points = time.perf_counter(), (SweepPoint(seed=seed) for seed in range(2000))
-    return len(list(run_unordered(repr, points, pool, lambda _, message: message))) / (time.perf_counter() - started)
+    return len(list(run_unordered(repr, points, pool, repr))) / (time.perf_counter() - started)
 
 
 def scale(_: int, checks: int) -> Iterator[dict[str, Any]]:

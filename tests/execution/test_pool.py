@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from bncheck.execution.pool import BATCHES_PER_WORKER, MAX_ATTEMPTS, MAX_BATCH_ITEMS, Batch, run_batch, run_unordered
+from bncheck.execution.pool import (
+    BATCHES_PER_WORKER,
+    MAX_ATTEMPTS,
+    MAX_BATCH_ITEMS,
+    BatchResult,
+    run_batch,
+    run_unordered,
+)
 
 
 class WorkerCrashError(Exception):
@@ -18,29 +25,29 @@ class WorkerCrashError(Exception):
 class InlinePool:
     """A pool that runs each batch in ``submit`` and reports a fixed time per item."""
 
-    def __init__(self, seconds: float = 0.0, count: int = 2, lose: bool = False) -> None:
-        self.seconds, self.count, self.lose = seconds, count, lose
+    def __init__(self, seconds: float = 0.0, worker_count: int = 2, lose: bool = False) -> None:
+        self.seconds, self.worker_count, self.lose = seconds, worker_count, lose
         self.batches: list[Sequence[Any]] = []
         self.restarted = self.closed = 0
         self.crashed = False
         self.broken_at: set[int] = set()  # numbers of the batches that cannot be submitted
 
-    def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[Batch[Any]]":
+    def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[BatchResult[Any]]":
         if len(self.batches) in self.broken_at:
             self.broken_at.remove(len(self.batches))
             raise WorkerCrashError
         self.batches.append(batch)
-        future: Future[Batch[Any]] = Future()
+        future: Future[BatchResult[Any]] = Future()
         try:
             if self.crashed and self.lose:
                 raise WorkerCrashError  # a broken pool runs nothing
-            future.set_result(Batch([work(item) for item in batch], self.seconds * len(batch)))
+            future.set_result(BatchResult([work(item) for item in batch], self.seconds * len(batch)))
         except BaseException as error:  # noqa: BLE001 - an executor catches every exception of a task
             self.crashed = isinstance(error, WorkerCrashError)
             future.set_exception(error)
         return future
 
-    def is_worker_death(self, error: BaseException) -> bool:
+    def is_worker_crash(self, error: BaseException) -> bool:
         return isinstance(error, WorkerCrashError)
 
     def restart(self) -> bool:
@@ -58,15 +65,15 @@ class InlinePool:
 class TimedPool(InlinePool):
     """A pool that runs each batch with ``run_batch``, which measures its time."""
 
-    def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[Batch[Any]]":
+    def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[BatchResult[Any]]":
         self.batches.append(batch)
-        future: Future[Batch[Any]] = Future()
+        future: Future[BatchResult[Any]] = Future()
         future.set_result(run_batch(work, batch))
         return future
 
 
-def on_give_up(item: int, message: str) -> str:
-    return f"{item}: {message}"
+def on_give_up(item: int) -> str:
+    return f"{item}: given up"
 
 
 def run_all(work: Callable[[int], str], items: Iterator[int], pool: InlinePool) -> list[str]:
@@ -115,7 +122,7 @@ def test_an_item_that_crashes_its_worker_is_retried_alone_and_given_up_and_the_o
 
     pool = InlinePool(0.01, lose=lose)
     results = run_all(work, iter(range(60)), pool)
-    given_up = {f"{item}: the worker process crashed {MAX_ATTEMPTS} times on this check" for item in (3, 41)}
+    given_up = {on_give_up(item) for item in (3, 41)}
     assert set(results) == {str(item) for item in range(60) if item not in (3, 41)} | given_up
     assert len(results) == 60
     assert all([batch for batch in pool.batches if 3 in batch][n] == [3] for n in (1, 2))
@@ -124,7 +131,7 @@ def test_an_item_that_crashes_its_worker_is_retried_alone_and_given_up_and_the_o
 
 def test_unfinished_batches_are_retried_if_all_workers_are_lost() -> None:
     class HangingPool(InlinePool):
-        def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[Batch[Any]]":
+        def submit(self, work: Callable[[Any], Any], batch: Sequence[Any]) -> "Future[BatchResult[Any]]":
             future = super().submit(work, batch)
             return Future() if list(batch) == [2] and self.batches.count(batch) == 1 else future
 

@@ -15,7 +15,7 @@ from bncheck.numerical.schemes import get_scheme
 from bncheck.render.plots.panels import MIN_LINEAR_GAP, Panel, name_of
 from bncheck.render.plots.slope_lines import AutomaticSteps, automatic_steps_of, slope_lines
 from bncheck.render.sweep_report import axis_label, format_axis_value
-from bncheck.sweeps.aggregate import Aggregate, SweepSummary, WorstError
+from bncheck.sweeps.aggregate import Aggregate, GradientAggregate, SweepSummary
 from bncheck.sweeps.rows import MIN_RELATIVE_ERROR
 
 # Colors that color-blind readers can distinguish (Okabe & Ito 2008); in gray, markers and dashes differ.
@@ -107,12 +107,12 @@ def draw_seconds(axes: Axes, panel: Panel) -> None:
     axes.set(yscale="log", ylabel="seconds per check")
     positions = _draw_axis(axes, panel, (), None)
     axes.minorticks_off()
-    times = {positions.x[value]: cell.times for value, cell in panel.cells.items() if cell.times.shortest}
-    mean = {x: 1e-9 * t.total / t.count for x, t in times.items()}
+    times = {positions.x[value]: cell.times for value, cell in panel.cells.items() if cell.times.shortest_ns}
+    mean = {x: 1e-9 * t.total_ns / t.count for x, t in times.items()}
     axes.plot(list(mean), list(mean.values()), "o-", color="black", markersize=5, linewidth=1.3, label="mean")
     for x, t in times.items():
-        if t.shortest < t.longest:
-            ends = [1e-9 * t.shortest, 1e-9 * t.longest]
+        if t.shortest_ns < t.longest_ns:
+            ends = [1e-9 * t.shortest_ns, 1e-9 * t.longest_ns]
             axes.plot([x, x], ends, color="black", marker="_", linewidth=0.7, gid="bar seconds")
     low, high = axes.get_ylim()
     axes.set_ylim(low / 2, high * 2)
@@ -129,13 +129,13 @@ def error_limits(panels: Sequence[Panel], names: Sequence[str]) -> tuple[float, 
     return min((*heights, *bounds)) / 3, 3 * headroom * max((*heights, *bounds))
 
 
-def error_bound_of(worst: WorstError) -> float:
+def error_bound_of(worst: GradientAggregate) -> float:
     """Return the relative error bound; 0 if it is not known, or if the gradient is exactly 0."""
     bound = worst.relative_error_bound
     return 0.0 if math.isnan(bound) or worst.error is None else bound
 
 
-def _height(worst: WorstError | None, ceiling: float) -> float:
+def _height(worst: GradientAggregate | None, ceiling: float) -> float:
     """Return the height of an error: NaN for none, the ceiling for a value that is not finite."""
     if worst is None or worst.error is None:
         return math.nan

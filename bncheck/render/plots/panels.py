@@ -141,7 +141,7 @@ def _split_axis(axes: Mapping[str, Mapping[Any, Aggregate]]) -> str:
 
 
 def _step_panels(summary: SweepSummary, axes: Mapping[str, Mapping[Any, Aggregate]], split: str) -> Iterator[Panel]:
-    schemes = list(summary.values["scheme"])
+    schemes = list(summary.cells["scheme"])
     scheme = schemes[0] if len(schemes) == 1 else ""
     if not split:
         yield Panel("step", axes["step"], scheme=scheme)

@@ -88,9 +88,9 @@ def _fit_slope(points: Sequence[tuple[float, float]], power: int, label: str) ->
 
 def automatic_steps_of(summary: SweepSummary, scheme: Scheme) -> AutomaticSteps | None:
     """Return the automatic steps of the problem of all rows; None if there are several problems, or a large one."""
-    if any(len(summary.values[axis]) != 1 for axis in PROBLEM_AXES):
+    if any(len(summary.cells[axis]) != 1 for axis in PROBLEM_AXES):
         return None
-    point = SweepPoint(**{axis: next(iter(summary.values[axis])) for axis in PROBLEM_AXES})
+    point = SweepPoint(**{axis: next(iter(summary.cells[axis])) for axis in PROBLEM_AXES})
     if max(a * b for a, b in itertools.combinations((point.N, point.D, point.H), 2)) > MAX_ARRAY_ENTRIES:
         return None
     try:
