@@ -17,9 +17,10 @@ Result = TypeVar("Result")
 
 # Crashes after which an item is not retried any more.
 MAX_ATTEMPTS = 3
-# Batches in flight for each worker: enough to keep it busy while results are collected ...
+# Batches in flight for each worker: enough to keep it busy while results are collected.
 BATCHES_PER_WORKER = 4
-# ... if a batch takes this many seconds, compared with which scheduling takes no time; and the most items of a batch.
+# A batch has as many items as take BATCH_SECONDS, so that the time for scheduling is negligible, but at most
+# MAX_BATCH_ITEMS.
 BATCH_SECONDS, MAX_BATCH_ITEMS = 0.25, 32
 # Seconds without a result after which the pool checks that it has workers.
 IDLE_POLL_SECONDS = 5.0

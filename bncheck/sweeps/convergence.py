@@ -68,7 +68,7 @@ def _errors(
     errors = {}
     for name in inputs:
         error = values[name] - exact[f"d{name}"]
-        rounding = np.broadcast_to(bounds.rounding[name] + bounds.conditioning[name], error.shape)
+        rounding = np.broadcast_to(bounds.rounding[name] + bounds.base_rounding[name], error.shape)
         errors[name] = float(np.linalg.norm(error)), float(np.linalg.norm(rounding))
     return errors
 
