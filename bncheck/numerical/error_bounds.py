@@ -105,9 +105,10 @@ def dominant_cause(gradient: NumericalGradient, roundoff_factor: float) -> Cause
 
 
 def output_bound(base: BasePoint, roundoff_factor: float) -> FloatArray:
-    """Bound the difference between two correct forward passes, in units of their roundoff divided by float64's, (N, H).
+    """Bound the difference between two correct forward passes in float64, (N, H).
 
-    Infinite for a unit whose sigma is lost in rounding.
+    In other arithmetic the bound is larger by ``roundoff_factor``, which is not included. It is infinite for a unit
+    whose sigma is lost in rounding.
     """
     gamma, beta, xhat, kappa = np.abs(base.problem.gamma), np.abs(base.problem.beta), base.abs_xhat, base.kappa
     factor = (ROUNDINGS_OF_OUTPUT + base.problem.N + base.problem.D) * UNIT_ROUNDOFF

@@ -185,7 +185,7 @@ class FiniteDifference:
         self._arrays: dict[str, Array] = {**arrays, **{name: arrays[name].astype(dtype) for name in names}}
         self._forward, self._dout, self._scheme, self._axis = forward, dout, scheme, axis
         self._base_output = forward(self._arrays) if base_output is None else base_output
-        self._guard = (dout != 0) & has_kink  # outputs that must not cross the kink
+        self._in_loss = (dout != 0) & has_kink  # outputs that must not cross the kink
         self._active = self._base_output.real > 0
         self._unresolved: BoolArray = np.zeros(1, bool)
 
@@ -224,7 +224,7 @@ class FiniteDifference:
             output = self._forward(self._arrays)
         finally:
             self._set(locations, x)
-        self._unresolved = self._unresolved | (((output.real > 0) != self._active) & self._guard).any(axis=self._axis)
+        self._unresolved = self._unresolved | (((output.real > 0) != self._active) & self._in_loss).any(axis=self._axis)
         return output
 
     def _set(self, locations: Mapping[str, Location], values: Array) -> None:

@@ -46,7 +46,7 @@ class MeasurementPlan:
     kink_exclusion: KinkExclusion
     base: BasePoint | None  # of the local engine; None after it has finished
     output: FloatArray  # (N, H), output of the component
-    output_bound: FloatArray  # (N, H), upper bound on |output - output of another correct forward pass|
+    output_bound: FloatArray  # (N, H), upper bound on |output - output of another correct forward pass in float64|
     bn_eps: BnEps  # used instead of the bn_eps of the problem
 
 

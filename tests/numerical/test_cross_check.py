@@ -45,7 +45,7 @@ def test_the_cross_check_detects_an_error_in_x_alone(monkeypatch: pytest.MonkeyP
 def test_the_cross_check_allows_each_engine_the_rounding_of_its_own_base_point(
     base_roundings: float, agrees: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The complex step subtracts nothing, so the two values may differ by twice the rounding of the base point, and no more."""
+    """The complex step subtracts nothing, so the two values may differ by twice the base rounding, and no more."""
     problem = random_problem(5, 4, 3, x_mean=1e4)
     bounds = plan_all(problem, scheme="complex").bounds
     assert measure_all(problem, scheme="complex").cross_check is not None
