@@ -20,7 +20,7 @@ from bncheck.model.verdict import Verdict
 from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 from bncheck.numerical.black_box import black_box_jacobian
 from bncheck.numerical.division import safe_divide
-from bncheck.numerical.full import Perturbation
+from bncheck.numerical.full import FiniteDifference
 from bncheck.numerical.schemes import SCHEMES
 
 # Step as a fraction of the scale of a node: the cube root of the roundoff unit balances truncation and rounding.
@@ -213,11 +213,11 @@ def derivative(values: Values, output: str, node: str) -> tuple[FloatArray, Floa
         recomputed: Array = run({**fixed, node: arrays[node].copy()})[output]  # the output may be the node itself
         return recomputed
 
-    perturbation = Perturbation(
+    difference = FiniteDifference(
         forward, {node: array}, [node], weights, SCHEMES["central"],
         has_kink=False, base_output=base_output, axis=None if is_loss else (),
     )  # fmt: skip
-    value, truncation = black_box_jacobian(perturbation, node, steps)
+    value, truncation = black_box_jacobian(difference, node, steps)
     rounding = _rounding_by_column(values, output, node, steps)
     if is_loss:
         return value[0], truncation[0] + np.tensordot(np.abs(weights).sum(axis=0), rounding, 1)

@@ -7,7 +7,7 @@ import numpy as np
 
 from bncheck.diagnosis.evidence import MAX_ROUNDINGS, OUTPUT, Evidence, ProblemEvidence, has_wrong_shape_or_dtype
 from bncheck.mistakes import Mistake, all_mistakes
-from bncheck.mistakes.pass_values import ORDER, PassValues
+from bncheck.mistakes.pass_values import VALUE_ORDER, PassValues
 from bncheck.model.problem import COMMON_EPS, FloatArray
 
 # The interval in which a hard-coded eps is searched for, and the bisections of its logarithm that exhaust float64.
@@ -66,7 +66,7 @@ def _most_explaining(matches: Sequence[Match]) -> list[Match]:
 
 def _try_with_hard_coded_eps(evidence: Evidence, mistake: Mistake) -> Match | None:
     """Return the match of a mistake in the forward pass with a constant eps, the same on all problems."""
-    if set(ORDER[: ORDER.index(evidence.component.output) + 1]).isdisjoint(mistake.replaces):
+    if set(VALUE_ORDER[: VALUE_ORDER.index(evidence.component.output) + 1]).isdisjoint(mistake.replaces):
         return None
     candidates = _candidate_eps(evidence, mistake.apply_to)
     matches = [(eps, _try_mistake(evidence.with_eps(eps), mistake, OUTPUT)) for eps in candidates]

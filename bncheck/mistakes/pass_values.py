@@ -11,16 +11,18 @@ from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Component
 from bncheck.model.graph import VALUES
 from bncheck.model.problem import Problem
 
-ORDER = tuple(VALUES)
+# Names of the values in the order of their computation, forward and then backward pass.
+VALUE_ORDER = tuple(VALUES)
 # The values that a component computes.
 COMPONENT_VALUES = {
-    NETWORK: frozenset(ORDER),
+    NETWORK: frozenset(VALUE_ORDER),
     AFFINE: frozenset({"h", "db", "dW", "dX"}),
-    BATCHNORM: frozenset(ORDER[ORDER.index("mu") : ORDER.index("y") + 1])
-    | frozenset(ORDER[ORDER.index("dbeta") : ORDER.index("dh") + 1]),
+    BATCHNORM: frozenset(VALUE_ORDER[VALUE_ORDER.index("mu") : VALUE_ORDER.index("y") + 1])
+    | frozenset(VALUE_ORDER[VALUE_ORDER.index("dbeta") : VALUE_ORDER.index("dh") + 1]),
     RELU: frozenset({"active", "a", "dy"}),
 }
-# The gradient that dout is for a layer that is checked on its own.
+# If a layer is checked on its own, dout replaces this value: the gradient for the output of the layer. ReLU is
+# not listed, because its output is that of the network, whose gradient is dout itself.
 UPSTREAM = {AFFINE: "dh", BATCHNORM: "dy"}
 
 
@@ -70,7 +72,7 @@ class PassValues:
             return eval(_compiled(expression), {"np": np, "__builtins__": {}}, self)  # type: ignore[arg-type]  # any object with __getitem__ works
 
     def with_eps(self, eps: float) -> "PassValues":
-        """Return the correct values for another eps; values that do not depend on eps are reused."""
+        """Return the values for another eps; replaced values stay, and values that do not depend on eps are reused."""
         return PassValues({**self._known, "eps": eps}, self._computed_before("sigma"))
 
     def replaced(self, name: str, value: Any) -> "PassValues":
@@ -78,7 +80,7 @@ class PassValues:
         return PassValues({**self._known, name: value}, self._computed_before(name))
 
     def _computed_before(self, name: str) -> dict[str, Any]:
-        before = ORDER[: ORDER.index(name)]
+        before = VALUE_ORDER[: VALUE_ORDER.index(name)]
         return {k: v for k, v in self._computed.items() if k in before}
 
 

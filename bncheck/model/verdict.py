@@ -1,11 +1,14 @@
-"""The verdict of a check."""
+"""The verdict of a check or of a part of it."""
 
 import enum
 from collections.abc import Iterable
 
 
 class Verdict(enum.Enum):
-    """The result of a check; ``meaning`` is the sentence that a report shows. From best to worst."""
+    """The result of a check, or of one of its gradients, outputs or edge cases; the members are ordered best to worst.
+
+    ``meaning`` is the sentence that a report shows.
+    """
 
     _value_: str
     meaning: str

@@ -12,8 +12,8 @@ from bncheck.model.components import NETWORK, BnEps, Component
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.results import BoolArray
 
-# Arrays by parameter name, each broadcastable to the parameter: steps in its units, or parts of an error bound.
-PerParameter: TypeAlias = Mapping[str, FloatArray]
+# Arrays by input name, each broadcastable to the input: steps in its units, or parts of an error bound.
+PerInput: TypeAlias = Mapping[str, FloatArray]
 
 # Roundoff unit of float64.
 UNIT_ROUNDOFF = 2.0**-53

@@ -9,7 +9,7 @@ from bncheck.model.components import Forward
 from bncheck.model.problem import FloatArray
 from bncheck.model.progress import Progress
 from bncheck.numerical.error_bounds import ErrorBounds
-from bncheck.numerical.full import SINGLE_INDEX, IndexArray, Perturbation, SampledGradient, full_gradients
+from bncheck.numerical.full import FiniteDifference, IndexArray, Location, SampledGradient, full_gradients
 from bncheck.numerical.plan import MeasurementPlan
 
 # Factor on the automatic steps: a black box may be nonlinear on a smaller scale than batch norm.
@@ -30,13 +30,13 @@ def reduce_steps(plan: MeasurementPlan) -> MeasurementPlan:
 
 
 def black_box_gradients(
-    plan: MeasurementPlan, forward: Forward, entries: Mapping[str, IndexArray], progress: Progress
+    plan: MeasurementPlan, forward: Forward, flat_indices: Mapping[str, IndexArray], progress: Progress
 ) -> tuple[dict[str, SampledGradient], ErrorBounds, bool]:
     """Differentiate a black box and estimate the error bounds from several steps.
 
     Parameters
     ----------
-    plan, forward, entries, progress
+    plan, forward, flat_indices, progress
         As for ``full_gradients``.
 
     Returns
@@ -47,13 +47,13 @@ def black_box_gradients(
     interrupted : bool
         Whether Ctrl-C ended the computation early.
     """
-    gradients, interrupted = full_gradients(plan, entries, progress, forward)
+    gradients, interrupted = full_gradients(plan, flat_indices, progress, forward)
     if interrupted:
         return gradients, plan.bounds, True
     repeated = []
     for multiple in (DOUBLE_STEP, NEARBY_STEP):
         other = replace(plan, steps={name: multiple * step for name, step in plan.steps.items()})
-        others, stopped = full_gradients(other, entries, black_box_forward=forward)
+        others, stopped = full_gradients(other, flat_indices, black_box_forward=forward)
         interrupted |= stopped
         repeated.append(others)
     return gradients, _estimate_bounds(plan.bounds, gradients, *repeated), interrupted
@@ -66,12 +66,12 @@ def _estimate_bounds(
     at_nearby_step: Mapping[str, SampledGradient],
 ) -> ErrorBounds:
     """Estimate the truncation from the step 2s, and the rounding from the scatter between nearby steps."""
-    truncation, rounding = {}, {}
-    conditioning, analytic, term_size = dict(bounds.conditioning), dict(bounds.analytic), dict(bounds.term_size)
+    truncation, rounding, term_size = {}, {}, dict(bounds.term_size)
+    base_rounding, conditioning = dict(bounds.base_rounding), dict(bounds.conditioning)
     for name, gradient in gradients.items():
         double, nearby = at_double_step[name], at_nearby_step[name]
         factor = _steepness(gradient, term_size[name])
-        conditioning[name], analytic[name] = factor**2 * conditioning[name], factor**2 * analytic[name]
+        base_rounding[name], conditioning[name] = factor**2 * base_rounding[name], factor**2 * conditioning[name]
         term_size[name] = factor * term_size[name]
         error = _estimate_truncation(gradient.value, double.value) + bounds.truncation[name]
         is_unusable = double.unresolved | nearby.unresolved | (error > MAX_STEP_DIFFERENCE * term_size[name])
@@ -79,7 +79,7 @@ def _estimate_bounds(
         scatter = np.where(gradient.evaluated, np.abs(gradient.value - nearby.value), 0.0)
         # The root mean square of all entries, because the scatter of a few entries is too small a sample.
         rounding[name] = bounds.rounding[name] + SCATTER_SAFETY_FACTOR * float(np.sqrt((scatter * scatter).mean()))
-    return ErrorBounds(truncation, rounding, conditioning, analytic, term_size)
+    return ErrorBounds(truncation, rounding, base_rounding, conditioning, term_size)
 
 
 def _steepness(gradient: SampledGradient, term_size: FloatArray) -> float:
@@ -96,13 +96,13 @@ def _estimate_truncation(at_step: FloatArray, at_double_step: FloatArray) -> Flo
     return 2 * np.abs(at_step - at_double_step)
 
 
-def black_box_jacobian(perturbation: Perturbation, name: str, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Differentiate every weighted output in every entry of one input.
+def black_box_jacobian(difference: FiniteDifference, name: str, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Differentiate dout times every output in every entry of one input.
 
     Parameters
     ----------
-    perturbation : Perturbation
-        Forward pass, weights and scheme; with ``axis=()`` for one derivative per output, None for the loss.
+    difference : FiniteDifference
+        Forward pass, dout and scheme; with ``axis=()`` for one derivative per output, None for the loss.
     name : str
         The input.
     steps : ndarray
@@ -116,9 +116,9 @@ def black_box_jacobian(perturbation: Perturbation, name: str, steps: FloatArray)
     """
     values, truncation = [], []
     for index in np.ndindex(steps.shape):
-        location = {name: (tuple(np.array([i]) for i in index), SINGLE_INDEX)}
-        value, unresolved = perturbation.derivative(location, steps[index][None])
-        double, double_unresolved = perturbation.derivative(location, DOUBLE_STEP * steps[index][None])
+        locations = {name: Location(tuple(np.array([i]) for i in index))}
+        value, unresolved = difference.derivative(locations, steps[index][None])
+        double, double_unresolved = difference.derivative(locations, DOUBLE_STEP * steps[index][None])
         values.append(value)
         truncation.append(np.where(unresolved | double_unresolved, np.inf, _estimate_truncation(value, double)))
     shape = (*values[0].shape, *steps.shape)

@@ -1,6 +1,6 @@
 """Error bounds: upper bounds, entry by entry, on the errors of a numerical and an analytic gradient.
 
-dy is dout where the output is active; means and sums run over the batch. Every function returns arrays by parameter
+dy is dout where the output is active; means and sums run over the batch. Every function returns arrays by input
 name that broadcast against the gradient. The constants were measured on 23,000 random problems (N, D, H up to 40,
 scales 1e-8 to 1e6, means up to 1e3, eps 1e-12 to 0.5).
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bncheck.model.problem import FloatArray
 from bncheck.model.results import BoolArray, Cause, NumericalGradient
-from bncheck.numerical.basepoint import MIN_SUBNORMAL, UNIT_ROUNDOFF, BasePoint, PerParameter
+from bncheck.numerical.basepoint import MIN_SUBNORMAL, UNIT_ROUNDOFF, BasePoint, PerInput
 from bncheck.numerical.division import safe_divide
 from bncheck.numerical.schemes import Scheme
 
@@ -37,33 +37,33 @@ ROUNDINGS_OF_OUTPUT = 8
 
 
 class ErrorBounds(NamedTuple):
-    """Parts of the error bounds of several gradients, by parameter name."""
+    """Parts of the error bounds of several gradients, by input name."""
 
-    truncation: PerParameter  # truncation error of the scheme
-    rounding: PerParameter  # rounding of the subtracted losses, divided by the step
-    conditioning: PerParameter  # rounding at the base point of the numerical value, which is computed in float64
-    analytic: PerParameter  # rounding of an analytic value, in units of its roundoff divided by float64's
-    term_size: PerParameter  # S: size of the terms of an entry before they cancel
+    truncation: PerInput  # truncation error of the scheme
+    rounding: PerInput  # rounding of the subtracted losses, divided by the step
+    base_rounding: PerInput  # effect of the rounding of the base point, in float64, on the numerical value
+    conditioning: PerInput  # rounding of an analytic value in float64; in other arithmetic times roundoff_factor
+    term_size: PerInput  # S: size of the terms of an entry before they cancel
 
 
 def compute_bounds(
     base: BasePoint,
     scheme: Scheme,
-    steps: PerParameter,
+    steps: PerInput,
     names: Sequence[str],
     roundoff_factor: float = 1.0,
     underflow_unit: float = 0.0,
 ) -> ErrorBounds:
-    """Bound the errors of the named parameters' gradients.
+    """Bound the errors of the gradients for the named inputs.
 
     Parameters
     ----------
     base : BasePoint
     scheme : Scheme
     steps : mapping of str to ndarray
-        Absolute finite-difference steps, broadcastable to the parameter, in its units.
+        Absolute finite-difference steps, broadcastable to the input, in its units.
     names : sequence of str
-        Parameters: "X", "W", "b", "gamma", "beta", "h".
+        Inputs: "X", "W", "b", "gamma", "beta", "h".
     roundoff_factor : float, default 1
         Roundoff unit of the code under test divided by float64's.
     underflow_unit : float, default 0
@@ -105,9 +105,10 @@ def dominant_cause(gradient: NumericalGradient, roundoff_factor: float) -> Cause
 
 
 def output_bound(base: BasePoint, roundoff_factor: float) -> FloatArray:
-    """Bound the difference between two correct forward passes, in units of their roundoff divided by float64's, (N, H).
+    """Bound the difference between two correct forward passes in float64, (N, H).
 
-    Infinite for a unit whose sigma is lost in rounding.
+    In other arithmetic the bound is larger by ``roundoff_factor``, which is not included. It is infinite for a unit
+    whose sigma is lost in rounding.
     """
     gamma, beta, xhat, kappa = np.abs(base.problem.gamma), np.abs(base.problem.beta), base.abs_xhat, base.kappa
     factor = (ROUNDINGS_OF_OUTPUT + base.problem.N + base.problem.D) * UNIT_ROUNDOFF
@@ -125,8 +126,8 @@ def _is_sigma_lost(kappa: FloatArray, N: int, roundoff_factor: float) -> BoolArr
 
 
 def _infinite_without_sigma(
-    base: BasePoint, conditioning: PerParameter, kappa: FloatArray, roundoff_factor: float
-) -> PerParameter:
+    base: BasePoint, conditioning: PerInput, kappa: FloatArray, roundoff_factor: float
+) -> PerInput:
     """Make the conditioning infinite in entries that depend on a sigma that is lost in rounding."""
     lost = _is_sigma_lost(kappa, base.problem.N, roundoff_factor)
     if not lost.any():
@@ -143,7 +144,7 @@ def _infinite_without_sigma(
     return result
 
 
-def term_sizes(base: BasePoint, names: Iterable[str]) -> PerParameter:
+def term_sizes(base: BasePoint, names: Iterable[str]) -> PerInput:
     """Return S, the size of the terms of each entry before they cancel.
 
     S_h = |gamma|/sigma (|dy| + mean|dy| + |xhat| mean|dy xhat|); the others are sums of S_h, or of the absolute terms
@@ -154,7 +155,7 @@ def term_sizes(base: BasePoint, names: Iterable[str]) -> PerParameter:
     return _through_affine(base, names, h, dy if N == 1 else dy_xhat, dy)
 
 
-def conditioning(base: BasePoint, names: Sequence[str], kappa: FloatArray, underflow_unit: float) -> PerParameter:
+def conditioning(base: BasePoint, names: Sequence[str], kappa: FloatArray, underflow_unit: float) -> PerInput:
     """Bound the effect of rounding at the base point on a gradient, analytic or numerical.
 
     The bound is (4 + n) u kS, where kS is the size of the terms times their sensitivity to the rounding of h - mu, and
@@ -173,7 +174,7 @@ def conditioning(base: BasePoint, names: Sequence[str], kappa: FloatArray, under
     return bounds
 
 
-def _underflow(base: BasePoint, names: Sequence[str], underflow_unit: float) -> PerParameter:
+def _underflow(base: BasePoint, names: Sequence[str], underflow_unit: float) -> PerInput:
     """Bound the loss from products that round to multiples of ``underflow_unit``, in any order of the operations.
 
     A product of dout and xhat or gamma enters dh with a factor of up to (1 + |gamma|) / sigma, its sum over the batch
@@ -211,7 +212,7 @@ def _through_affine(
     return {name: propagate[name]() for name in names}
 
 
-def rounding(base: BasePoint, scheme: Scheme, steps: PerParameter, names: Sequence[str]) -> PerParameter:
+def rounding(base: BasePoint, scheme: Scheme, steps: PerInput, names: Sequence[str]) -> PerInput:
     """Bound the rounding of the losses that a numerical gradient subtracts, divided by the step.
 
     Per column it is u [|gamma| (kappa |dy|_2 + |dy xhat|_2) + |beta| |dy|_2
@@ -269,7 +270,7 @@ def _group_norm(values: FloatArray, groups: npt.NDArray[np.intp]) -> FloatArray:
     return norm
 
 
-def truncation(base: BasePoint, scheme: Scheme, steps: PerParameter, term_size: PerParameter) -> PerParameter:
+def truncation(base: BasePoint, scheme: Scheme, steps: PerInput, term_size: PerInput) -> PerInput:
     """Bound the truncation error of the scheme rigorously, see ``Scheme.truncation``.
 
     St = |gamma|/sigma (|p| + |sum dy xhat| sqrt(r/N)) with p = sum dy (v - vbar) and r = sum (v - vbar)^2, if the

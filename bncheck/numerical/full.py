@@ -15,23 +15,26 @@ from bncheck.numerical.plan import MeasurementPlan
 from bncheck.numerical.schemes import Quotient, Scheme
 
 IndexArray: TypeAlias = npt.NDArray[np.intp]
-# Entries that are perturbed in the same pass: by array name, their index arrays, and where their results are stored.
-Locations: TypeAlias = Mapping[str, tuple[tuple[IndexArray, ...], IndexArray]]
 
 # Largest relative change of a step by the rounding of x + s; an entry with a larger change is unresolved.
 MAX_STEP_ROUNDING = 1 / 8
-# Where the result of a single entry is stored.
-SINGLE_INDEX = np.zeros(1, np.intp)
-# Several arrays are perturbed in the same pass if at least this number of columns remains for each.
-MIN_COLUMNS_PER_ARRAY = 8
+# Several inputs are perturbed in the same pass if at least this number of columns remains for each.
+MIN_COLUMNS_PER_INPUT = 8
+
+
+class Location(NamedTuple):
+    """The entries of one input that are perturbed in the same pass."""
+
+    indices: tuple[IndexArray, ...]  # index arrays, one for each dimension of the input
+    result_positions: IndexArray = np.zeros(1, np.intp)  # position of the result of each entry; one entry: 0
 
 
 class SampledGradient(NamedTuple):
-    """The evaluated entries of one numerical gradient; arrays have the shape of the parameter."""
+    """The evaluated entries of one numerical gradient; arrays have the shape of the input."""
 
     value: FloatArray  # NaN where it was not evaluated
     evaluated: BoolArray
-    unresolved: BoolArray  # the step was lost in the addition x + s, or an output that counts crossed the kink
+    unresolved: BoolArray  # the step was lost in the addition x + s, or an output with nonzero dout crossed the kink
 
     @classmethod
     def empty(cls, shape: tuple[int, ...]) -> "SampledGradient":
@@ -43,14 +46,14 @@ class SampledGradient(NamedTuple):
         """Return a gradient in which every entry was evaluated and resolved."""
         return cls(value, np.ones(value.shape, bool), np.zeros(value.shape, bool))
 
-    def store(self, entries: tuple[IndexArray, ...], value: FloatArray, unresolved: BoolArray) -> None:
+    def store(self, indices: tuple[IndexArray, ...], value: FloatArray, unresolved: BoolArray) -> None:
         """Set the evaluated entries."""
-        self.value[entries], self.unresolved[entries], self.evaluated[entries] = value, unresolved, True
+        self.value[indices], self.unresolved[indices], self.evaluated[indices] = value, unresolved, True
 
 
 def full_gradients(
     plan: MeasurementPlan,
-    entries: Mapping[str, IndexArray],
+    flat_indices: Mapping[str, IndexArray],
     progress: Progress = silent,
     black_box_forward: Forward | None = None,
 ) -> tuple[dict[str, SampledGradient], bool]:
@@ -60,8 +63,8 @@ def full_gradients(
     ----------
     plan : MeasurementPlan
         Problem, scheme and steps.
-    entries : mapping of str to ndarray of int
-        Flat indices by parameter name.
+    flat_indices : mapping of str to ndarray of int
+        Flat indices of the entries to differentiate in, by input name.
     progress : callable, optional
         Called with the number of finished entries and the total.
     black_box_forward : callable, optional
@@ -74,22 +77,22 @@ def full_gradients(
         Whether Ctrl-C ended the computation early.
     """
     component = plan.component
-    names = {*entries, *(other for name in entries for other in component.inputs_when_perturbing(name))}
+    names = {*flat_indices, *(other for name in flat_indices for other in component.inputs_when_perturbing(name))}
     arrays = component.arrays(plan.problem, names, plan.bn_eps)
-    gradients = {name: SampledGradient.empty(arrays[name].shape) for name in entries}
+    gradients = {name: SampledGradient.empty(arrays[name].shape) for name in flat_indices}
     forward = black_box_forward or component.forward(plan.bn_eps)
-    finished, total = 0, sum(map(len, entries.values()))
+    finished, total = 0, sum(map(len, flat_indices.values()))
     try:
-        for name, indices in entries.items():
+        for name, indices_of_input in flat_indices.items():
             inputs = {other: arrays[other] for other in component.inputs_when_perturbing(name)}
-            perturbation = Perturbation(
+            difference = FiniteDifference(
                 forward, inputs, [name], plan.problem.dout, plan.scheme,
                 has_kink=component.output == "a", base_output=None if black_box_forward else plan.output,
             )  # fmt: skip
             step = np.broadcast_to(plan.steps[name], arrays[name].shape)
-            for index in indices:
-                entry = np.unravel_index(np.array([index]), step.shape)
-                gradients[name].store(entry, *perturbation.derivative({name: (entry, SINGLE_INDEX)}, step[entry]))
+            for flat_index in indices_of_input:
+                indices = np.unravel_index(np.array([flat_index]), step.shape)
+                gradients[name].store(indices, *difference.derivative({name: Location(indices)}, step[indices]))
                 finished += 1
                 progress(finished, total)
     except KeyboardInterrupt:
@@ -98,31 +101,31 @@ def full_gradients(
 
 
 def perturb_one_entry_per_column(plan: MeasurementPlan, rows: Mapping[str, IndexArray]) -> dict[str, SampledGradient]:
-    """Differentiate in one entry of every column of the named arrays, at the given rows, many in the same passes.
+    """Differentiate in one entry per column of every named input except X, in shared passes.
 
-    X is excluded. Column j of the output depends only on column j of the other arrays, so that one pair of passes
-    differentiates in an entry of each column (Curtis, Powell & Reid 1974). If there are enough columns, the arrays
-    of a network share them: each is perturbed in, for example, every fourth column.
+    Column j of the output depends only on column j of these inputs, so that the passes of one entry differentiate in
+    an entry of each column (Curtis, Powell & Reid 1974). ``rows`` has the row of the entry in each column, (H,); it is
+    ignored for vectors. If there are enough columns, the inputs share the columns: each of k inputs is perturbed only
+    in every k-th column.
     """
     component, H, dout = plan.component, plan.problem.H, plan.problem.dout
     arrays = component.arrays(plan.problem, bn_eps=plan.bn_eps)
     gradients = {name: SampledGradient.empty(arrays[name].shape) for name in rows}
     for group in _share_columns(rows, H):
-        locations = {}
-        step = np.ones(H)
+        locations, step = {}, np.ones(H)
         for number, name in enumerate(group):
             columns = np.arange(number, H, len(group))
-            entries = (rows[name][columns], columns) if arrays[name].ndim == 2 else (columns,)
-            locations[name] = entries, columns
-            step[columns] = np.broadcast_to(plan.steps[name], arrays[name].shape)[entries]
+            indices = (rows[name][columns], columns)[-arrays[name].ndim :]  # a vector has no rows
+            locations[name] = Location(indices, columns)
+            step[columns] = np.broadcast_to(plan.steps[name], arrays[name].shape)[indices]
         inputs = {name: arrays[name] for name in component.inputs_when_perturbing(group[0])}
-        perturbation = Perturbation(
+        difference = FiniteDifference(
             component.forward(plan.bn_eps), inputs, group, dout, plan.scheme,
             has_kink=component.output == "a", base_output=plan.output, axis=0,
         )  # fmt: skip
-        value, unresolved = perturbation.derivative(locations, step)
-        for name, (entries, columns) in locations.items():
-            gradients[name].store(entries, value[columns], unresolved[columns])
+        value, unresolved = difference.derivative(locations, step)
+        for name, (indices, columns) in locations.items():
+            gradients[name].store(indices, value[columns], unresolved[columns])
     return gradients
 
 
@@ -134,14 +137,17 @@ def draw_entries(rng: np.random.Generator, size: int, count: int | None) -> Inde
 
 
 def _share_columns(names: Iterable[str], H: int) -> list[list[str]]:
-    """Group the arrays that are perturbed in the same passes; h is alone, because it replaces X, W and b."""
-    parameters = [name for name in names if name != "h"]
-    shared = len(parameters) * MIN_COLUMNS_PER_ARRAY <= H
-    groups = [parameters] if shared and parameters else [[name] for name in parameters]
+    """Group the inputs that are perturbed in the same passes, which therefore need the same input arrays.
+
+    If h is perturbed, the forward pass starts at h instead of X, W and b, so h has its own passes.
+    """
+    others = [name for name in names if name != "h"]
+    is_shared = len(others) * MIN_COLUMNS_PER_INPUT <= H
+    groups = [others] if is_shared and others else [[name] for name in others]
     return [*groups, *([["h"]] if "h" in names else [])]
 
 
-class Perturbation:
+class FiniteDifference:
     """Differentiate a forward pass by perturbing one entry of an input, or one entry of each column.
 
     Parameters
@@ -152,11 +158,11 @@ class Perturbation:
         All inputs.
     names : iterable of str
         Inputs that are perturbed; they are copied.
-    weights : ndarray
-        Of the shape of the output; the loss is sum(weights * output) along ``axis``.
+    dout : ndarray
+        Upstream gradient, of the shape of the output; the loss is sum(dout * output) along ``axis``.
     scheme : Scheme
     has_kink : bool
-        Whether the derivative is unresolved if an output with a nonzero weight changes its sign.
+        Whether the derivative is unresolved if an output with nonzero dout changes its sign.
     base_output : ndarray, optional
         The output without a perturbation; computed if it is not given.
     axis : int, tuple of int or None, default None
@@ -168,7 +174,7 @@ class Perturbation:
         forward: Forward,
         arrays: Mapping[str, FloatArray],
         names: Iterable[str],
-        weights: FloatArray,
+        dout: FloatArray,
         scheme: Scheme,
         *,
         has_kink: bool,
@@ -177,24 +183,24 @@ class Perturbation:
     ) -> None:
         dtype = np.complex128 if scheme.quotient is Quotient.COMPLEX else np.float64
         self._arrays: dict[str, Array] = {**arrays, **{name: arrays[name].astype(dtype) for name in names}}
-        self._forward, self._weights, self._scheme, self._axis = forward, weights, scheme, axis
+        self._forward, self._dout, self._scheme, self._axis = forward, dout, scheme, axis
         self._base_output = forward(self._arrays) if base_output is None else base_output
-        self._counts = (weights != 0) & has_kink
+        self._in_loss = (dout != 0) & has_kink  # outputs that must not cross the kink
         self._active = self._base_output.real > 0
         self._unresolved: BoolArray = np.zeros(1, bool)
 
-    def derivative(self, locations: Locations, step: FloatArray) -> tuple[FloatArray, BoolArray]:
+    def derivative(self, locations: Mapping[str, Location], step: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Return the estimate of the scheme at the locations, and whether it is unresolved."""
         self._unresolved = np.zeros(step.shape, bool)
         x = np.zeros(step.shape)
-        for name, (entries, positions) in locations.items():
-            x[positions] = self._arrays[name][entries].real
+        for name, (indices, positions) in locations.items():
+            x[positions] = self._arrays[name][indices].real
         # A step may make the variance 0, or be lost in the addition; the error bound is then infinite.
         with np.errstate(divide="ignore", invalid="ignore"):
             value = self._scheme.estimate(lambda multiple: self._slope(locations, x, multiple * step))
         return value, self._unresolved
 
-    def _slope(self, locations: Locations, x: FloatArray, step: FloatArray) -> FloatArray:
+    def _slope(self, locations: Mapping[str, Location], x: FloatArray, step: FloatArray) -> FloatArray:
         """Return the quotient at a step from the unperturbed values x."""
         quotient = self._scheme.quotient
         if quotient is Quotient.COMPLEX:
@@ -211,23 +217,23 @@ class Perturbation:
         self._unresolved = self._unresolved | ~(np.abs(actual - nominal) <= MAX_STEP_ROUNDING * nominal)
         return self._loss((above - below).real) / actual
 
-    def _output(self, locations: Locations, x: FloatArray, perturbed: Array) -> Array:
+    def _output(self, locations: Mapping[str, Location], x: FloatArray, perturbed: Array) -> Array:
         """Return the output with the perturbed values in place of x."""
         try:
             self._set(locations, perturbed)
             output = self._forward(self._arrays)
         finally:
             self._set(locations, x)
-        self._unresolved = self._unresolved | (((output.real > 0) != self._active) & self._counts).any(axis=self._axis)
+        self._unresolved = self._unresolved | (((output.real > 0) != self._active) & self._in_loss).any(axis=self._axis)
         return output
 
-    def _set(self, locations: Locations, values: Array) -> None:
+    def _set(self, locations: Mapping[str, Location], values: Array) -> None:
         """Store values at the locations."""
-        for name, (entries, positions) in locations.items():
-            self._arrays[name][entries] = values[positions]
+        for name, (indices, positions) in locations.items():
+            self._arrays[name][indices] = values[positions]
 
     def _loss(self, change: FloatArray) -> FloatArray:
         """Return the change of the loss for a change of the output."""
-        # Outputs are subtracted before they are weighted, so that the rounding scales with their change.
-        loss: FloatArray = (self._weights * change).sum(axis=self._axis)
+        # Outputs are subtracted before they are multiplied by dout, so that the rounding scales with their change.
+        loss: FloatArray = (self._dout * change).sum(axis=self._axis)
         return loss

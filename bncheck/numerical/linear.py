@@ -11,12 +11,12 @@ import numpy as np
 from bncheck.model.components import AFFINE, RELU, Component
 from bncheck.model.layers import affine_forward, relu_forward
 from bncheck.model.problem import FloatArray
-from bncheck.numerical.basepoint import MIN_SUBNORMAL, UNIT_ROUNDOFF, BasePoint, PerParameter
+from bncheck.numerical.basepoint import MIN_SUBNORMAL, UNIT_ROUNDOFF, BasePoint, PerInput
 from bncheck.numerical.error_bounds import CONDITIONING_FACTOR, ROUNDING_FACTOR, UNDERFLOWS, ErrorBounds
 from bncheck.numerical.schemes import Quotient, Scheme
 
 
-def linear_steps(base: BasePoint, component: Component, scheme: Scheme) -> PerParameter:
+def linear_steps(base: BasePoint, component: Component, scheme: Scheme) -> PerInput:
     """Choose large steps, because only rounding matters: they shift h by its own size, and no y across 0."""
     if component is RELU:
         y = np.abs(base.y)
@@ -30,12 +30,7 @@ def linear_steps(base: BasePoint, component: Component, scheme: Scheme) -> PerPa
 
 
 def linear_bounds(
-    base: BasePoint,
-    component: Component,
-    scheme: Scheme,
-    steps: PerParameter,
-    names: Sequence[str],
-    underflow_unit: float,
+    base: BasePoint, component: Component, scheme: Scheme, steps: PerInput, names: Sequence[str], underflow_unit: float
 ) -> ErrorBounds:
     """Bound rounding and conditioning of the named gradients; the truncation is 0.
 
@@ -70,9 +65,9 @@ def linear_bounds(
 
 
 def linear_gradients(
-    base: BasePoint, component: Component, scheme: Scheme, steps: PerParameter, names: Sequence[str]
+    base: BasePoint, component: Component, scheme: Scheme, steps: PerInput, names: Sequence[str]
 ) -> dict[str, FloatArray]:
-    """Return the numerical gradient of every entry, by parameter name."""
+    """Return the numerical gradient of every entry, by input name."""
     X, W, b, dout = base.problem.X, base.problem.W, base.problem.b, base.problem.dout
     if component is RELU:
         gradient = scheme.derivative(lambda t: relu_forward(base.y + t)[0], steps["y"], lambda change: dout * change)

@@ -21,7 +21,7 @@ import numpy as np
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray
 from bncheck.model.progress import Progress
-from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint, PerParameter
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint, PerInput
 from bncheck.numerical.schemes import Quotient, Response, Scheme
 
 # Values of an array that is evaluated at a time: a few such arrays fit into the cache.
@@ -33,9 +33,9 @@ MAX_NODES = 8
 
 
 def local_gradients(
-    base: BasePoint, scheme: Scheme, steps: PerParameter, names: Iterable[str], progress: Progress
+    base: BasePoint, scheme: Scheme, steps: PerInput, names: Iterable[str], progress: Progress
 ) -> dict[str, FloatArray]:
-    """Return the numerical gradient of every entry, by parameter name."""
+    """Return the numerical gradient of every entry, by input name."""
     gamma = base.problem.gamma
     columns = _Columns(gamma, gamma * (base.dy * base.h_centered).sum(axis=0), base.sigma * base.sigma)
     engines: Mapping[str, Callable[[], FloatArray]] = {

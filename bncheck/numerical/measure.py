@@ -21,17 +21,19 @@ from bncheck.numerical.plan import MeasurementPlan, plan_measurement
 
 # A relative error d of sigma changes each of the three terms of dx by at most 3 d.
 SIGMA_ERROR_FACTOR = 3.0
-# If the largest |dout| is within these magnitudes, no intermediate result overflows or underflows ...
+# If the largest |dout| is within these magnitudes, no intermediate result overflows or underflows.
 MIN_DOUT, MAX_DOUT = 2.0**-128, 2.0**128
-# ... and if the dout of a unit reaches this magnitude, its gradients are far from float64's smallest number.
+# If the largest |dout| of a unit has at least this magnitude, the gradients of the unit are far from float64's smallest
+# number.
 MIN_DOUT_OF_UNIT = 2.0**-800
-# If a forward pass is expensive, fewer entries of X are recomputed: about this number of products, but at least
-# this number of entries.
+# If a forward pass is expensive, the cross-check recomputes fewer entries of X: the first constant limits the number of
+# products of all passes, and the second one is the smallest number of entries.
 CROSS_CHECK_PRODUCTS, MIN_CROSS_CHECK_ENTRIES = 2**21, 8
 
-# glibc returns memory to the system when 128 KB are free at the end of the heap, and requests every larger array from
-# the system; each page of new memory then causes a page fault, which takes a third of the time of a check. Allocating
-# and freeing an array of almost 32 MB, the largest size that adapts its thresholds, makes glibc keep twice as much.
+# This statement allocates an array and frees it immediately, which only changes thresholds of glibc for the process.
+# By default, glibc requests every array above 128 KB from the system and returns as much free memory to it; the page
+# faults of new memory then take a third of the time of a check. After glibc has freed an array of almost 32 MB, the
+# largest size that changes the thresholds, it keeps arrays up to that size and up to twice as much free memory.
 np.empty(2**25 - 2**16, np.uint8)
 
 
@@ -59,8 +61,8 @@ def measure(
     names : sequence of str
         Inputs of the component.
     bn_eps : float or array, shape (H,), optional
-        Replaces the bn_eps of the problem, for all units or for each: batch norm whose sigma is known to be sigma' has
-        bn_eps = sigma'^2 - var, which may be negative as long as var + bn_eps > 0. The default is the problem's.
+        Replaces the bn_eps of the problem, for all units or for each. To impose a sigma', pass sigma'^2 - var, which
+        may be negative as long as sigma' > 0. The default is the bn_eps of the problem.
     roundoff_factor : float, default 1
         Roundoff unit of the code under test divided by float64's: 2^29 for float32, 2^42 for float16, 2^45 for
         bfloat16. Outputs that rounding in that arithmetic may carry across ReLU's kink are excluded, and the
@@ -87,16 +89,16 @@ def measure(
         values = {name: gradient.value for name, gradient in gradients.items()}
         comparison = _cross_check(plan, values, options.cross_check_entries, rng)
     measured = _add_bounds(plan, gradients, options.sample, is_black_box=is_black_box)
-    checked = plan.problem
+    measured_problem = plan.problem
     if exponent:
-        checked = replace(problem, dout=np.where(checked.dout == 0, 0.0, problem.dout))
+        measured_problem = replace(problem, dout=np.where(measured_problem.dout == 0, 0.0, problem.dout))
         with np.errstate(over="ignore"):  # a value beyond float64 and its bound are infinite
             measured = {name: _scale_gradient(gradient, exponent) for name, gradient in measured.items()}
             if comparison:
                 difference = float(np.ldexp(comparison.max_difference, exponent))
                 comparison = comparison._replace(max_difference=difference)
     return Measurement(
-        problem=checked,
+        problem=measured_problem,
         component=component,
         gradients=measured,
         output=plan.output,
@@ -121,16 +123,16 @@ def _evaluate(
         gradients = {name: SampledGradient.complete(value) for name, value in evaluate_locally(plan, progress).items()}
         return replace(plan, base=None), gradients, False  # free the base point, which is as large as X
     arrays = plan.component.arrays(plan.problem)
-    entries = {name: draw_entries(rng, arrays[name].size, options.sample) for name in plan.names}
+    flat_indices = {name: draw_entries(rng, arrays[name].size, options.sample) for name in plan.names}
     if black_box_forward is None:
-        return plan, *full_gradients(plan, entries, progress)
+        return plan, *full_gradients(plan, flat_indices, progress)
     plan = reduce_steps(plan) if options.step == "auto" else plan
-    gradients, bounds, interrupted = black_box_gradients(plan, black_box_forward, entries, progress)
+    gradients, bounds, interrupted = black_box_gradients(plan, black_box_forward, flat_indices, progress)
     return replace(plan, bounds=bounds), gradients, interrupted
 
 
 def evaluate_locally(plan: MeasurementPlan, progress: Progress = silent) -> dict[str, FloatArray]:
-    """Run the local engine; return the numerical gradient of every entry, by parameter name."""
+    """Run the local engine; return the numerical gradient of every entry, by input name."""
     assert plan.base is not None
     if plan.component in (AFFINE, RELU):
         return linear_gradients(plan.base, plan.component, plan.scheme, plan.steps, plan.names)
@@ -142,23 +144,23 @@ def _cross_check(
 ) -> CrossCheck:
     """Recompute random entries with full forward passes and compare them with the local values.
 
-    At most ``max_entries`` entries of X are recomputed, each with its own passes; of the other arrays one entry in
-    every column, in shared passes. Both engines evaluate the same quotients at the same steps, so they have the same
-    truncation error and may differ by rounding, and each by the conditioning of its own base point.
+    At most ``max_entries`` entries of X are recomputed, each with its own passes; of the other inputs at most one
+    entry per column, in shared passes. Both engines evaluate the same quotients at the same steps, so they have the
+    same truncation error and may differ by rounding, and each by the rounding of its own base point.
     """
     p, bounds = plan.problem, plan.bounds
     rows = {name: rng.integers(len(value), size=p.H) for name, value in values.items() if name != "X"}
     gradients = perturb_one_entry_per_column(plan, rows)
     if "X" in values:
         count = min(max_entries, max(MIN_CROSS_CHECK_ENTRIES, CROSS_CHECK_PRODUCTS // (p.N * p.D * p.H)))
-        entries = {"X": draw_entries(rng, values["X"].size, count)}
-        gradient_of_x, interrupted = full_gradients(plan, entries)
+        flat_indices = {"X": draw_entries(rng, values["X"].size, count)}
+        gradient_of_x, interrupted = full_gradients(plan, flat_indices)
         if interrupted:  # a partial cross-check is not reported
             raise KeyboardInterrupt
         gradients |= gradient_of_x
     differences, ratios = [np.zeros(0)], [np.zeros(0)]
     for name, gradient in gradients.items():
-        bound = np.broadcast_to(bounds.rounding[name] + 2 * bounds.conditioning[name], gradient.value.shape)
+        bound = np.broadcast_to(bounds.rounding[name] + 2 * bounds.base_rounding[name], gradient.value.shape)
         usable = gradient.evaluated & ~gradient.unresolved & np.isfinite(bound + bounds.truncation[name])
         difference = np.abs(gradient.value - values[name])[usable]
         differences.append(difference)
@@ -175,7 +177,8 @@ def with_sigma_error(measurement: Measurement, sigma_error: FloatArray) -> Measu
     measurement : Measurement
         Measurement with the sigma of the reference.
     sigma_error : array, shape (H,)
-        Relative error of the sigma of each unit, in units of the roundoff of the code under test divided by float64's.
+        Relative error of the sigma of each unit, divided by the ``roundoff_factor`` of ``measure``: it is added to the
+        conditioning, which the judge multiplies by that factor.
     """
     # An entry of X depends on every unit whose gamma is not 0.
     error_for = {"X": sigma_error[measurement.problem.gamma != 0].max(initial=0.0)}
@@ -193,7 +196,8 @@ def _scale_dout(problem: Problem) -> tuple[Problem, int, float]:
     """Scale dout by a power of two to a maximum of about 1 if a product with it could overflow or underflow.
 
     A gradient is linear in dout, so this is exact; the power is limited so that no entry of dout underflows. Returns
-    the problem, the exponent by which its gradients are scaled, and the ``underflow_unit`` of ``compute_bounds``.
+    the scaled problem, the exponent, and the ``underflow_unit`` of ``compute_bounds``. To undo the scaling, multiply
+    the gradients of the scaled problem by 2^exponent.
     """
     magnitude = np.abs(problem.dout)
     unit_max = magnitude.max(axis=0)
@@ -222,7 +226,7 @@ def _add_bounds(
     zeros = set() if is_black_box else _exact_zeros(plan)
     bounds, measured = plan.bounds, {}
     for name, gradient in gradients.items():
-        error_bound = bounds.truncation[name] + bounds.rounding[name] + bounds.conditioning[name]
+        error_bound = bounds.truncation[name] + bounds.rounding[name] + bounds.base_rounding[name]
         if gradient.unresolved.any():
             error_bound[gradient.unresolved] = np.inf
         measured[name] = NumericalGradient(
@@ -232,7 +236,7 @@ def _add_bounds(
             error_bound=error_bound,
             truncation=bounds.truncation[name],
             rounding=bounds.rounding[name],
-            conditioning=bounds.analytic[name],
+            conditioning=bounds.conditioning[name],
             term_size=bounds.term_size[name],
             exact_zero=name in zeros,
         )

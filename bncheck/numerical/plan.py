@@ -14,7 +14,7 @@ from bncheck.model.layers import affine_forward
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.results import BoolArray, KinkExclusion
-from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint, PerParameter
+from bncheck.numerical.basepoint import UNIT_ROUNDOFF, BasePoint, PerInput
 from bncheck.numerical.error_bounds import ROUNDINGS_OF_OUTPUT, ErrorBounds, compute_bounds, output_bound
 from bncheck.numerical.linear import linear_bounds, linear_steps
 from bncheck.numerical.schemes import Quotient, Scheme, get_scheme
@@ -41,12 +41,12 @@ class MeasurementPlan:
     component: Component
     names: tuple[str, ...]  # inputs of the component whose gradients are measured
     scheme: Scheme
-    steps: PerParameter
+    steps: PerInput
     bounds: ErrorBounds
     kink_exclusion: KinkExclusion
     base: BasePoint | None  # of the local engine; None after it has finished
     output: FloatArray  # (N, H), output of the component
-    output_bound: FloatArray  # (N, H), upper bound on |output - output of another correct forward pass|
+    output_bound: FloatArray  # (N, H), upper bound on |output - output of another correct forward pass in float64|
     bn_eps: BnEps  # used instead of the bn_eps of the problem
 
 
@@ -68,7 +68,7 @@ def plan_measurement(
     eps: BnEps = problem.bn_eps if bn_eps is None else bn_eps
     base = BasePoint.from_problem(problem, component, eps)
     if not isinstance(options.step, str):
-        steps: PerParameter = {name: np.full(1, options.step) for name in component.inputs}
+        steps: PerInput = {name: np.full(1, options.step) for name in component.inputs}
     else:
         steps = linear_steps(base, component, scheme) if is_linear else automatic_steps(base, scheme)
     excluded = can_cross_kink(base, component, scheme, steps, roundoff_factor)
@@ -97,7 +97,7 @@ def _output_and_bound(base: BasePoint, component: Component, roundoff_factor: fl
     return output, UNIT_ROUNDOFF * np.abs(base.y) if component is RELU else output_bound(base, roundoff_factor)
 
 
-def automatic_steps(base: BasePoint, scheme: Scheme) -> PerParameter:
+def automatic_steps(base: BasePoint, scheme: Scheme) -> PerInput:
     """Choose steps for X, W, b, gamma, beta and h from the scale of the data.
 
     Rounding grows as 1/step and truncation as step^p, so they balance near delta = (u (1 + kappa))^(1/(p+1)) of sigma,
@@ -131,7 +131,7 @@ def automatic_steps(base: BasePoint, scheme: Scheme) -> PerParameter:
 
 
 def can_cross_kink(
-    base: BasePoint, component: Component, scheme: Scheme, steps: PerParameter, roundoff_factor: float = 1.0
+    base: BasePoint, component: Component, scheme: Scheme, steps: PerInput, roundoff_factor: float = 1.0
 ) -> BoolArray:
     """Return, as (N, H), whether a perturbation of a single entry can carry the output across ReLU's kink.
 
@@ -146,7 +146,7 @@ def can_cross_kink(
     return near
 
 
-def excluded_below(base: BasePoint, scheme: Scheme, steps: PerParameter, roundoff_factor: float = 1.0) -> FloatArray:
+def excluded_below(base: BasePoint, scheme: Scheme, steps: PerInput, roundoff_factor: float = 1.0) -> FloatArray:
     """Return the |y| below which an output is excluded from the loss, (N, H).
 
     A shift of h by t along v changes y by at most |gamma| / (1 - tau) (|xhat| tau + t |v - vbar| / sigma), where tau

@@ -61,7 +61,7 @@ def _orders_of_scheme(scheme: str, problem: Problem, steps: Sequence[float], inp
         values, bounds = evaluate_locally(plan), plan.bounds
         for name in inputs:
             error = values[name] - exact[f"d{name}"]
-            rounding = np.broadcast_to(bounds.rounding[name] + bounds.conditioning[name], error.shape)
+            rounding = np.broadcast_to(bounds.rounding[name] + bounds.base_rounding[name], error.shape)
             errors[name][step] = float(np.linalg.norm(error)), float(np.linalg.norm(rounding))
     orders = {f"d{name}": _order(by_step) for name, by_step in errors.items()}
     return {name: order for name, order in orders.items() if order is not None}

@@ -9,7 +9,7 @@ import pytest
 
 from bncheck import InvalidInput
 from bncheck.mistakes import NO_MISTAKE, all_mistakes, mistake_named
-from bncheck.mistakes.pass_values import ORDER
+from bncheck.mistakes.pass_values import VALUE_ORDER
 from bncheck.model.components import BATCHNORM, NETWORK
 
 # The first digit of the codes of each section.
@@ -53,10 +53,10 @@ def test_the_mistakes_collected_from_real_code_are_in_the_catalogue() -> None:
 def test_a_mistake_replaces_known_values_in_the_order_of_the_pass_and_a_side_effect_replaces_none() -> None:
     for m in all_mistakes():
         assert bool(m.replaces) != m.is_side_effect, m.code
-        assert set(m.replaces) <= set(ORDER), m.code
+        assert set(m.replaces) <= set(VALUE_ORDER), m.code
         assert set(m.separable) <= set(m.replaces), m.code
         if m.code != "BN701":  # computes the correct dX, dW and db before it sums dh
-            assert list(m.replaces) == sorted(m.replaces, key=ORDER.index), m.code
+            assert list(m.replaces) == sorted(m.replaces, key=VALUE_ORDER.index), m.code
 
 
 def test_a_mistake_in_both_parameter_gradients_has_a_variant_for_each_of_them() -> None:

@@ -9,7 +9,7 @@ import pytest
 from bncheck import random_problem
 from bncheck.mistakes import NO_MISTAKE, Mistake, all_mistakes
 from bncheck.mistakes.injected import FaultyNetwork
-from bncheck.mistakes.pass_values import ORDER, PassValues
+from bncheck.mistakes.pass_values import VALUE_ORDER, PassValues
 from bncheck.model import network
 from bncheck.model.components import BATCHNORM
 
@@ -29,7 +29,7 @@ def test_without_a_mistake_the_values_are_those_of_the_network(shape: tuple[int,
 
 def test_replacing_a_value_changes_later_values_and_no_earlier_ones() -> None:
     values = PassValues.from_problem(random_problem(6, 5, 4))
-    before = {name: values[name] for name in ORDER}
+    before = {name: values[name] for name in VALUE_ORDER}
     replaced = values.replaced("g", 2 * values.g)
     assert np.array_equal(replaced.dh, 2 * before["dh"])
     assert all(replaced[name] is before[name] for name in ("h", "xhat", "y", "dy", "dgamma", "dbeta"))
@@ -106,5 +106,5 @@ def test_a_formula_neither_raises_nor_warns_at_extreme_eps_and_batch_sizes(
     mistake: Mistake, shape: tuple[int, int, int], eps: float
 ) -> None:
     wrong = mistake.apply_to(PassValues.from_problem(random_problem(*shape, bn_eps=eps)))
-    for name in ORDER:
+    for name in VALUE_ORDER:
         _ = wrong[name]

@@ -10,7 +10,7 @@ from bncheck.model.components import BATCHNORM
 from bncheck.model.layers import Array
 from bncheck.model.options import CheckOptions
 from bncheck.numerical.black_box import black_box_jacobian
-from bncheck.numerical.full import Perturbation
+from bncheck.numerical.full import FiniteDifference
 from bncheck.numerical.measure import measure
 from bncheck.numerical.schemes import SCHEMES
 from tests.oracles import exact_gradients
@@ -41,11 +41,11 @@ def test_a_custom_forward_pass_is_differentiated_within_its_error_bound(scheme: 
 
 def test_the_jacobian_of_a_black_box_is_within_its_truncation_error_and_infinite_where_the_step_is_lost() -> None:
     x = np.array([0.5, 1.0, 2.0])
-    perturbation = Perturbation(
+    difference = FiniteDifference(
         lambda arrays: np.exp(arrays["x"]), {"x": x}, ["x"], np.ones(3), SCHEMES["central"],
         has_kink=False, base_output=None, axis=(),
     )  # fmt: skip
-    value, truncation = black_box_jacobian(perturbation, "x", np.array([1e-3, 1e-3, 1e-20]))
+    value, truncation = black_box_jacobian(difference, "x", np.array([1e-3, 1e-3, 1e-20]))
     assert value.shape == truncation.shape == (3, 3)
     resolved = (..., slice(2))
     assert (np.abs(value - np.diag(np.exp(x)))[resolved] <= truncation[resolved]).all()

@@ -25,7 +25,7 @@ def test_the_cross_check_detects_a_wrong_local_engine(monkeypatch: pytest.Monkey
     correct = check(problem).cross_check
     assert correct is not None
     assert correct.agrees
-    assert correct.entries == 64 + 5 * 8  # of X, and in each column of the other arrays
+    assert correct.entries == 64 + 5 * 8  # of X, and in each column of the other inputs
     replace_local_engine(monkeypatch, lambda _, value: value * (1 + 1e-6))
     result = check(problem, only=["dW"], rtol=1e-3)
     assert result.cross_check is not None
@@ -41,15 +41,15 @@ def test_the_cross_check_detects_an_error_in_x_alone(monkeypatch: pytest.MonkeyP
     assert not comparison.agrees
 
 
-@pytest.mark.parametrize(("conditionings", "agrees"), [(1.9, True), (2.1, False)])
-def test_the_cross_check_allows_each_engine_the_conditioning_of_its_own_base_point(
-    conditionings: float, agrees: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("base_roundings", "agrees"), [(1.9, True), (2.1, False)])
+def test_the_cross_check_allows_each_engine_the_rounding_of_its_own_base_point(
+    base_roundings: float, agrees: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The complex step subtracts nothing, so the two values may differ by twice the conditioning, and no more."""
+    """The complex step subtracts nothing, so the two values may differ by twice the base rounding, and no more."""
     problem = random_problem(5, 4, 3, x_mean=1e4)
     bounds = plan_all(problem, scheme="complex").bounds
     assert measure_all(problem, scheme="complex").cross_check is not None
-    replace_local_engine(monkeypatch, lambda name, value: value + conditionings * bounds.conditioning[name])
+    replace_local_engine(monkeypatch, lambda name, value: value + base_roundings * bounds.base_rounding[name])
     comparison = measure_all(problem, scheme="complex").cross_check
     assert comparison is not None
     assert comparison.agrees is agrees

@@ -45,7 +45,7 @@ def test_an_entry_of_every_column_in_one_pass_matches_the_entries_one_by_one(sch
     for name, together in perturb_one_entry_per_column(plan, rows).items():
         assert together.evaluated.sum() >= min(H, 8)
         alone, _ = full_gradients(plan, {name: np.flatnonzero(together.evaluated)})
-        bound = np.broadcast_to(plan.bounds.rounding[name] + plan.bounds.conditioning[name], arrays[name].shape)
+        bound = np.broadcast_to(plan.bounds.rounding[name] + plan.bounds.base_rounding[name], arrays[name].shape)
         difference = np.abs(together.value - alone[name].value)
         assert (difference <= bound)[together.evaluated].all()
         assert not together.unresolved.any()

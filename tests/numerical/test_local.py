@@ -25,7 +25,7 @@ def test_interpolated_sums_match_the_evaluation_of_every_response(
             monkeypatch.setattr("bncheck.numerical.local.MAX_NODES", 0)
             expected = evaluate_locally(plan)["X"]
         monkeypatch.undo()
-        bound = np.broadcast_to(plan.bounds.rounding["X"] + plan.bounds.conditioning["X"], interpolated.shape)
+        bound = np.broadcast_to(plan.bounds.rounding["X"] + plan.bounds.base_rounding["X"], interpolated.shape)
         finite = np.isfinite(interpolated) & np.isfinite(expected)
         assert (np.isfinite(interpolated) == np.isfinite(expected)).all()
         # Both values are rounded; no difference above half of the bound was ever observed.

@@ -58,7 +58,7 @@ def test_both_engines_agree_within_the_rounding_bounds(
         local = measure_all(problem, component, scheme=scheme, step=step).gradients
         full = measure_all(problem, component, scheme=scheme, step=step, engine="full").gradients
         for name in component.inputs:
-            bound = np.broadcast_to(bounds.rounding[name] + bounds.conditioning[name], local[name].value.shape)
+            bound = np.broadcast_to(bounds.rounding[name] + bounds.base_rounding[name], local[name].value.shape)
             usable = np.isfinite(full[name].error_bound)
             difference = np.abs(local[name].value - full[name].value)
             assert (difference <= bound)[usable].all(), (seed, step, name)
