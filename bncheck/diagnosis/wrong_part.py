@@ -1,4 +1,4 @@
-"""The first wrong step of a backward pass, and the identities and the Taylor test that its gradients fail."""
+"""The first wrong parts of a forward/backward pair, and the identities and the Taylor test of its gradients."""
 
 import re
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from bncheck.diagnosis.discrepancy import Discrepancy
 from bncheck.diagnosis.evidence import Evidence, has_wrong_shape_or_dtype
 from bncheck.diagnosis.factors import find_factor
 from bncheck.diagnosis.terms import VARIES_BY_UNIT, find_terms
+from bncheck.mistakes import mistake_named
 from bncheck.mistakes.pass_values import PassValues
 from bncheck.model.components import Component
 from bncheck.model.diagnosis_records import Identity, WrongPart
@@ -23,7 +24,7 @@ from bncheck.numerical.basepoint import UNIT_ROUNDOFF
 TAYLOR_STEPS = tuple(2.0**-k for k in range(12, 21))
 # Steps at which the Taylor remainder must exceed rounding, to fit an order.
 MIN_TAYLOR_POINTS = 3
-# Roundings that are allowed in a sum, in units of the sum of the magnitudes.
+# The rounding error allowed in a sum, in units of the unit roundoff times the sum of the magnitudes of the summands.
 SUM_ROUNDINGS = 64
 LAYER_PARTS = {"affine": "the affine layer", "relu": "the ReLU mask"}
 BATCHNORM_PART = "the backward pass of batch norm"
@@ -42,30 +43,30 @@ SUMS = (
 class Fault(NamedTuple):
     """A wrong part of a backward pass."""
 
-    part: str  # the same for every problem that shows it, with {} in the place of the detail
-    detail: str = ""  # rows, columns, numbers or names, which may differ between problems
+    part: str  # template with {} for the detail; the faults of two problems are the same if their templates are equal
+    detail: str = ""  # rows, columns, numbers or names, which may differ between problems with the same fault
 
     def __str__(self) -> str:
         return self.part.format(self.detail)
 
 
 @np.errstate(all="ignore")  # wrong values may overflow or be invalid
-def find_wrong_part(result: PairResult, code: str | None) -> WrongPart:
-    """Locate the wrong part of a backward pass and test the identities of its gradients.
+def find_wrong_part(result: PairResult, mistake_code: str | None) -> WrongPart:
+    """Locate the wrong part of a forward/backward pair and test the identities of its gradients.
 
     Parameters
     ----------
     result : PairResult
         A pair that fails on one problem.
-    code : str or None
-        The mistake that was identified, if there is one.
+    mistake_code : str or None
+        The code of the identified mistake; None if no mistake was identified.
 
     Returns
     -------
     WrongPart
         With the names that the code under test uses: dx for the dh of a layer.
     """
-    function, part = result.pair_output.backward_name, " and ".join(map(str, find_faults(result, code)))
+    function, part = result.pair_output.backward_name, " and ".join(map(str, find_faults(result, mistake_code)))
     if result.measurement.black_box:  # the identities and the loss of the Taylor test are those of batch norm
         return WrongPart(function, part, (), None)
     labels = {f"d{name}": gradient.name for name, gradient in result.gradients.items()}
@@ -77,7 +78,7 @@ def find_wrong_part(result: PairResult, code: str | None) -> WrongPart:
 
 
 @np.errstate(all="ignore")  # wrong values may overflow or be invalid
-def find_faults(result: PairResult, code: str | None) -> list[Fault]:
+def find_faults(result: PairResult, mistake_code: str | None) -> list[Fault]:
     """Return the wrong parts of a pair that fails on one problem, in the order of backpropagation."""
     component, wrong, returned = result.pair_output.component.name, set(result.failed), result.gradients.keys()
     if result.output.wrong:
@@ -86,13 +87,14 @@ def find_faults(result: PairResult, code: str | None) -> list[Fault]:
     misshapen = [result.gradients[n].name for n in result.failed if has_wrong_shape_or_dtype(result, n)]
     if misshapen:
         return [Fault(f"the shape or type of {' and '.join(misshapen)}")]
-    layer = "relu" if code and code.startswith("BN4") else component
+    section = mistake_named(mistake_code).section if mistake_code else ""
+    layer = "relu" if section == "ReLU" else component
     if layer in LAYER_PARTS:
         return [Fault(LAYER_PARTS[layer])]
-    after_h = {"W", "X"} & returned
-    # If dh was not returned, an error in all gradients after it is attributed to it, except with a code for these.
-    is_affine_mistake = code is not None and code.startswith(("BN5", "BN7"))
-    dh_is_wrong = "h" in wrong or ("h" not in returned and after_h and after_h <= wrong and not is_affine_mistake)
+    # If dh was not returned and all returned gradients of W and X are wrong, the error is attributed to dh, unless the
+    # identified mistake is in the affine layer or in a shape.
+    may_be_in_dh = "h" not in returned and section not in ("affine", "shapes")
+    dh_is_wrong = "h" in wrong or (may_be_in_dh and set() < {"W", "X"} & returned <= wrong)
     fault = _fault_in_dh(result) if dh_is_wrong else None
     if fault and component == "network" and {"beta", "gamma"} <= wrong and fault.part == BATCHNORM_PART:
         return [Fault("the ReLU mask or several steps: everything computed after it is wrong")]
@@ -121,13 +123,13 @@ def _describe_derivative(result: PairResult) -> str:
 
 
 def _fault_in_dh(result: PairResult) -> Fault:
-    """Return the wrong rows, factor or terms of dh, as it appears in the first wrong gradient that it affects."""
+    """Return the wrong rows, factor or terms of dh, from the first wrong gradient among dh, dW and dX."""
     evidence = Evidence([result])
     name = next(n for n in ("h", "W", "X") if n in result.failed)
-    d = Discrepancy.from_problem(evidence.primary(name), name)
-    if d.region:
-        return Fault(f"{result.gradients[name].name}{{}}", f", {d.region}")
-    factor = find_factor(evidence, name, d)
+    discrepancy = Discrepancy.from_problem(evidence.primary(name), name)
+    if discrepancy.region:
+        return Fault(f"{result.gradients[name].name}{{}}", f", {discrepancy.region}")
+    factor = find_factor(evidence, name, discrepancy)
     if not factor and rounding_levels(evidence, name):
         return Fault("probably only rounding")
     terms = None if factor else find_terms(evidence, name)
@@ -136,8 +138,8 @@ def _fault_in_dh(result: PairResult) -> Fault:
     if factor:
         return Fault("a factor{} on all three terms", f" {'that' if factor == VARIES_BY_UNIT else 'of'} {factor}")
     if terms and terms.exact:
-        wrong = (term for term, label in zip(TERMS, terms.labels, strict=True) if label != "1")
-        return Fault(" and ".join(wrong))
+        wrong_terms = (term for term, label in zip(TERMS, terms.labels, strict=True) if label != "1")
+        return Fault(" and ".join(wrong_terms))
     is_located = name == "h" or {"W", "X"} <= result.gradients.keys()
     return Fault(BATCHNORM_PART if is_located else f"{BATCHNORM_PART} or the affine layer")
 
@@ -145,23 +147,23 @@ def _fault_in_dh(result: PairResult) -> Fault:
 def _identities(result: PairResult) -> Iterator[tuple[str, bool]]:
     """Yield the exact identities between the returned gradients, and whether they are satisfied."""
     component = result.pair_output.component
-    w = PassValues.from_problem(result.measurement.problem, component)
-    d = {name: gradient.analytic for name, gradient in result.gradients.items()}
+    correct = PassValues.from_problem(result.measurement.problem, component)
+    analytic = {name: gradient.analytic for name, gradient in result.gradients.items()}
     factor, numerical = result.precision.roundoff_factor, result.measurement.gradients
     # The largest rounding error of each entry of a correct gradient.
-    error = {n: np.broadcast_to(factor * numerical[n].conditioning, numerical[n].value.shape) for n in d}
+    error = {n: np.broadcast_to(factor * numerical[n].conditioning, numerical[n].value.shape) for n in analytic}
     if {"h", "gamma"} <= set(component.inputs):
-        if "h" in d:
-            yield "sum dh = 0", bool((np.abs(d["h"].sum(axis=0)) <= error["h"].sum(axis=0)).all())
-        elif "b" in d:
-            yield "db = 0", bool((np.abs(d["b"]) <= error["b"]).all())
-        if {"h", "gamma"} <= d.keys():
-            scale = w.gamma * w.eps / w.sigma**3
-            difference = (d["h"] * w.xhat).sum(axis=0) - scale * d["gamma"]
-            allowance = (error["h"] * np.abs(w.xhat)).sum(axis=0) + np.abs(scale) * error["gamma"]
+        if "h" in analytic:
+            yield "sum dh = 0", bool((np.abs(analytic["h"].sum(axis=0)) <= error["h"].sum(axis=0)).all())
+        elif "b" in analytic:
+            yield "db = 0", bool((np.abs(analytic["b"]) <= error["b"]).all())
+        if {"h", "gamma"} <= analytic.keys():
+            scale = correct.gamma * correct.eps / correct.sigma**3
+            difference = (analytic["h"] * correct.xhat).sum(axis=0) - scale * analytic["gamma"]
+            allowance = (error["h"] * np.abs(correct.xhat)).sum(axis=0) + np.abs(scale) * error["gamma"]
             yield "sum dh xhat = gamma dgamma eps / sigma^3", bool((np.abs(difference) <= allowance).all())
-    summands = {"L": w.dout * getattr(w, component.output)} | {name: getattr(w, name) * d[name] for name in d}
-    allowances = {"L": 0.0} | {name: float((np.abs(getattr(w, name)) * error[name]).sum()) for name in d}
+    summands = {"L": correct.dout * correct[component.output]} | {n: correct[n] * analytic[n] for n in analytic}
+    allowances = {"L": 0.0} | {n: float((np.abs(correct[n]) * error[n]).sum()) for n in analytic}
     for only_in, formula, left, right in SUMS:
         if only_in in ("", component.name) and {*left, *right} <= summands.keys():
             terms = [*(summands[n] for n in left), *(-summands[n] for n in right)]
@@ -182,21 +184,22 @@ def _is_complete(result: PairResult) -> bool:
 
 
 def _taylor_order(result: PairResult) -> float | None:
-    """Fit the power of t with which L(p + t v) - L(p) - t <g, v> decreases, for a random direction v.
+    """Fit the order p of |L(x + t v) - L(x) - t <g, v>| ~ t^p for a random direction v.
 
-    The ReLU mask is that of the base point, so that no output crosses the kink.
+    L is the loss, x all independent inputs together, and g their returned gradients. The ReLU mask is computed once, at
+    x, so that no output crosses the kink.
     """
     problem, component = result.measurement.problem, result.pair_output.component
-    w = PassValues.from_problem(problem, component)
+    correct = PassValues.from_problem(problem, component)
     rng = np.random.default_rng([problem.seed or 0, 2])
-    base = {name: getattr(w, name) for name in _independent_inputs(component)}
+    base = {name: correct[name] for name in _independent_inputs(component)}
     direction = {n: rng.standard_normal(value.shape) * (np.abs(value).max() or 1.0) for n, value in base.items()}
     slope = sum(float((result.gradients[n].analytic * v).sum()) for n, v in direction.items())
-    fixed = {"eps": w.eps, "N": w.N, "H": w.H, **({"active": w.active} if component.output == "a" else {})}
+    fixed = {name: correct[name] for name in ("eps", "N", "H", *(("active",) if component.output == "a" else ()))}
 
     def summands(t: float) -> FloatArray:
         perturbed = PassValues({**fixed, **{name: value + t * direction[name] for name, value in base.items()}})
-        return np.asarray(w.dout * getattr(perturbed, component.output))
+        return np.asarray(correct.dout * getattr(perturbed, component.output))
 
     unperturbed = summands(0.0)
     rounding = SUM_ROUNDINGS * UNIT_ROUNDOFF * float(np.abs(unperturbed).sum())

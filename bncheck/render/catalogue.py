@@ -15,7 +15,11 @@ from bncheck.model.document import CHECK_SCHEMA
 from bncheck.render.layout import Page
 from bncheck.render.report import Report
 
-LEGEND = "x is the layer's input, c = x - mu, g = dy * gamma,\nstd = sqrt(var), sigma = sqrt(var + eps)"
+LEGEND = """\
+x is the layer's input, c = x - mu, xhat = c / sigma, y = gamma xhat + beta,
+std = sqrt(var), sigma = sqrt(var + eps), dy = dout (y > 0), g = dy * gamma,
+dx = (g - mean(g) - xhat mean(g xhat)) / sigma: direct, mean, variance term;
+db = sum(dx); means and sums are over the batch of N; D features, H units"""
 # Most names have at most 31 characters; a formula next to a longer one would not fit on the line.
 NAME_WIDTH = 31
 # A block of code, or text up to the next empty line.
@@ -42,9 +46,7 @@ class CatalogueReport(Report):
             for mistake in self.mistakes:
                 yield from _in_full(page, mistake)
             return
-        yield page.text(
-            f"{self.headline}. Show one in full: bncheck explain BN204\n{LEGEND}; means and sums are over the batch"
-        )
+        yield page.text(f"{self.headline}. Show one in full: bncheck explain BN204\n{LEGEND}")
         for section, mistakes in groupby(self.mistakes, lambda m: m.section):
             entries = (_list_entry(m, page.width) for m in mistakes)
             yield Text("\n").join([page.text(section, "bold"), *map(page.text, entries)])
