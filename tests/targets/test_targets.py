@@ -322,6 +322,14 @@ def test_only_the_wrong_functions_and_gradients_of_an_implementation_fail(
     assert (NOT_BN in texts) == (BN_OUT in expected)
 
 
+def test_the_layers_that_a_composite_does_not_compute_are_named(checked: Callable[..., CheckResult]) -> None:
+    composite = changed(COMPOSITE, "return out, (fc", "return 2 * out, (fc")
+    result = checked(LAYERS + composite, edge_cases=False, explain=False)
+    layers = "an affine layer, batch normalization and ReLU"
+    assert any(note.message.startswith(f"affine_bn_relu_forward does not compute {layers};") for note in result.notes)
+    assert any(output.message.startswith(f"out differs from {layers} in") for output in result.forward)
+
+
 @pytest.mark.parametrize(
     ("source", "edge_case"),
     [
