@@ -126,13 +126,13 @@ def check_target(
     channel.call_started("the import")
     namespace = load(target, channel.interrupted)
     channel.call_started("reading its attributes")
-    code = resolve(namespace, target)
+    loaded_target = resolve(namespace, target)
     channel.call_started("")
-    code.call_started, code.interrupted = channel.call_started, channel.interrupted
+    loaded_target.call_started, loaded_target.interrupted = channel.call_started, channel.interrupted
     try:
         # The code under test may have changed how NumPy reports floating-point errors.
         with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
-            result = check_in_process(problem, code, target, options, stages, channel.progress)
+            result = check_in_process(problem, loaded_target, target, options, stages, channel.progress)
         channel.send("result", result)
     except InterruptedCheck as interrupted:
         channel.send("interrupted", interrupted.result)

@@ -157,7 +157,7 @@ def _check_edge_case(check: TargetCheck, edge_case: EdgeCase, command: str | Non
     entries = min(options.cross_check_entries, MIN_CROSS_CHECK_ENTRIES) if edge_case.typical else 0
     options = replace(options, engine="local", step="auto", sample=None, scheme=scheme, cross_check_entries=entries)
     # Differentiating a wrong forward function takes a pass for each entry; on most edge cases its output is enough.
-    other = TargetCheck(check.code, options, knowledge, tuple(check.ended), black_box=edge_case.typical)
+    other = TargetCheck(check.target, options, knowledge, tuple(check.ended), black_box=edge_case.typical)
     try:
         outcome = other.examine(problem, usages=edge_case.usages)
     except TargetError as error:

@@ -175,7 +175,7 @@ def _diagnose_sizes(
 def _fails_at(sizes: Sizes, options: CheckOptions, checked: TargetCheck) -> bool:
     """Return whether the code is wrong, or raises, on a problem of these sizes."""
     options = replace(options, engine="local", step="auto", sample=None, cross_check_entries=0)
-    check = TargetCheck(checked.code, options, ended=tuple(checked.ended), black_box=False)
+    check = TargetCheck(checked.target, options, ended=tuple(checked.ended), black_box=False)
     try:
         with np.errstate(all="ignore"):  # warnings about a problem that the user did not request are of no use
             return check.examine(random_problem(*sizes)).verdict is Verdict.FAIL or bool(check.unchecked_functions)

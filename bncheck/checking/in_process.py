@@ -38,7 +38,7 @@ class OptionalStages(NamedTuple):
 
 def check_in_process(
     problem: Problem,
-    code: Target,
+    target: Target,
     command: str | None,
     options: CheckOptions,
     stages: OptionalStages,
@@ -50,7 +50,7 @@ def check_in_process(
     ----------
     problem : Problem
         The arrays that the target is called with.
-    code : Target
+    target : Target
         The code under test.
     command : str or None
         The target as named on the command line; None for an object from Python.
@@ -69,7 +69,7 @@ def check_in_process(
         Ctrl-C.
     """
     started = time.perf_counter()
-    check = TargetCheck(code, options)
+    check = TargetCheck(target, options)
     main = check.examine(problem, progress)
     if _is_nothing_judged(main, check):
         raise _explain_nothing_judged(check)
@@ -79,12 +79,12 @@ def check_in_process(
         if stages.edge_cases and not interrupted:
             for edge_case in check_edge_cases(check, main, command):
                 edge_cases.append(edge_case)  # noqa: PERF402 - list() would lose the finished ones on Ctrl-C
-        elif code.info.name not in BUILT_IN:
+        elif target.info.name not in BUILT_IN:
             check.knowledge.leave_out(EDGE_CASES_LABEL, NOT_ASKED_FOR)
     except KeyboardInterrupt:
         interrupted = True
     reproduce = options.command(problem, command)
-    if reproduce and not stages.edge_cases and code.info.name not in BUILT_IN:
+    if reproduce and not stages.edge_cases and target.info.name not in BUILT_IN:
         reproduce += " --no-edge-cases"
     results = tuple(checked.result for checked in edge_cases)
     result = _collect_result(main, problem, check, results, interrupted, reproduce, time.perf_counter() - started)
@@ -109,16 +109,16 @@ def _is_nothing_judged(main: ProblemResult, check: TargetCheck) -> bool:
 
 def _explain_nothing_judged(check: TargetCheck) -> BncheckError:
     """Return the reason: nothing is implemented yet, no function has a partner, or no gradient was selected."""
-    code, not_implemented = check.code, check.knowledge.not_implemented
+    target, not_implemented = check.target, check.knowledge.not_implemented
     if not_implemented:
         return TargetError("; ".join(f"{function} {reason}" for function, reason in not_implemented.items()))
-    if not code.pairs:
-        return TargetError("; ".join(f"{item.function}: {item.reason}" for item in code.not_checked))
-    labels = dict.fromkeys(label for pair in code.pairs for label in code.labels(pair).values())
-    optional = {"dh"} if any(pair.is_network for pair in code.pairs) else set()
+    if not target.pairs:
+        return TargetError("; ".join(f"{item.function}: {item.reason}" for item in target.not_checked))
+    labels = dict.fromkeys(label for pair in target.pairs for label in target.labels(pair).values())
+    optional = {"dh"} if any(pair.is_network for pair in target.pairs) else set()
     available = ", ".join(label for label in labels if label not in optional)
     only = ",".join(check.options.only)
-    return InvalidInput(f"`only='{only}'` selects no gradient of {code.info.name}; it returns {available}")
+    return InvalidInput(f"`only='{only}'` selects no gradient of {target.info.name}; it returns {available}")
 
 
 def _collect_result(
@@ -131,25 +131,25 @@ def _collect_result(
     seconds: float,
 ) -> CheckResult:
     """Return the result of a check without its explanation."""
-    code, options = check.code, check.options
+    target, options = check.target, check.options
     with_relu = [m for m in main.measurements if m.component.output == "a"] or main.measurements
     outputs = [case.pair_output for case in main.cases]
     complete = {(o.forward_name, o.backward_name) for o in outputs if o.gradients and not o.not_implemented}
-    required = [pair for pair in code.pairs if not pair.optional and options.only == GRADIENTS]
+    required = [pair for pair in target.pairs if not pair.optional and options.only == GRADIENTS]
     is_incomplete = any((pair.forward, pair.backward) not in complete for pair in required)
     return CheckResult(
         problem=with_relu[-1].problem if with_relu else problem,
-        target=code.info._replace(dtype=main.precision.name),
+        target=target.info._replace(dtype=main.precision.name),
         options=options,
         forward=tuple({(c.output.function, c.output.component): c.output for c in main.cases}.values()),
         gradients=main.gradients,
         unchecked_functions=tuple(check.unchecked_functions),
         not_checked=tuple(check.knowledge.not_checked),
-        incomplete=bool(code.required or is_incomplete) and not main.interrupted,
+        incomplete=bool(target.missing_functions or is_incomplete) and not main.interrupted,
         kink_exclusion=with_relu[-1].kink_exclusion if with_relu else KinkExclusion(0, problem.dout.size, 0),
         cross_check=main.cross_check,
         edge_cases=edge_cases,
-        notes=(*code.notes, *check.knowledge.notes.values(), *_low_resolution_notes(main.gradients.values())),
+        notes=(*target.notes, *check.knowledge.notes.values(), *_low_resolution_notes(main.gradients.values())),
         interrupted=interrupted,
         seconds=seconds,
         reproduce=reproduce,

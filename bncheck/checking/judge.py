@@ -18,7 +18,7 @@ from bncheck.targets.arrays import as_float64
 MAX_WORST_ENTRIES = 3
 # What the forward function of each component computes.
 LAYER_TITLES = {
-    "network": "batch normalization",
+    "network": "an affine layer, batch normalization and ReLU",
     "batchnorm": "batch normalization",
     "affine": "an affine layer",
     "relu": "ReLU",

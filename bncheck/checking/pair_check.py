@@ -1,4 +1,4 @@
-"""The check of one forward/backward pair on one problem: which forward pass it has, and how its gradients compare."""
+"""The check of one forward/backward pair on one problem: choose the measurement, then judge output and gradients."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,9 +26,9 @@ from bncheck.targets.pairs import Pair, Usage
 
 @dataclass(frozen=True)
 class PairCheck:
-    """Compare the backward pass of a pair with the derivative of the forward pass that the pair has."""
+    """Compare the gradients of a pair with the derivative of its layer, or of its own forward function."""
 
-    code: Target
+    target: Target
     pair: Pair
     problem: Problem
     inputs: Sequence[str]  # inputs whose gradients are checked
@@ -61,16 +61,16 @@ class PairCheck:
         TargetError
             A function raised, or returned something else than its interface requires.
         """
-        if self.code.info.name in BUILT_IN:
+        if self.target.info.name in BUILT_IN:
             measurement = self._measure_reference(FLOAT64)
-            return [self._judge(self.code.run(self.pair, measurement.problem), measurement, FLOAT64)]
+            return [self._judge(self.target.run(self.pair, measurement.problem), measurement, FLOAT64)]
         trial = self._first_output()
         precision = self._update_precision([trial])
         measurement, output = self._match(trial, precision)
         # The measurement may exclude outputs; and code that ignores eps still receives that of the problem.
         problem = replace(measurement.problem, bn_eps=self.problem.bn_eps)
         is_trial = _are_equal_problems(problem, self.problem)
-        first = trial if is_trial else self.code.run(self.pair, problem)
+        first = trial if is_trial else self.target.run(self.pair, problem)
         self._note_precision(precision)
         others = [] if measurement.interrupted else list(self._differing_outputs(first, problem, usages))
         final = Precision.least_precise([precision, self._update_precision(others)])
@@ -92,7 +92,7 @@ class PairCheck:
     def _first_output(self) -> PairOutput:
         """Run the pair for the first time; an error states whether the pair takes arrays in another layout."""
         try:
-            return self.code.run(self.pair, self.problem)
+            return self.target.run(self.pair, self.problem)
         except TargetError as error:
             if not isinstance(error, NotImplementedYet):
                 self._reject_features_first()
@@ -118,7 +118,7 @@ class PairCheck:
         name = self.pair.backward_name
         for usage in usages:
             try:
-                other = self.code.run(self.pair, problem, usage)
+                other = self.target.run(self.pair, problem, usage)
             except TargetError as error:
                 if usage is Usage.REPEATED:
                     raise
@@ -135,8 +135,9 @@ class PairCheck:
     def _match(self, first: PairOutput, precision: Precision) -> tuple[Measurement, ForwardResult | None]:
         """Return the measurement that the pair is compared with.
 
-        It is that of the layer, with the eps and the rounding of the code; otherwise of the forward function itself.
-        The judgement of the output is also returned if the choice depends on it.
+        If the output matches the layer, with the eps and the rounding of the code under test, it is the measurement of
+        the layer; if not, that of the forward function itself, if it can be differentiated. The second value is the
+        judgement of the output if the choice depends on it, and None otherwise.
         """
         if self.pair.component in (NETWORK, BATCHNORM):
             return self._match_batchnorm(first, precision), None
@@ -152,7 +153,7 @@ class PairCheck:
         if self._has_unusable_output(first):
             self._reject_features_first()
         eps = self.knowledge.eps.setdefault(name, EpsKnowledge())
-        recognized = recognize(first, self.base, precision, eps, lambda other: self.code.run(self.pair, other))
+        recognized = recognize(first, self.base, precision, eps, lambda other: self.target.run(self.pair, other))
         if recognized is None:
             self._reject_features_first()
             return self._measure_black_box(first, precision) or self._measure_reference(precision)
@@ -163,8 +164,8 @@ class PairCheck:
         if recognized.is_single_pass:
             text = f"{name} seems to compute the variance as E[x^2] - E[x]^2; its gradients are compared with "
             self.knowledge.note("single-pass-variance", name, f"{text}batch norm at the sigma that its output shows")
-        component, units = self.pair.component, recognized.units
-        measurement = self.measurements.measure(problem, component, self.inputs, precision, bn_eps=units)
+        component, eps_by_unit = self.pair.component, recognized.eps_by_unit
+        measurement = self.measurements.measure(problem, component, self.inputs, precision, bn_eps=eps_by_unit)
         if recognized.sigma_error is None:
             return measurement
         return with_sigma_error(measurement, recognized.sigma_error / precision.roundoff_factor)
@@ -176,14 +177,15 @@ class PairCheck:
         """Differentiate the forward function itself; None if it cannot be differentiated.
 
         16-bit rounding makes it a step function. If ``black_box`` is False its gradients are not judged, because one
-        forward pass for each entry takes long.
+        forward pass for each entry takes long: without inputs, only its output and the bound on it are measured.
         """
         pair, name = self.pair, self.pair.forward_name
+        # The forward function of a network does not accept h.
         inputs = [i for i in self.inputs if pair.component is not NETWORK or i != "h"]
         if precision.is_16_bit or self._has_unusable_output(first) or not inputs:
             return None
         inputs = inputs if self.black_box else []
-        forward = self.code.output_function(pair, self.problem)
+        forward = self.target.output_function(pair, self.problem)
         try:
             measurement = self.measurements.measure(
                 self.problem, pair.component, inputs, precision, forward=forward, forward_name=name
@@ -205,7 +207,7 @@ class PairCheck:
 
     def _reject_features_first(self) -> None:
         """Raise TargetError if the pair is correct in the layout (features, batch)."""
-        if self.code.takes_features_first(self.pair):
+        if self.target.takes_features_first(self.pair):
             raise TargetError(
                 f"{self.pair.forward} and {self.pair.backward} take arrays of shape (features, batch): their output "
                 "and dx are correct in that layout. bncheck passes (batch, features): write two functions that "

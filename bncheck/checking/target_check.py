@@ -61,7 +61,7 @@ class TargetCheck:
 
     Parameters
     ----------
-    code : Target
+    target : Target
         The code under test.
     options : CheckOptions
         How it is checked.
@@ -75,15 +75,15 @@ class TargetCheck:
 
     def __init__(
         self,
-        code: Target,
+        target: Target,
         options: CheckOptions,
         knowledge: TargetKnowledge | None = None,
         ended: Sequence[Pair] = (),
         *,
         black_box: bool = True,
     ) -> None:
-        self.code, self.options, self.black_box = code, options, black_box
-        self.knowledge = knowledge if knowledge is not None else TargetKnowledge(list(code.not_checked))
+        self.target, self.options, self.black_box = target, options, black_box
+        self.knowledge = knowledge if knowledge is not None else TargetKnowledge(list(target.not_checked))
         self.ended = set(ended)
         self.unchecked_functions: list[UncheckedFunction] = []
 
@@ -110,13 +110,13 @@ class TargetCheck:
         cases: list[PairResult] = []
         plain: list[PairResult] = []
         measurements = Measurements(self.options, progress)
-        for pair in self.code.pairs:
+        for pair in self.target.pairs:
             if any(measurement.interrupted for measurement in measurements.finished.values()):
                 break
             inputs = self._inputs(pair)
             if pair in self.ended or not inputs:
                 continue
-            check = PairCheck(self.code, pair, problem, inputs, self.knowledge, measurements, self.black_box)
+            check = PairCheck(self.target, pair, problem, inputs, self.knowledge, measurements, self.black_box)
             try:
                 results = check.run(usages)
             except TargetError as error:
@@ -155,7 +155,7 @@ class TargetCheck:
         """Return the inputs of a pair whose gradients are requested, and list the others as not checked."""
         if self.options.only == GRADIENTS:
             return list(pair.component.inputs)
-        labels = self.code.labels(pair)
+        labels = self.target.labels(pair)
         # A composite does not return dh, which is measured together with dX.
         labels = {name: labels.get(name) or labels["X"] for name in pair.component.inputs}
         requested = [name for name, label in labels.items() if self.options.wants(pair.backward, label)]

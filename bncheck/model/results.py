@@ -145,7 +145,7 @@ class EdgeCaseResult(NamedTuple):
 
     name: str
     verdict: Verdict
-    failed: tuple[str, ...]  # keys of the gradients and names of the outputs that do not pass
+    failed: tuple[str, ...]  # keys of the gradients that do not pass, wrong outputs, functions that raised
     reproduce: str | None  # command that repeats it; None if no command can
     shape: tuple[int, int, int]  # (N, D, H)
     about: str  # what is special about its data; a phrase
@@ -263,7 +263,7 @@ class PairResult:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Names of the inputs whose gradients are wrong."""
+        """Names of the inputs whose gradients are wrong; ``EdgeCaseResult.failed`` has the inconclusive ones, too."""
         return tuple(name for name, g in self.gradients.items() if g.verdict is Verdict.FAIL)
 
 

@@ -36,8 +36,8 @@ class Target(ABC):
         Its name and its interface.
     pairs : tuple of Pair
         The forward/backward pairs to check.
-    required : tuple of str
-        Functions that are missing and that a complete target has.
+    missing_functions : tuple of str
+        Functions that a complete target has and this one does not have.
     not_checked : tuple of NotChecked
         Functions and modes that bncheck does not check.
     call_started : callable
@@ -47,7 +47,7 @@ class Target(ABC):
     """
 
     pairs: tuple[Pair, ...]
-    required: tuple[str, ...] = ()
+    missing_functions: tuple[str, ...] = ()
     not_checked: tuple[NotChecked, ...] = ()
 
     def __init__(self, namespace: Any, info: TargetInfo) -> None:

@@ -18,7 +18,8 @@ from bncheck.targets.pairs import Pair, argument_names
 
 _BN = r"(?:batch_?norm(?:alization)?(?:_?1d)?|bn)"
 _AFFINE = r"(?:affine|linear|fc|dense)"
-# Names of the functions of each component, without "_forward"; the composite is last, because it may call the layers.
+# Names of the functions of each component, without "_forward". NETWORK, the composite of the three layers, is last: if
+# it raises because it calls a layer that is not implemented yet, that layer is already known.
 STEMS = {AFFINE: _AFFINE, BATCHNORM: _BN, RELU: "relu", NETWORK: f"{_AFFINE}_?{_BN}_?relu"}
 FORWARD, BACKWARD = "forward|fwd|fprop", "backward|bwd|bprop|backprop"
 # Names of the gradients that differ from d and the input name.
@@ -34,8 +35,8 @@ OTHER_LAYERS = (
     (re.compile(r"(?:conv|max_?pool|avg_?pool|dropout|rnn|lstm|embedding|softmax|attention).*", re.IGNORECASE),
      "a layer that bncheck does not know"),
 )  # fmt: skip
-# Tolerance when code is tried in the layout (features, batch), and the constants that it may use for eps: a smaller
-# eps changes only the fifth digit.
+# Tolerance when code is tried in the layout (features, batch), and the constants that it may use for eps: instead of a
+# smaller one 1e-5 serves, because the difference changes only the fifth digit of the output and of dx.
 LAYOUT_RTOL, LAYOUT_EPS = 1e-3, (1e-5, 1e-3, 1e-2, 0.1)
 # Names and strings in the code of a batch norm that has an evaluation mode, or that keeps running statistics.
 MODE_WORDS = {"test", "eval", "inference", "train", "training", "is_training", "train_flg", "mode"}
@@ -45,7 +46,8 @@ STATISTICS_WORDS = {"running_mean", "running_var", "moving_mean", "moving_var", 
 def find_functions(namespace: Any, component: Component, direction: str) -> dict[tuple[str, str], str]:
     """Return the names of the functions of a component by stem and suffix: ("batchnorm", ""), ("bn", "_alt"), ...
 
-    A function with a suffix that does not accept the arguments of the component, such as a test, is left out.
+    ``direction`` is the pattern FORWARD or BACKWARD. A function with a suffix that does not accept the arguments of the
+    component, such as a helper ``batchnorm_forward_check(tol)``, is left out.
     """
     pattern = re.compile(rf"({STEMS[component]})_?(?:{direction})(?:_pass)?(\d*|_\w+)", re.IGNORECASE)
     count = 2 if direction == BACKWARD else len(argument_names(component))
@@ -110,7 +112,7 @@ class LayerFunctions(Target):
         self.pairs = tuple(pairs)
         if function and not self.pairs:
             raise InvalidInput(f"{name} has no matching forward function")
-        self.required = () if function else self._missing_functions()
+        self.missing_functions = () if function else self._find_missing()
         self.not_checked = () if function else tuple(self._not_checked())
 
     def labels(self, pair: Pair) -> dict[str, str]:
@@ -118,7 +120,7 @@ class LayerFunctions(Target):
         return {name: LABELS.get(name, f"d{name}") for name in argument_names(pair.component)}
 
     def more_arguments(self, pair: Pair, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments of batch norm after beta, by their names.
+        """Return the arguments of a batch norm or composite after beta, by their names; none for other layers.
 
         cs231n passes a dict, ``bn_param``; other code takes eps, a mode, momentum and running statistics one by one.
         """
@@ -126,10 +128,10 @@ class LayerFunctions(Target):
         if "gamma" not in arguments:
             return [], {}
         H, eps = problem.H, problem.bn_eps
-        known: dict[str, Any] = {"mode": "train", "momentum": 0.9, "train": True, "training": True, "is_training": True}
+        extra: dict[str, Any] = {"mode": "train", "momentum": 0.9, "train": True, "training": True, "is_training": True}
         for kind in ("running", "moving"):
-            known |= {f"{kind}_mean": np.zeros(H), f"{kind}_var": np.ones(H)}
-        bn_param = {**known, "eps": eps, "epsilon": eps, "bn_eps": eps}
+            extra |= {f"{kind}_mean": np.zeros(H), f"{kind}_var": np.ones(H)}
+        bn_param = {**extra, "eps": eps, "epsilon": eps, "bn_eps": eps}
         try:
             parameters = inspect.signature(getattr(self._namespace, pair.forward_name)).parameters.values()
         except (TypeError, ValueError):
@@ -143,8 +145,8 @@ class LayerFunctions(Target):
             elif parameter.kind is parameter.VAR_KEYWORD:
                 named |= {} if positional else {"eps": eps}  # a wrapper's *args, **kwargs already has the dict
             elif number >= len(arguments) or parameter.kind is parameter.KEYWORD_ONLY:
-                if "eps" in name or "train" in name or name in known:
-                    value: Any = eps if "eps" in name else known.get(name, True)
+                if "eps" in name or "train" in name or name in extra:
+                    value: Any = eps if "eps" in name else extra.get(name, True)
                 elif parameter.default is parameter.empty or "param" in name:
                     value = dict(bn_param)
                 else:
@@ -156,9 +158,11 @@ class LayerFunctions(Target):
         return positional, named
 
     def _match_pairs(self, component: Component) -> Iterator[Pair]:
-        """Yield each backward function with its forward function: of its own stem and suffix, or the nearest.
+        """Yield the pairs of a component, then its forward functions without a backward function.
 
-        A forward function without any backward function is a pair without one.
+        A backward function is paired with the forward function of its stem and suffix; else of its stem without suffix;
+        else of any stem, with its suffix or without one. A forward function without a backward function is a Pair whose
+        ``backward`` is None.
         """
         forwards = find_functions(self._namespace, component, FORWARD)
         backwards = find_functions(self._namespace, component, BACKWARD)
@@ -174,7 +178,7 @@ class LayerFunctions(Target):
             if forward not in matched and _accepts(getattr(self._namespace, forward), count):
                 yield Pair(component, forward, None, optional=component is not BATCHNORM)
 
-    def _missing_functions(self) -> tuple[str, ...]:
+    def _find_missing(self) -> tuple[str, ...]:
         """Return the functions that a complete file needs and this one does not have: batch norm's own pair."""
         pairs = [pair for pair in self.pairs if pair.component is BATCHNORM]
         if any(pair.backward for pair in pairs):
@@ -193,7 +197,7 @@ class LayerFunctions(Target):
             for name in find_functions(self._namespace, component, BACKWARD).values():
                 if name not in checked:
                     yield NotChecked(name, "no matching forward function")
-        for name in self.required:
+        for name in self.missing_functions:
             yield NotChecked(name, "missing", is_missing=True)
         for name in dict.fromkeys(pair.forward_name for pair in self.pairs if pair.component is BATCHNORM):
             words = _words_in(getattr(self._namespace, name))
@@ -205,8 +209,8 @@ class LayerFunctions(Target):
     def takes_features_first(self, pair: Pair) -> bool:
         """Return whether the output and dx of a batch norm are correct for arrays of shape (features, batch).
 
-        Its dgamma and dbeta must have an entry for each feature: code that computes its statistics over the wrong axis
-        by mistake has an entry for each sample.
+        Of its dgamma and dbeta only the size is compared, which must be the number of features: code that computes its
+        statistics over the wrong axis by mistake has an entry for each sample.
         """
         if pair.component is not BATCHNORM or pair.backward is None:
             return False
@@ -227,12 +231,12 @@ class LayerFunctions(Target):
 
 
 def _is_transposed(arrays: list[Array], p: Problem, h: Array, eps: float) -> bool:
-    """Return whether (out, dx, dgamma, dbeta) are those of batch norm on transposed arrays."""
+    """Return whether out and dx are those of batch norm on transposed arrays, and dgamma and dbeta have their sizes."""
     y, cache = batchnorm_forward(h, p.gamma, p.beta, eps)
     dh, dgamma, dbeta = batchnorm_backward(p.dout, cache)
     if [array.size for array in arrays] != [array.size for array in (y, dh, dgamma, dbeta)]:
         return False
-    pairs = zip(arrays, (y.T, dh.T), strict=False)
+    pairs = zip(arrays[:2], (y.T, dh.T), strict=True)
     return all(a.shape == b.shape and np.allclose(a, b, rtol=LAYOUT_RTOL, atol=LAYOUT_RTOL) for a, b in pairs)
 
 
@@ -241,9 +245,9 @@ def _words_in(function: Any) -> set[str]:
     words: set[str] = set()
     pending = [getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)]
     while pending:
-        code = pending.pop()
-        if isinstance(code, CodeType):
-            strings = {constant for constant in code.co_consts if isinstance(constant, str)}
-            words |= {*code.co_varnames, *code.co_names, *filter(str.isidentifier, strings)}
-            pending += code.co_consts
+        code_object = pending.pop()
+        if isinstance(code_object, CodeType):
+            strings = {constant for constant in code_object.co_consts if isinstance(constant, str)}
+            words |= {*code_object.co_varnames, *code_object.co_names, *filter(str.isidentifier, strings)}
+            pending += code_object.co_consts
     return {word.lower() for word in words}

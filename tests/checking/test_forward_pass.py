@@ -7,7 +7,7 @@ import pytest
 
 from bncheck import TargetError, Verdict, check, random_problem
 from tests.checking.helpers import SINGLE_PASS, functions, verdicts
-from tests.samples import BATCHNORM, FEATURES_FIRST, SHORT_NETWORK
+from tests.samples import BATCHNORM, COMPOSITE, FEATURES_FIRST, LAYERS, SHORT_NETWORK, changed
 
 
 @pytest.mark.parametrize("x_mean", [1e2, 1e3, 1e4, 1e5, 1e6])
@@ -115,3 +115,11 @@ def test_statistics_over_the_wrong_axis_are_a_failure() -> None:
     result = check(random_problem(16, 6, 8), wrong)
     assert result.verdict is Verdict.FAIL
     assert "BN108" in [d.code for d in result.diagnosis]
+
+
+def test_the_layers_that_a_composite_does_not_compute_are_named() -> None:
+    composite = changed(COMPOSITE, "return out, (fc", "return 2 * out, (fc")
+    result = check(random_problem(7, 5, 4), functions(LAYERS + composite), edge_cases=False, explain=False)
+    layers = "an affine layer, batch normalization and ReLU"
+    assert any(note.message.startswith(f"affine_bn_relu_forward does not compute {layers};") for note in result.notes)
+    assert any(output.message.startswith(f"out differs from {layers} in") for output in result.forward)
