@@ -5,7 +5,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
 import bncheck
+from bncheck.cli.main import main
 
 PACKAGE = Path(bncheck.__file__).parent
 TESTS = Path(__file__).parent
@@ -141,3 +144,15 @@ def test_no_test_module_imports_another() -> None:
                 assert names[0] != "tests" or not any(n.startswith("test_") or n == "conftest" for n in names), (
                     f"{path} imports {module}; move what both need to a module whose name does not start with test_"
                 )
+
+
+def test_only_the_two_tables_of_lazy_imports_import_a_module_by_its_name() -> None:
+    importers = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "__import__")
+    }
+    assert importers == {"__init__.py", "cli/main.py"}
+    assert all(hasattr(bncheck, name) for name in bncheck.__all__)
+    assert all(main.get_command(click.Context(main), name) for name in main.list_commands(click.Context(main)))

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import click
@@ -38,7 +37,7 @@ class SaveFile(ParamType):
             self.fail(f"cannot tell a format from {value!r}; use {', '.join(suffixes)} or {last}", param, ctx)
         if isinstance(format_, Picture):
             try:
-                import_module("bncheck.render.plots.figure")
+                import bncheck.render.plots.figure  # noqa: F401, PLC0415 - raises if matplotlib does not work
             except Exception as error:  # a broken matplotlib, for example built for another numpy, raises any exception
                 message = "--plot requires matplotlib; install it with: pip install 'bncheck[plot]'"
                 raise click.UsageError(message) from error

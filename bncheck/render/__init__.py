@@ -5,7 +5,6 @@ A module that writes a format is imported when the format is used: the command l
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from bncheck.render.encoding import escape_control_chars
@@ -71,9 +70,34 @@ def _latex(reports: Sequence["Report"], _: bool) -> str:
     return "".join(str(cast(Any, report).latex()) for report in reports)  # only offered by bncheck derive
 
 
-def _lazy(module: str, function: str) -> Show:
-    """Return a function of another module of this package, which is imported when a format is written."""
-    return lambda reports, _: cast(str, getattr(import_module(f"{__name__}.{module}"), function)(reports))
+def _junit(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.ci_formats import junit  # noqa: PLC0415 - imports an XML library that few formats need
+
+    return junit(reports)
+
+
+def _github(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.ci_formats import github  # noqa: PLC0415 - only needed in a GitHub workflow
+
+    return github(reports)
+
+
+def _html(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.export import html  # noqa: PLC0415 - only needed to save a report
+
+    return html(reports)
+
+
+def _svg(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.export import svg  # noqa: PLC0415 - only needed to save a report
+
+    return svg(reports)
+
+
+def _text(reports: Sequence["Report"], _: bool) -> str:
+    from bncheck.render.export import text  # noqa: PLC0415 - only needed to save a report
+
+    return text(reports)
 
 
 # By the name that --format takes.
@@ -81,12 +105,12 @@ FORMATS: Mapping[str, Format] = {
     "table": Format(_table),
     "json": Format(_json, ".json", single_document=True, needs_all_rows=True),
     "markdown": Format(_markdown, ".md"),
-    "junit": Format(_lazy("ci_formats", "junit"), ".xml", single_document=True, needs_all_rows=True),
-    "github": Format(_lazy("ci_formats", "github"), needs_all_rows=True),
+    "junit": Format(_junit, ".xml", single_document=True, needs_all_rows=True),
+    "github": Format(_github, needs_all_rows=True),
     "latex": Format(_latex, ".tex"),
-    "html": Format(_lazy("export", "html"), ".html", printed=False),
-    "svg": Format(_lazy("export", "svg"), ".svg", printed=False),
-    "txt": Format(_lazy("export", "text"), ".txt", printed=False),
+    "html": Format(_html, ".html", printed=False),
+    "svg": Format(_svg, ".svg", printed=False),
+    "txt": Format(_text, ".txt", printed=False),
 }
 
 # The plots that --plot offers.

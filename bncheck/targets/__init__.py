@@ -3,11 +3,11 @@
 import inspect
 import sys
 from collections.abc import Mapping
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 from bncheck.errors import InvalidInput, TargetError
+from bncheck.model import graph, network
 from bncheck.model.components import BATCHNORM, NETWORK
 from bncheck.model.problem import Problem
 from bncheck.model.results import TargetInfo
@@ -17,7 +17,7 @@ from bncheck.targets.layer_functions import LayerFunctions, component_of, implem
 from bncheck.targets.pairs import Pair
 
 # The implementations in bncheck itself, by the name that the command line accepts.
-BUILT_IN = {"reference": "bncheck.model.network", "staged": "bncheck.model.graph"}
+BUILT_IN = {"reference": network, "staged": graph}
 
 INTERFACES = """
   batchnorm_forward(x, gamma, beta, bn_param) -> (out, cache)
@@ -58,7 +58,7 @@ def resolve(target: Any, name: str | None = None) -> Target:
         Its attributes cannot be read, or its class cannot be instantiated.
     """
     if isinstance(target, str) and name is None:
-        return NetworkFunctions(import_module(BUILT_IN[target]), target)
+        return NetworkFunctions(BUILT_IN[target], target)
     if isinstance(target, Mapping):
         target = SimpleNamespace(**{str(key): value for key, value in target.items()})
     name = name or str(getattr(target, "__name__", type(target).__name__))
