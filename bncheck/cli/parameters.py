@@ -6,7 +6,6 @@ Whether a number is in its range is mostly decided by the library, whose message
 import math
 import reprlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -112,7 +111,7 @@ def _label(param: click.Parameter | None) -> str:
 TYPES: dict[Kind, ParamType] = {
     **{kind: Number(kind) for kind in (Kind.SIZE, Kind.SEED, Kind.REAL, Kind.STEP)},
     Kind.NAMES: click.types.FuncParamType(split_names),
-    Kind.PATH: click.Path(path_type=Path),
+    Kind.PATH: click.Path(),
     Kind.TEXT: click.STRING,
 }
 

@@ -77,7 +77,7 @@ class SweepRun:
 
 def run_sweep(
     *, targets: Sequence[str], engine: str, only: Sequence[str], rtol: float | None, atol: float | None,
-    jobs: int, dask: str | None, out: Path | None, resume: bool,
+    jobs: int, dask: str | None, out: str | None, resume: bool,
     format_: str, save: Sequence[str], plot: Sequence[str], **axes: tuple[Any, ...],
 ) -> ExitCode:  # fmt: skip
     """Run a sweep and show its report, also if it is interrupted.
@@ -95,7 +95,7 @@ def run_sweep(
         raise click.UsageError("--resume requires --out")
     if dask is not None and jobs > 1:
         raise click.UsageError("--jobs and --dask cannot be combined")
-    require_different_files([str(out)] if out else [], save, plot)
+    require_different_files([out] if out else [], save, plot)
     options = CheckOptions(engine=engine, only=parse_gradient_names(only), rtol=rtol, atol=atol)
     grid = Grid({"target": tuple(expand_targets(targets)), **axes}, options)
     build = partial(build_command, "sweep", targets or ("reference",))
@@ -105,9 +105,9 @@ def run_sweep(
         pool = create_pool(grid, jobs, dask, partial(click.echo, err=True))
         if pool is not None:
             stack.callback(pool.close)
-        file = None if out is None else stack.enter_context(closing(SweepFile(out, grid.sweep_id, resume=resume)))
+        file = None if out is None else stack.enter_context(closing(SweepFile(Path(out), grid.sweep_id, resume=resume)))
         if resume and out is not None:
-            for row in rows_of(out):
+            for row in rows_of(Path(out)):
                 run.record_row(row)
         try:
             run.run(pool, file, stream_rows=format_ == "jsonl")

@@ -72,7 +72,7 @@ def run_in_child(
     # The folder of bncheck is last on the import path: no file next to bncheck may shadow a module of the user.
     # Before the child installs its handler, SIGINT ends it silently.
     script = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    script += f"import sys; sys.path.append({str(PACKAGE_DIR.parent)!r}); "
+    script += f"import sys; sys.path.append({os.path.dirname(PACKAGE_DIR)!r}); "
     script += "from bncheck.execution.child import main; main()"
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", script],

@@ -1,7 +1,7 @@
 """The version of bncheck and the directory that it is installed in."""
 
-from pathlib import Path
+import os
 
 __version__ = "0.2.0"
 
-PACKAGE_DIR = Path(__file__).parent.parent
+PACKAGE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -9,7 +9,6 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from bncheck.model.verdict import Verdict
-from bncheck.render.export import markdown_blocks
 from bncheck.render.layout import INDENT, WIDTH, Indented, Page
 
 if TYPE_CHECKING:  # imports numpy, which a report on the catalogue does not need
@@ -85,6 +84,8 @@ class Report(ABC):
 
     def markdown(self) -> str:
         """Return the report as Markdown."""
+        from bncheck.render.export import markdown_blocks  # noqa: PLC0415 - slow import, most reports are tables
+
         page = Page(ascii_only=False, width=WIDTH)
         return f"## {' '.join(self.headline.split())}\n\n{markdown_blocks(self.blocks(page))}"
 

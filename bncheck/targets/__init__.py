@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bncheck.errors import InvalidInput, TargetError
-from bncheck.model import graph, network
+from bncheck.model import network
 from bncheck.model.components import BATCHNORM, NETWORK
 from bncheck.model.problem import Problem
 from bncheck.model.results import TargetInfo
@@ -17,7 +17,7 @@ from bncheck.targets.layer_functions import LayerFunctions, component_of, implem
 from bncheck.targets.pairs import Pair
 
 # The implementations in bncheck itself, by the name that the command line accepts.
-BUILT_IN = {"reference": network, "staged": graph}
+BUILT_IN = ("reference", "staged")
 
 INTERFACES = """
   batchnorm_forward(x, gamma, beta, bn_param) -> (out, cache)
@@ -57,8 +57,12 @@ def resolve(target: Any, name: str | None = None) -> Target:
     TargetError
         Its attributes cannot be read, or its class cannot be instantiated.
     """
-    if isinstance(target, str) and name is None:
-        return NetworkFunctions(BUILT_IN[target], target)
+    if target == "staged" and name is None:
+        from bncheck.model import graph  # noqa: PLC0415 - slow import (2 ms), only needed for this target
+
+        return NetworkFunctions(graph, target)
+    if target == "reference" and name is None:
+        return NetworkFunctions(network, target)
     if isinstance(target, Mapping):
         target = SimpleNamespace(**{str(key): value for key, value in target.items()})
     name = name or str(getattr(target, "__name__", type(target).__name__))
