@@ -164,7 +164,7 @@ def _largest(values: FloatArray) -> float:
 
 def _largest_at(score: FloatArray, mask: BoolArray, count: int) -> list[tuple[int, ...]]:
     """Return the indices of the largest scores in a mask in descending order; NaN is the largest."""
-    if count == 1 and mask.any():  # the usual case, without a copy; argmax returns the first NaN, if there is one
+    if count == 1 and mask.any():  # the usual case, without sorting; argmax returns the first NaN, if any
         flat = np.array([np.argmax(np.where(mask, score, -np.inf))])
     else:
         flat = np.flatnonzero(mask)

@@ -60,7 +60,11 @@ class Measurements:
         forward: Forward | None = None,
         forward_name: str = "",
     ) -> Measurement:
-        """Measure bncheck's own forward pass with ``bn_eps``, or a forward function of the code under test."""
+        """Measure bncheck's own forward pass with ``bn_eps``, or a forward function of the code under test.
+
+        Only the former is shared between pairs. The latter is measured with central differences instead of the complex
+        step, because it may not accept complex numbers.
+        """
         eps = None if bn_eps is None else bn_eps.tobytes()
         key = (component, forward_name) if forward else (component, tuple(inputs), problem.bn_eps, precision, eps)
         if forward or key not in self.finished:

@@ -23,8 +23,8 @@ NOT_ASKED_FOR = "skipped (`edge_cases=False`)"
 class ProblemResult(NamedTuple):
     """The results of a target on one problem."""
 
-    cases: Sequence[PairResult]  # for each pair, the result of the call with the worst verdict
-    plain: Sequence[PairResult]  # for each pair, the result of the first call
+    cases: Sequence[PairResult]  # for each pair that ran, the result of the call with the worst verdict
+    plain: Sequence[PairResult]  # for each pair that ran, the result of the first call
     measurements: Sequence[Measurement]
 
     @property
@@ -104,8 +104,8 @@ class TargetCheck:
         Raises
         ------
         TargetError
-            A required pair, that of batch norm or of the network, raised or returned something else than its
-            interface requires.
+            A required pair with a backward function, that of batch norm or of the network, raised or returned
+            something else than its interface requires. A pair that is not implemented yet does not raise.
         """
         cases: list[PairResult] = []
         plain: list[PairResult] = []
@@ -128,9 +128,9 @@ class TargetCheck:
         return ProblemResult(cases, plain, tuple(measurements.finished.values()))
 
     def _leave_out(self, pair: Pair, error: TargetError) -> None:
-        """List a pair that raised or is not implemented yet; raise the error again if the pair is required."""
+        """List a pair that failed; raise the error again if the pair is required, complete and implemented."""
         function, reason = function_and_reason(error)
-        # A composite calls the layers, which may be the ones that are not implemented.
+        # A composite, a function that computes all layers, calls the layers, which may be what is not implemented.
         calls_unimplemented = pair.component is NETWORK and not pair.is_network and self.knowledge.not_implemented
         if isinstance(error, NotImplementedYet):
             if calls_unimplemented:

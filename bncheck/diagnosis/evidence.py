@@ -53,7 +53,7 @@ class ReturnedArray:
         return self.value.dtype.kind in "fiu"
 
     def agreement(self, candidate: npt.ArrayLike, term_growth: float = 1.0) -> float | None:
-        """Return how closely a candidate agrees with the array, unit by unit.
+        """Return the relative distance of a candidate that agrees with the array; rounding is allowed for unit by unit.
 
         Parameters
         ----------
@@ -65,8 +65,8 @@ class ReturnedArray:
         Returns
         -------
         float or None
-            ||value - candidate|| / ||candidate||, or relative to the size of its terms if the candidate is smaller
-            than these. None if an entry differs by more than rounding.
+            ||value - candidate|| / max(||candidate||, ||term_size||). None if an entry differs by more than rounding,
+            if the shapes or the non-finite entries differ, or if the array is not real.
         """
         candidate = np.asarray(candidate)
         if candidate.shape != self.value.shape or not self.is_real:
@@ -156,7 +156,7 @@ class Evidence:
         # The smallest problem first: it refutes most candidate mistakes at little cost.
         by_size = sorted(results, key=lambda result: result.measurement.output.size)
         self.problems = [ProblemEvidence.from_result(result) for result in by_size]
-        self.main = results[0]
+        self.main = results[0]  # of the problem that the user checks
         self.component = self.main.pair_output.component
         self.explained: frozenset[str] = frozenset()  # arrays whose error is already diagnosed
         self.is_output_known = True  # False after an output that no mistake explains: no expected value is known then
@@ -181,7 +181,7 @@ class Evidence:
         return next((p for p in wrong if p.result is self.main), wrong[0])
 
     def with_eps(self, eps: float) -> "Evidence":
-        """Return the evidence that expects a constant eps instead of the problem's."""
+        """Return the evidence that expects a correct pass with a constant eps, inferred from the output."""
         other = copy(self)
         other.problems = [replace(p, expected=p.correct.with_eps(eps)) for p in self.problems]
         return other
@@ -215,13 +215,14 @@ class Evidence:
         name : str
             The wrong array.
         coefficients : mapping of ProblemEvidence to sequence of ndarray
-            Three coefficients (H,), with which the terms of dx give the array, on the problems where they are known.
+            Three coefficients (H,) of the terms of dh (direct, mean_term, variance_term), with which the terms give the
+            array, on the problems where they are known.
         """
         self.explained |= {name}
         if name == OUTPUT:
             self.is_output_known = False
         elif name in ("W", "X") and coefficients and self.is_output_known:
-            # Without coefficients the expected values of the other problems are unknown.
+            # Problems without coefficients are dropped: their expected values are unknown from here on.
             self.problems = [replace(p, expected=_scale_terms(p.expected, k)) for p, k in coefficients.items()]
         elif name == "h" and not any(has_wrong_shape_or_dtype(p.result, name) for p in self.problems):
             values = [p.expected.replaced("dh", p.returned[name].value) for p in self.problems]
@@ -229,7 +230,7 @@ class Evidence:
 
 
 def _scale_terms(w: PassValues, coefficients: Sequence[FloatArray]) -> PassValues:
-    """Multiply the three terms of dx by coefficients (H,)."""
+    """Multiply the three terms of dh by coefficients (H,)."""
     for k, term in zip(coefficients, ("direct", "mean_term", "variance_term"), strict=True):
         w = w.replaced(term, k * getattr(w, term))
     return w

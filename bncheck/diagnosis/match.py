@@ -96,8 +96,8 @@ def _candidate_eps(evidence: Evidence, change: Callable[[PassValues], PassValues
 def _eps_interval(p: ProblemEvidence, change: Callable[[PassValues], PassValues]) -> tuple[float, float] | None:
     """Enclose the constant eps with which a changed pass gives the output, by bisection.
 
-    In every formula of the catalogue each output is monotonic in eps. The result is None if the interval excludes an
-    entry.
+    In every formula of the catalogue each output is monotonic in eps, so an entry lies between its values at both
+    ends. The result is None if some entry does not, or if the shapes differ.
     """
     returned = p.returned[OUTPUT]
     value = np.asarray(returned.value, float)

@@ -1,8 +1,9 @@
 """Error bounds: upper bounds, entry by entry, on the errors of a numerical and an analytic gradient.
 
-dy is dout where the output is active; means and sums run over the batch. Every function returns arrays by input
-name that broadcast against the gradient. The constants were measured on 23,000 random problems (N, D, H up to 40,
-scales 1e-8 to 1e6, means up to 1e3, eps 1e-12 to 0.5).
+dy is dout where the output is active; means and sums run over the batch; u is the roundoff unit of float64; S is the
+size of the terms of an entry before they cancel; kappa is the size of the terms of h divided by sigma. The bounds of
+gradients are arrays by input name that broadcast against the gradient. Unless a constant says otherwise, it was
+measured on 23,000 random problems (N, D, H up to 40, scales 1e-8 to 1e6, means up to 1e3, eps 1e-12 to 0.5).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,8 +27,8 @@ ROUNDING_FACTOR_OF_BIAS = 8.0
 # Rounding of a gradient in units of u: random numbers needed 3.3 at N <= 40 and 15.9 at N = 4096, but the error of a
 # plain sum of n equal numbers, as in a mean loss, is a fraction of n u. The bound allows 4 + n.
 CONDITIONING_FACTOR = 4.0
-# Largest number of products, on the way to a term, that each round to a multiple of float64's smallest positive
-# number by up to half of it, in a backward pass of elementary operations: eight.
+# Largest loss by underflow in a term of a backward pass of elementary operations, as a multiple of the smallest
+# positive number: up to eight products on the way to the term each lose up to half of this number.
 UNDERFLOWS = 4.0
 # Largest relative change of sigma by rounding for which first-order bounds are valid. With eps 1e-300 and a zero
 # column of W, sigma is nothing but rounding.
@@ -218,7 +219,7 @@ def rounding(base: BasePoint, scheme: Scheme, steps: PerInput, names: Sequence[s
     Per column it is u [|gamma| (kappa |dy|_2 + |dy xhat|_2) + |beta| |dy|_2
     + 1/4 sqrt(N) |gamma| (kappa |sum dy| + |sum dy xhat|)]: rounding errors of single outputs add up like a random
     walk, those of mu and var shift an entire column. Equal rows round equally, and so do equal units, so the norms are
-    over groups of them. A product near float64's smallest positive number is rounded by at least half of it.
+    over groups of them. A product near float64's smallest positive number loses up to half of it.
     """
     p, kappa = base.problem, base.kappa_for_bounds
     scale = base.abs_dy.max(axis=0)  # of each unit, so that no square overflows or underflows
@@ -273,9 +274,9 @@ def _group_norm(values: FloatArray, groups: npt.NDArray[np.intp]) -> FloatArray:
 def truncation(base: BasePoint, scheme: Scheme, steps: PerInput, term_size: PerInput) -> PerInput:
     """Bound the truncation error of the scheme rigorously, see ``Scheme.truncation``.
 
-    St = |gamma|/sigma (|p| + |sum dy xhat| sqrt(r/N)) with p = sum dy (v - vbar) and r = sum (v - vbar)^2, if the
-    column is shifted along v. The loss is linear in gamma and beta, and does not depend on b. For X, S replaces the
-    first part: it is larger, but already computed.
+    St = |gamma|/sigma (|p| + |sum dy xhat| sqrt(r/N)), with p = sum dy (v - vbar) and r = sum (v - vbar)^2, bounds the
+    terms of a column of h that is shifted along v. The loss is linear in gamma and beta, and does not depend on b. For
+    X, S replaces the part with |p|: it is larger, but already computed.
     """
     bounds: dict[str, FloatArray] = {name: np.zeros(1) for name in term_size}
     radius, dy, W, row_std = base.radius, base.dy, base.abs_w, base.single_row_std

@@ -52,7 +52,7 @@ def local_gradients(
 
 
 class _DirectionSums(NamedTuple):
-    """The sums p, q / N and r / N of the directions v, each broadcastable to (directions, H)."""
+    """The sums of the directions v, each broadcastable to (directions, H); ``q`` and ``r`` hold q/N and r/N."""
 
     p: FloatArray
     q: FloatArray
@@ -60,7 +60,7 @@ class _DirectionSums(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The values gamma, gamma A and var + eps of the columns, each (H,)."""
+    """The values of the columns, each (H,); ``A`` holds gamma A, and ``V`` is S/N + eps = sigma^2."""
 
     gamma: FloatArray
     A: FloatArray
@@ -117,10 +117,11 @@ def _through_affine(
 ) -> FloatArray:
     """Return dX, (N, D): perturbing X[n,d] by s_d shifts h[n,j] by t = s_d W_dj in every column j.
 
-    The responses of the H columns of a row are summed for each d. The response of a column is needed at the D points
-    |t| <= T_j, where it is smooth: its odd part in t, and for the forward scheme its even part, is sampled at a few
-    nodes x_k T_j and interpolated. The sums over j are then products of the samples (N, H) with the interpolation
-    weights at t/T (D, H). If that needs too many samples, every response is evaluated.
+    The responses of the H columns of a row are summed for each d. The response of column j is needed at the D points t,
+    with T_j = max_d |s_d W_dj|, where it is smooth: its odd part in t, and for the forward scheme its even part, is
+    sampled at the nodes x_k T_j and interpolated. The sums over j are then a product of the samples of all nodes,
+    (N, nodes H), with the interpolation weights at t/T_j, (nodes H, D). If that needs too many samples, every response
+    is evaluated.
     """
     N, D = base.problem.N, base.problem.D
     step = np.broadcast_to(step, (D,))
@@ -175,7 +176,10 @@ def nodes_needed(tau: float) -> int:
 
 
 def _weights(nodes: FloatArray, relative: FloatArray, odd_and_even: bool) -> list[FloatArray]:
-    """Return the weight of each sample at the relative shifts t / T: Lagrange's weights in z = (t / T)^2."""
+    """Return the weight of each sample at the relative shifts t/T.
+
+    Lagrange's weights in z = (t/T)^2, times (t/T)/x for the odd part, and times its square for the even part.
+    """
     z, squares = relative * relative, nodes * nodes
     weights = [
         math.prod(((z - other) / (square - other) for other in squares if other != square), start=relative / x)

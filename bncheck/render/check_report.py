@@ -28,7 +28,7 @@ TABLE_LAYOUTS = ((GAP, ()), (1, ()), (1, ("max rel.", "norm rel.")), (1, ("max r
 
 
 def _cells(item: ForwardResult | GradientResult, headings: list[str]) -> list[str]:
-    """Return the cells below some headings; of an output, there are only the first three."""
+    """Return the cells below some headings; an output has only "entries", "wrong" and "max rel."."""
     cells = {"wrong": f"{item.wrong:,}", "max rel.": relative(item.max_relative_error)}
     if isinstance(item, ForwardResult):
         cells["entries"] = f"{item.entries:,}"
@@ -194,6 +194,7 @@ class _CheckLayout(Page):
             grid.add_row("", Command(commands[0]))
         for label, text in diagnosis_rows(self, r):
             grid.add_row(self.text(label, "bold"), text)
+        # Other names, such as dx of a layer function, come first, in the order of the gradients.
         order = {name: number for number, name in enumerate(BACKWARD_ORDER)}
         wrong = [g for g in r.gradients.values() if g.wrong]
         first = min(wrong, key=lambda g: order.get(g.name, 0), default=None)

@@ -15,7 +15,7 @@ from bncheck.model.version import __version__
 from bncheck.sweeps.grid import AXES, SweepPoint
 
 SWEEP_SCHEMA = "bncheck-sweep/2"
-# Smaller norm relative errors are rounded up to this: a float64 has no 17th digit.
+# Smaller norm relative errors count as this in ``correct_digits``: float64 does not resolve more than 17 digits.
 MIN_RELATIVE_ERROR = 1e-17
 # Longer messages are cut off, so that a row stays short; most have under 120 characters.
 MAX_ROW_MESSAGE_CHARS = 200
@@ -130,7 +130,10 @@ def _count_wrong(result: CheckResult) -> int:
 
 
 def _first_reason(result: CheckResult) -> str:
-    """Return the first reason why a check did not pass; edge cases come first if they alone make it fail."""
+    """Return the first reason why a check did not pass: of the outputs, the gradients and functions, the edge cases.
+
+    If the check fails without a wrong entry, the edge cases come before the gradients; with one, they are left out.
+    """
     reasons = [reason for gradient in result.gradients.values() for reason in gradient.reasons]
     reasons += [f"{item.function} {item.reason}".partition("\n")[0] for item in result.unchecked_functions]
     not_passed = [case for case in result.edge_cases if case.verdict is not Verdict.PASS]
@@ -144,7 +147,7 @@ def _first_reason(result: CheckResult) -> str:
 
 
 def _notes(result: CheckResult) -> tuple[str, ...]:
-    """Return the notes that other rows of the sweep share, and what was not checked, one line each."""
+    """Return the notes, and what was not checked, one line each; low-resolution notes differ in every row."""
     notes = [note.message for note in result.notes if note.code != "low-resolution"]
     # The edge cases are part of the row at ``Grid.first_point``; in the other rows their absence needs no note.
     not_checked = [item for item in result.not_checked if item.reason != NOT_ASKED_FOR]

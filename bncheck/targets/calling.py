@@ -41,7 +41,8 @@ class Target(ABC):
     not_checked : tuple of NotChecked
         Functions and modes that bncheck does not check.
     call_started : callable
-        Called with the name of a function when a call of it starts, and with "" when the call has ended.
+        Called with a description of what runs, such as the name of a function, when it starts, and with "" when it
+        has ended.
     interrupted : callable
         Returns whether Ctrl-C was pressed: otherwise a KeyboardInterrupt was raised by the code under test.
     """
