@@ -1,4 +1,4 @@
-"""The floating-point arithmetic of the code under test, inferred from its results whatever dtype they are stored in."""
+"""The floating-point arithmetic of the code under test, inferred from its results for any dtype that stores them."""
 
 from collections.abc import Iterator
 

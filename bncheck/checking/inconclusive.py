@@ -43,14 +43,14 @@ def inconclusive_reasons(
     if precision.is_16_bit:
         yield f"the code computes in {precision.name}, and bncheck cannot judge 16-bit arithmetic yet"
         return
-    checked, kinks = int(np.count_nonzero(numerical.evaluated)), measurement.kink_exclusion
+    checked, relu = int(np.count_nonzero(numerical.evaluated)), measurement.kink_exclusion
     if checked < numerical.requested:
         yield f"interrupted after {checked:,} of {numerical.requested:,} entries"
-    if kinks.excluded > MAX_EXCLUDED_FRACTION * kinks.outputs:
+    if relu.excluded > MAX_EXCLUDED_FRACTION * relu.outputs:
         change = _suggest_change(None, measurement.automatic_step)
-        yield f"{kinks.excluded:,} of {kinks.outputs:,} outputs are too close to ReLU's kink to check; use {change}"
-    if kinks.dead_units and measurement.component.name == "network":
-        units, their = ("1 unit is", "its") if kinks.dead_units == 1 else (f"{kinks.dead_units:,} units are", "their")
+        yield f"{relu.excluded:,} of {relu.outputs:,} outputs are too close to ReLU's kink to check; use {change}"
+    if relu.dead_units and measurement.component.name == "network":
+        units, their = ("1 unit is", "its") if relu.dead_units == 1 else (f"{relu.dead_units:,} units are", "their")
         yield f"{units} dead or completely excluded, so {their} gradients are not checked"
     if unresolved:
         yield f"{unresolved:,} of {checked:,} entries have no finite numerical value"

@@ -99,7 +99,7 @@ def _judge_gradient(
     resolvable = np.isfinite(n) & np.isfinite(default)
     # If sigma is pure rounding error, a correct gradient may have any value.
     judged = np.isfinite(numerical.conditioning) & precision.bounds_errors_on(measurement.problem) | bool(defect)
-    # A NaN is never within a tolerance, and a value that is not finite is wrong whatever the error bound.
+    # A NaN is never within a tolerance, and a value that is not finite is wrong for any error bound.
     off = (~(difference <= tolerance) & resolvable | ~np.isfinite(a) & np.isfinite(n)) & judged
     wrong = evaluated & off
     unresolved = evaluated & ~off & ~resolvable

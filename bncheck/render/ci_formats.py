@@ -26,7 +26,7 @@ def junit(reports: Iterable[Report]) -> str:
     root = ElementTree.Element("testsuites", name="bncheck")
     root.extend(_suite(suite) for report in reports for suite in report.suites())
     ElementTree.indent(root)
-    # ASCII with character references is valid whatever the encoding of the stream.
+    # ASCII with character references is valid in any encoding of the stream.
     text = ElementTree.tostring(root, encoding="us-ascii").decode("ascii")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 

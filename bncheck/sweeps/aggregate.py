@@ -184,7 +184,7 @@ class SweepSummary:
 
     @property
     def varied(self) -> Mapping[str, Mapping[Any, Aggregate]]:
-        """The axes with more than one value, and their aggregates by value; sorted, whatever the order of the rows."""
+        """The axes with more than one value, and their aggregates by value; sorted, for any order of the rows."""
         several = {axis: cells for axis, cells in self.cells.items() if len(cells) > 1}
         return {axis: {v: cells[v] for v in sorted(cells, key=_sort_key(axis))} for axis, cells in several.items()}
 
