@@ -11,7 +11,7 @@ from bncheck.model.version import __version__
 
 if TYPE_CHECKING:
     from bncheck.checking.check import check
-    from bncheck.checking.in_process import InterruptedCheck
+    from bncheck.checking.run_check import InterruptedCheck
     from bncheck.errors import BncheckError, InvalidInput, TargetError
     from bncheck.model.problem import Problem, random_problem
     from bncheck.model.results import CheckResult, GradientResult
@@ -40,7 +40,7 @@ _MODULES = {
     "BncheckError": "bncheck.errors",
     "CheckResult": "bncheck.model.results",
     "GradientResult": "bncheck.model.results",
-    "InterruptedCheck": "bncheck.checking.in_process",
+    "InterruptedCheck": "bncheck.checking.run_check",
     "InvalidInput": "bncheck.errors",
     "Problem": "bncheck.model.problem",
     "TargetError": "bncheck.errors",

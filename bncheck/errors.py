@@ -12,7 +12,19 @@ class InvalidInput(BncheckError, ValueError):
 
 
 class TargetError(BncheckError):
-    """The code under test did not load, lacks a required function, or raised."""
+    """The code under test did not load, lacks a required function, raised, or exceeded a limit.
+
+    Attributes
+    ----------
+    printed : str
+        What the code under test printed, if it runs in a child process; at most 1 MB.
+    """
+
+    printed = ""
+
+
+class TargetEnded(TargetError):
+    """The process of the code under test has ended, or was terminated at a limit; it answers nothing any more."""
 
 
 class NotImplementedYet(TargetError):

@@ -26,7 +26,9 @@ def assert_gradients(
     rtol: float | None = None,
     atol: float | None = None,
     edge_cases: bool = True,
-    timeout: float = 60.0,
+    call_timeout: float = 60.0,
+    timeout: float = 600.0,
+    memory: str | int | None = None,
     strict: bool = False,
 ) -> None:
     """Assert that a forward pass computes batch norm, and that a backward pass returns its gradients.
@@ -37,7 +39,7 @@ def assert_gradients(
         The code under test, as in ``check``.
     N, D, H, seed, bn_eps, x_mean, x_std
         The random problem, as in ``random_problem``.
-    scheme, step, engine, only, rtol, atol, edge_cases, timeout
+    scheme, step, engine, only, rtol, atol, edge_cases, call_timeout, timeout, memory
         How it is checked, as in ``check``.
     strict : bool, default False
         Also fail if anything in the target was not checked.
@@ -57,7 +59,7 @@ def assert_gradients(
         problem = random_problem(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
         result = check(
             problem, target, scheme=scheme, step=step, engine=engine, only=only, rtol=rtol, atol=atol,
-            edge_cases=edge_cases, timeout=timeout,
+            edge_cases=edge_cases, call_timeout=call_timeout, timeout=timeout, memory=memory,
         )  # fmt: skip
     except BncheckError as error:
         prefix = f"{target}: " if isinstance(target, str) and target not in str(error) else ""

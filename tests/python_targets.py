@@ -1,13 +1,16 @@
 """Targets and correct values for the tests of several packages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from bncheck import CheckResult
 from bncheck.model import network
+from bncheck.model.components import Component, Forward
 from bncheck.model.layers import Array
+from bncheck.model.problem import FloatArray, Problem
+from bncheck.numerical.full import IndexArray, PerturbedForward
 
 Gradients: TypeAlias = dict[str, Array]
 # The fixture check_file: (source text, name of the file, **options of check).
@@ -26,6 +29,19 @@ class CorruptedGradients:
         gradients = network.backward(dout, cache)
         self._corrupt(gradients)
         return gradients
+
+
+def perturbed(forward: Forward, component: Component, problem: Problem) -> PerturbedForward:
+    """Return a forward pass as ``measure`` calls it, for one value of an entry after another."""
+    arrays = component.arrays(problem, component.inputs[:-1] if component.name == "network" else component.inputs)
+
+    def outputs(name: str, indices: IndexArray, values: FloatArray) -> Iterator[FloatArray]:
+        for index, value in zip(indices, values, strict=True):
+            array = arrays[name].copy()
+            array.flat[index] = value
+            yield forward({**arrays, name: array})
+
+    return outputs
 
 
 def by_hand(p: Any) -> dict[str, Any]:

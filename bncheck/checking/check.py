@@ -1,27 +1,22 @@
-"""The public function ``check``: it validates the options and checks the target in this process or in a child."""
+"""The public function ``check``: it validates the options and checks an object, or a file in a child process."""
 
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from bncheck.checking.in_process import InterruptedCheck, OptionalStages, check_in_process
-from bncheck.errors import InvalidInput
+from bncheck.checking.run_check import InterruptedCheck, OptionalStages, run_check
+from bncheck.errors import InvalidInput, TargetError
+from bncheck.execution.limits import Limits
+from bncheck.execution.output import Output
 from bncheck.model.options import CheckOptions, parse_gradient_names
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
-from bncheck.model.results import CheckResult
+from bncheck.model.results import CheckResult, Note
 from bncheck.numerical.schemes import get_scheme
-from bncheck.targets import BUILT_IN, resolve
-from bncheck.targets.loading import expand_pattern, load
-
-if TYPE_CHECKING:  # slow import, not needed for built-in targets
-    from bncheck.execution.child import ParentChannel
-
-# A week; far longer waits overflow in the operating system.
-MAX_TIMEOUT_SECONDS = 604_800.0
+from bncheck.targets import BUILT_IN
+from bncheck.targets.loading import expand_pattern
+from bncheck.targets.recognize import recognize, resolve
 
 
 def check(
@@ -37,7 +32,9 @@ def check(
     atol: float | None = None,
     cross_check_entries: int = 64,
     edge_cases: bool = True,
-    timeout: float = 60.0,
+    call_timeout: float = 60.0,
+    timeout: float = 600.0,
+    memory: str | int | None = None,
     explain: bool = True,
     minimal_example: bool = True,
     progress: Progress = silent,
@@ -70,8 +67,11 @@ def check(
         Maximum number of entries of each gradient that are recomputed with full forward passes; 0 for none.
     edge_cases : bool, default True
         Also check the target on the edge cases; a built-in target is never checked on them.
-    timeout : float, default 60
-        Time limit in seconds for each call of a function of a file or module.
+    call_timeout, timeout : float, default 60 and 600
+        Time limits in seconds for a file or module: of each call of a function, and of all calls together.
+    memory : str or int, optional
+        Limit on the resident memory of the processes of a file or module: "1.5GB", or a number of bytes. The default
+        is the memory that a check of the problem needs and 2 GB.
     explain : bool, default True
         Diagnose a failure.
     minimal_example : bool, default True
@@ -88,51 +88,50 @@ def check(
     InvalidInput
         An option is out of its range.
     TargetError
-        The target did not load, raised, or returned something else than its interface requires.
+        The target did not load, raised, returned something else than its interface requires, or exceeded a limit.
     InterruptedCheck
         Ctrl-C; this is a KeyboardInterrupt whose ``result`` contains what was finished.
     """
-    if not 0 < timeout <= MAX_TIMEOUT_SECONDS:
-        raise InvalidInput(
-            f"timeout must be a number of seconds above 0, at most {MAX_TIMEOUT_SECONDS:,.0f}, got {timeout}"
-        )
+    limits = Limits.parse(call_timeout, timeout, memory, problem)
     if isinstance(target, os.PathLike):
         target = os.fspath(target)
     gradients = parse_gradient_names(only)
     options = CheckOptions(get_scheme(scheme).name, engine, step, sample, gradients, rtol, atol, cross_check_entries)
     stages = OptionalStages(edge_cases, explain, minimal_example)
     if not isinstance(target, str):
-        return check_in_process(problem, resolve(target), None, options, stages, progress)
+        return run_check(problem, resolve(target), None, options, stages, progress)
     if target in BUILT_IN:
         stages = stages._replace(edge_cases=False)
-        return check_in_process(problem, resolve(target), target, options, stages, progress)
+        return run_check(problem, resolve(target), target, options, stages, progress)
     if expand_pattern(target) != [target]:  # also raises InvalidInput if the file does not exist
         raise InvalidInput(f"{target!r} is a pattern; name one file")
-    from bncheck.execution.child import ChildInterrupted, run_in_child  # noqa: PLC0415 - slow, only needed for a file
-
-    try:
-        result: CheckResult = run_in_child(check_target, (target, problem, options, stages), target, timeout, progress)
-    except ChildInterrupted as interrupted:
-        if interrupted.result is None:
-            raise KeyboardInterrupt from None
-        raise InterruptedCheck(replace(interrupted.result, interrupted=True)) from None
-    return result
+    return _check_file(problem, target, options, stages, limits, progress)
 
 
-def check_target(
-    channel: "ParentChannel", target: str, problem: Problem, options: CheckOptions, stages: OptionalStages
-) -> None:
-    """Load and check a target, and send the result to the parent; this runs in the child process."""
-    channel.call_started("the import")
-    namespace = load(target, channel.interrupted)
-    channel.call_started("reading its attributes")
-    loaded_target = resolve(namespace, target)
-    channel.call_started("")
-    loaded_target.call_started, loaded_target.interrupted = channel.call_started, channel.interrupted
-    try:
-        # The code under test may have changed how NumPy reports floating-point errors.
-        with np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"):
-            result = check_in_process(problem, loaded_target, target, options, stages, channel.progress)
-        channel.send("result", result)
-    except InterruptedCheck as interrupted:
-        channel.send("interrupted", interrupted.result)
+def _check_file(
+    problem: Problem, target: str, options: CheckOptions, stages: OptionalStages, limits: Limits, progress: Progress
+) -> CheckResult:
+    """Check a file or module in a child process."""
+    from bncheck.execution import children  # noqa: PLC0415 - slow import, only needed for a file
+
+    with children.use(target, limits) as remote:
+        output = remote.child.output
+        try:
+            remote.open()
+            result = run_check(problem, recognize(remote, target), target, options, stages, progress)
+        except InvalidInput as error:  # a file that cannot be checked does not end the check of other files
+            raise TargetError(str(error)) from error
+        except InterruptedCheck as interrupted:
+            raise InterruptedCheck(_with_output(interrupted.result, output)) from None
+        except TargetError as error:
+            error.printed = output.text
+            raise
+        return _with_output(result, output)
+
+
+def _with_output(result: CheckResult, output: Output) -> CheckResult:
+    """Add what the code under test printed."""
+    if not output.bytes:
+        return result
+    note = Note("printed", f"the code under test printed {output.summary}; `show_output` shows the output")
+    return replace(result, notes=(*result.notes, note), printed=output.text)

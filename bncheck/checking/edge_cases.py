@@ -17,7 +17,7 @@ from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.measure import MIN_CROSS_CHECK_ENTRIES
 from bncheck.numerical.plan import automatic_steps, excluded_below
 from bncheck.numerical.schemes import get_scheme
-from bncheck.targets.pairs import Usage
+from bncheck.targets.usage import Usage
 
 # The name of all edge cases in the list of what was not checked.
 EDGE_CASES_LABEL = "edge cases"
@@ -157,7 +157,7 @@ def _check_edge_case(check: TargetCheck, edge_case: EdgeCase, command: str | Non
     entries = min(options.cross_check_entries, MIN_CROSS_CHECK_ENTRIES) if edge_case.typical else 0
     options = replace(options, engine="local", step="auto", sample=None, scheme=scheme, cross_check_entries=entries)
     # Differentiating a wrong forward function takes a pass for each entry; on most edge cases its output is enough.
-    other = TargetCheck(check.target, options, knowledge, tuple(check.ended), black_box=edge_case.typical)
+    other = TargetCheck(check.interface, options, knowledge, tuple(check.ended), black_box=edge_case.typical)
     try:
         outcome = other.examine(problem, usages=edge_case.usages)
     except TargetError as error:

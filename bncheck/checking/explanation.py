@@ -18,7 +18,7 @@ from bncheck.model.options import CheckOptions
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.results import CheckResult, PairResult
 from bncheck.model.verdict import Verdict
-from bncheck.targets.pairs import Usage
+from bncheck.targets.usage import Usage
 
 
 class Sizes(NamedTuple):
@@ -175,7 +175,7 @@ def _diagnose_sizes(
 def _fails_at(sizes: Sizes, options: CheckOptions, checked: TargetCheck) -> bool:
     """Return whether the code is wrong, or raises, on a problem of these sizes."""
     options = replace(options, engine="local", step="auto", sample=None, cross_check_entries=0)
-    check = TargetCheck(checked.target, options, ended=tuple(checked.ended), black_box=False)
+    check = TargetCheck(checked.interface, options, ended=tuple(checked.ended), black_box=False)
     try:
         with np.errstate(all="ignore"):  # warnings about a problem that the user did not request are of no use
             return check.examine(random_problem(*sizes)).verdict is Verdict.FAIL or bool(check.unchecked_functions)

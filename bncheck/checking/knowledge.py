@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 
 from bncheck.checking.recognition import EpsKnowledge
 from bncheck.errors import TargetError
-from bncheck.model.components import Component, Forward
+from bncheck.model.components import Component
 from bncheck.model.options import CheckOptions
 from bncheck.model.precision import FLOAT64, Precision
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.progress import Progress
 from bncheck.model.results import Measurement, NotChecked, Note
+from bncheck.numerical.full import PerturbedForward
 from bncheck.numerical.measure import measure
 from bncheck.targets.pairs import Pair
 
@@ -57,7 +58,7 @@ class Measurements:
         precision: Precision = FLOAT64,
         *,
         bn_eps: FloatArray | None = None,
-        forward: Forward | None = None,
+        forward: PerturbedForward | None = None,
         forward_name: str = "",
     ) -> Measurement:
         """Measure bncheck's own forward pass with ``bn_eps``, or a forward function of the code under test.

@@ -58,7 +58,7 @@ def find_minimal_example(
     def fails(problem: Problem) -> bool:
         try:
             with np.errstate(all="ignore"):  # warnings about a problem that the user did not request are of no use
-                results = TargetCheck(checked.target, options, ended=tuple(checked.ended)).examine(problem).plain
+                results = TargetCheck(checked.interface, options, ended=tuple(checked.ended)).examine(problem).plain
         except TargetError:
             return False
         similar = [r for r in results if r.function_key == failing.function_key and _is_finite(r) == is_finite]

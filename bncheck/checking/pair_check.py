@@ -20,15 +20,16 @@ from bncheck.numerical.basepoint import BasePoint
 from bncheck.numerical.measure import with_sigma_error
 from bncheck.targets import BUILT_IN
 from bncheck.targets.arrays import as_float64
-from bncheck.targets.calling import Target
-from bncheck.targets.pairs import Pair, Usage
+from bncheck.targets.interface import Interface
+from bncheck.targets.pairs import Pair
+from bncheck.targets.usage import Usage
 
 
 @dataclass(frozen=True)
 class PairCheck:
     """Compare the gradients of a pair with the derivative of its layer, or of its own forward function."""
 
-    target: Target
+    interface: Interface
     pair: Pair
     problem: Problem
     inputs: Sequence[str]  # inputs whose gradients are checked
@@ -61,16 +62,16 @@ class PairCheck:
         TargetError
             A function raised, or returned something else than its interface requires.
         """
-        if self.target.info.name in BUILT_IN:
+        if self.interface.info.name in BUILT_IN:
             measurement = self._measure_reference(FLOAT64)
-            return [self._judge(self.target.run(self.pair, measurement.problem), measurement, FLOAT64)]
+            return [self._judge(self.interface.run(self.pair, measurement.problem), measurement, FLOAT64)]
         trial = self._first_output()
         precision = self._update_precision([trial])
         measurement, output = self._match(trial, precision)
         # The measurement may exclude outputs; and code that ignores eps still receives that of the problem.
         problem = replace(measurement.problem, bn_eps=self.problem.bn_eps)
         is_trial = _are_equal_problems(problem, self.problem)
-        first = trial if is_trial else self.target.run(self.pair, problem)
+        first = trial if is_trial else self.interface.run(self.pair, problem)
         self._note_precision(precision)
         others = [] if measurement.interrupted else list(self._differing_outputs(first, problem, usages))
         final = Precision.least_precise([precision, self._update_precision(others)])
@@ -92,7 +93,7 @@ class PairCheck:
     def _first_output(self) -> PairOutput:
         """Run the pair for the first time; an error states whether the pair takes arrays in another layout."""
         try:
-            return self.target.run(self.pair, self.problem)
+            return self.interface.run(self.pair, self.problem)
         except TargetError as error:
             if not isinstance(error, NotImplementedYet):
                 self._reject_features_first()
@@ -118,7 +119,7 @@ class PairCheck:
         name = self.pair.backward_name
         for usage in usages:
             try:
-                other = self.target.run(self.pair, problem, usage)
+                other = self.interface.run(self.pair, problem, usage)
             except TargetError as error:
                 if usage is Usage.REPEATED:
                     raise
@@ -153,7 +154,7 @@ class PairCheck:
         if self._has_unusable_output(first):
             self._reject_features_first()
         eps = self.knowledge.eps.setdefault(name, EpsKnowledge())
-        recognized = recognize(first, self.base, precision, eps, lambda other: self.target.run(self.pair, other))
+        recognized = recognize(first, self.base, precision, eps, lambda other: self.interface.run(self.pair, other))
         if recognized is None:
             self._reject_features_first()
             return self._measure_black_box(first, precision) or self._measure_reference(precision)
@@ -185,7 +186,7 @@ class PairCheck:
         if precision.is_16_bit or self._has_unusable_output(first) or not inputs:
             return None
         inputs = inputs if self.black_box else []
-        forward = self.target.output_function(pair, self.problem)
+        forward = self.interface.perturbed_forward(pair, self.problem)
         try:
             measurement = self.measurements.measure(
                 self.problem, pair.component, inputs, precision, forward=forward, forward_name=name
@@ -207,7 +208,7 @@ class PairCheck:
 
     def _reject_features_first(self) -> None:
         """Raise TargetError if the pair is correct in the layout (features, batch)."""
-        if self.target.takes_features_first(self.pair):
+        if self.interface.takes_features_first(self.pair):
             raise TargetError(
                 f"{self.pair.forward} and {self.pair.backward} take arrays of shape (features, batch): their output "
                 "and dx are correct in that layout. bncheck passes (batch, features): write two functions that "

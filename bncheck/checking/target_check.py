@@ -13,8 +13,9 @@ from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
 from bncheck.model.results import CrossCheck, GradientResult, Measurement, PairResult, UncheckedFunction
 from bncheck.model.verdict import Verdict
-from bncheck.targets.calling import Target
-from bncheck.targets.pairs import Pair, Usage
+from bncheck.targets.interface import Interface
+from bncheck.targets.pairs import Pair
+from bncheck.targets.usage import Usage
 
 # Why edge cases are not checked, if they are switched off.
 NOT_ASKED_FOR = "skipped (`edge_cases=False`)"
@@ -61,7 +62,7 @@ class TargetCheck:
 
     Parameters
     ----------
-    target : Target
+    interface : Interface
         The code under test.
     options : CheckOptions
         How it is checked.
@@ -75,15 +76,15 @@ class TargetCheck:
 
     def __init__(
         self,
-        target: Target,
+        interface: Interface,
         options: CheckOptions,
         knowledge: TargetKnowledge | None = None,
         ended: Sequence[Pair] = (),
         *,
         black_box: bool = True,
     ) -> None:
-        self.target, self.options, self.black_box = target, options, black_box
-        self.knowledge = knowledge if knowledge is not None else TargetKnowledge(list(target.not_checked))
+        self.interface, self.options, self.black_box = interface, options, black_box
+        self.knowledge = knowledge if knowledge is not None else TargetKnowledge(list(interface.not_checked))
         self.ended = set(ended)
         self.unchecked_functions: list[UncheckedFunction] = []
 
@@ -110,13 +111,13 @@ class TargetCheck:
         cases: list[PairResult] = []
         plain: list[PairResult] = []
         measurements = Measurements(self.options, progress)
-        for pair in self.target.pairs:
+        for pair in self.interface.pairs:
             if any(measurement.interrupted for measurement in measurements.finished.values()):
                 break
             inputs = self._inputs(pair)
             if pair in self.ended or not inputs:
                 continue
-            check = PairCheck(self.target, pair, problem, inputs, self.knowledge, measurements, self.black_box)
+            check = PairCheck(self.interface, pair, problem, inputs, self.knowledge, measurements, self.black_box)
             try:
                 results = check.run(usages)
             except TargetError as error:
@@ -155,7 +156,7 @@ class TargetCheck:
         """Return the inputs of a pair whose gradients are requested, and list the others as not checked."""
         if self.options.only == GRADIENTS:
             return list(pair.component.inputs)
-        labels = self.target.labels(pair)
+        labels = self.interface.labels(pair)
         # A composite does not return dh, which is measured together with dX.
         labels = {name: labels.get(name) or labels["X"] for name in pair.component.inputs}
         requested = [name for name, label in labels.items() if self.options.wants(pair.backward, label)]

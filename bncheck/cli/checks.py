@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from bncheck.checking.check import check
-from bncheck.checking.in_process import InterruptedCheck
+from bncheck.checking.run_check import InterruptedCheck
 from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
@@ -27,7 +27,7 @@ def expand_targets(targets: Sequence[str]) -> list[str]:
 
 def check_targets(
     targets: Sequence[str], problem: Problem, format_: str, save: Sequence[str], *, strict: bool, brief: bool = False,
-    **options: Any,
+    show_output: bool = False, **options: Any,
 ) -> ExitCode:  # fmt: skip
     """Check targets one after another, show a report for each and, if there are several, a summary.
 
@@ -45,6 +45,8 @@ def check_targets(
         Whether a pass with unchecked functions exits with 1.
     brief : bool, default False
         Write one line for a target that passed, and no summary.
+    show_output : bool, default False
+        Write what the code under test printed to stderr.
     **options
         Options of ``check``.
 

@@ -12,13 +12,25 @@ from bncheck.model.options import PROBLEM_SETTINGS
     "bncheck run layers.py --seed 7 --bn-eps 1e-3 --x-mean 2 --x-std 0.5",
     "bncheck run --scheme five-point --step 1e-3 --only dW,dgamma",
     "bncheck run --engine full --sample 20 --rtol 1e-5 --atol 1e-8",
-    "bncheck run layers.py wrong.py --no-edge-cases --timeout 10",
+    "bncheck run layers.py wrong.py --no-edge-cases --call-timeout 10",
     "bncheck run layers.py --strict",
     "bncheck run layers.py --only batchnorm_backward.dx",
     "bncheck run layers.py --format junit --save report.html",
 )
 @targets_argument
-@options(*PROBLEM_SETTINGS, "scheme", "step", "engine", "sample", "only", "edge_cases", "timeout")
+@options(
+    *PROBLEM_SETTINGS,
+    "scheme",
+    "step",
+    "engine",
+    "sample",
+    "only",
+    "edge_cases",
+    "call_timeout",
+    "timeout",
+    "memory",
+    "show_output",
+)
 @options("rtol", "atol", "strict")
 @output_options(*CHECK_FORMATS)
 def run(

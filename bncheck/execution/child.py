@@ -1,256 +1,241 @@
-"""Run a function in a child process: the parent side, and then the child side, which begins with ``ParentChannel``.
+"""The child process: it loads the code under test, and makes the calls that bncheck asks for.
 
-Messages are pickled pairs (kind, value) on the stdout of the child; the output of the code under test goes to stderr.
+It decides nothing: what the functions are taken for, and whether they are correct, is decided by its parent.
 """
 
 import io
+import mmap
 import os
-import pickle
-import queue
-import signal
-import subprocess
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any
 
-from bncheck.errors import BncheckError, TargetError
-from bncheck.model.progress import Progress, silent
-from bncheck.model.version import PACKAGE_DIR
+import numpy as np
 
-# A child that sends nothing for the time limit of a call and this time, not even that it is alive, is stuck.
-GRACE_SECONDS = 15.0
-# How long an interrupted child may take to send the result that it has.
-PARTIAL_RESULT_SECONDS = 10.0
-# The pipes of a terminated child close at once, unless a process that it started has them open.
-CLOSE_SECONDS = 1.0
-# How often the watchdog checks the time limit, and how often it sends that the child is alive.
-WATCHDOG_SECONDS, HEARTBEAT_SECONDS = 0.1, 1.0
+from bncheck.errors import NotImplementedYet, TargetError
+from bncheck.execution import messages
+from bncheck.execution.messages import AnyArray, Header
+from bncheck.execution.status import STATUS_BYTES, write_status
+from bncheck.targets.arrays import Unreadable
+from bncheck.targets.loading import load
+from bncheck.targets.local import LocalTarget
+from bncheck.targets.target import Call, PairCall, Value
+from bncheck.targets.usage import Usage
 
-SIGNAL_MEANINGS = {"SIGSEGV": " (segmentation fault)", "SIGABRT": " (abort)"}
-
-Message: TypeAlias = tuple[str, Any]
-
-
-class ChildInterrupted(Exception):
-    """Ctrl-C; ``result`` is the partial result of the child, or None."""
-
-    def __init__(self, result: Any) -> None:
-        self.result = result
+# The exit code if the code under test has closed the pipe.
+PIPE_CLOSED = 81
+# Outputs of perturbed forward passes are sent when they have this number of bytes, or after this time.
+OUTPUT_BYTES, OUTPUT_SECONDS = 2**20, 0.02
+# How often a child on another system than Linux checks that its parent still exists.
+PARENT_POLL_SECONDS = 0.5
+# The signal that Linux sends to a process when its parent ends: an option of prctl.
+PR_SET_PDEATHSIG = 1
 
 
-def run_in_child(
-    function: Callable[..., None], arguments: tuple[Any, ...], name: str, timeout: float, progress: Progress = silent
-) -> Any:
-    """Call ``function(channel, *arguments)`` in a new process, and return the result that it sends.
+def main(requests: int, answers: int, status: int, parent: int, target: str) -> None:
+    """Load a target and answer requests until the parent closes the pipe.
 
     Parameters
     ----------
-    function : callable
-        A function of a module, which is pickled by its name; its first argument is a ``ParentChannel``.
-    arguments : tuple
-        Its other arguments, which are pickled.
-    name : str
-        Name of the code under test, for error messages.
-    timeout : float
-        Time limit of each call that the function announces to the channel, in seconds.
-    progress : callable, optional
-        Called with the number of finished entries and the total.
-
-    Raises
-    ------
-    TargetError
-        The child raised it; or it exited or closed the pipe before it sent a result, or a call did not return in
-        time. At the latest this is raised when the child has sent nothing for ``timeout + GRACE_SECONDS`` seconds.
-    ChildInterrupted
-        Ctrl-C.
+    requests, answers : int
+        File descriptors of the pipes from and to the parent.
+    status : int
+        File descriptor of the memory in which the child writes what it runs.
+    parent : int
+        Process ID of the parent.
+    target : str
+        The file or module, with an optional name: "layers.py:solution_b".
     """
-    # The folder of bncheck is last on the import path: no file next to bncheck may shadow a module of the user.
-    # Before the child installs its handler, SIGINT ends it silently.
-    script = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    script += f"import sys; sys.path.append({os.path.dirname(PACKAGE_DIR)!r}); "
-    script += "from bncheck.execution.child import main; main()"
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # the terminal does not send Ctrl-C to the child, only this process does
-    )
-    messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    threads = [
-        threading.Thread(target=_read_messages, args=(child, messages), daemon=True),
-        threading.Thread(target=_send_request, args=(child, (function, arguments, timeout)), daemon=True),
-    ]
+    _end_with_parent(parent)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
-        for thread in threads:
-            thread.start()
-        while True:
-            try:
-                kind, value = messages.get(timeout=timeout + GRACE_SECONDS)
-            except queue.Empty:
-                raise TargetError(f"{name} did not respond within {timeout + GRACE_SECONDS:g} s") from None
-            if kind == "progress":
-                progress(*value)
-            elif kind == "result":
-                return value
-            elif kind != "alive":
-                raise TargetError(_describe_failure(name, kind, value, child))
-    except KeyboardInterrupt:
-        raise ChildInterrupted(_collect_partial_result(child, messages)) from None
-    finally:
-        _kill_process_group(child)
-        for thread in threads:
-            thread.join(CLOSE_SECONDS)
+        _Evaluator(_Pipe(requests, answers), mmap.mmap(status, STATUS_BYTES)).run(target)
+    except OSError:
+        os._exit(PIPE_CLOSED)
+    os._exit(0)  # without waiting for threads that the code under test started
 
 
-def _kill_process_group(child: subprocess.Popen[bytes]) -> None:
-    """Terminate the child and the processes that it started; it is the leader of their session."""
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-    child.kill()
-    child.wait()
+def _end_with_parent(parent: int) -> None:
+    """End this process when its parent ends, even in the middle of a call."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - numpy has imported it
 
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, 9)
+        if os.getppid() != parent:  # it ended before the call
+            os._exit(0)
+        return
 
-def _send_request(child: subprocess.Popen[bytes], request: object) -> None:
-    assert child.stdin is not None
-    with suppress(OSError), child.stdin:  # if the child has exited, _read_messages reports it
-        pickle.dump(request, child.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-def _read_messages(child: subprocess.Popen[bytes], messages: "queue.SimpleQueue[Message]") -> None:
-    """Put each message of the child into the queue, and a last one when the pipe ends."""
-    assert child.stdout is not None
-    try:
-        with child.stdout:
-            while True:
-                messages.put(pickle.load(child.stdout))
-    except EOFError:
-        messages.put(("closed", None))
-    except Exception:  # noqa: BLE001 - bytes that are not a pickle can raise anything
-        messages.put(("garbled", None))
-
-
-def _describe_failure(name: str, kind: str, value: Any, child: subprocess.Popen[bytes]) -> str:
-    """Return the error message for a child that sends no result."""
-    if kind == "error":
-        return str(value)
-    if kind == "bug":
-        return f"internal error in bncheck; please report it:\n{value}"
-    if kind == "garbled":
-        return f"{name} wrote to a file descriptor that it did not open and that bncheck uses for its results"
-    try:
-        code = child.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return f"{name} closed a file descriptor that it did not open, and did not exit"
-    if code >= 0:
-        return f"{name} exited with code {code}"
-    signal_name = signal.Signals(-code).name
-    return f"{name} was terminated by {signal_name}{SIGNAL_MEANINGS.get(signal_name, '')}"
-
-
-def _collect_partial_result(child: subprocess.Popen[bytes], messages: "queue.SimpleQueue[Message]") -> Any:
-    """Interrupt the child and return its partial result; None if it sends none in time."""
-    with suppress(ValueError, OSError):
-        child.send_signal(signal.SIGINT)
-    end = time.monotonic() + PARTIAL_RESULT_SECONDS
-    with suppress(queue.Empty):
-        while True:
-            kind, value = messages.get(timeout=max(0.0, end - time.monotonic()))
-            if kind in ("interrupted", "result"):  # a result, if the code under test caught the interrupt
-                return value
-            if kind not in ("progress", "alive"):
-                return None
-    return None
-
-
-class ParentChannel:
-    """Messages to the parent, and a watchdog for the time limit of each call of a function under test.
-
-    Parameters
-    ----------
-    timeout : float
-        Time limit of a call, in seconds.
-    """
-
-    def __init__(self, timeout: float) -> None:
-        self._out = os.fdopen(os.dup(1), "wb")
-        self._lock = threading.Lock()
-        self._timeout = timeout
-        self._call: tuple[str, float] | None = None  # name and start of the current call
-        self._interrupted = False
-        self._last_progress_time = 0.0
-        os.dup2(2, 1)  # the output of the code under test does not belong in the pipe
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # no input: the request has been read
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(line_buffering=True, errors="backslashreplace")
-        signal.signal(signal.SIGINT, self._interrupt)
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def send(self, kind: str, value: Any = None) -> None:
-        """Send a message."""
-        with self._lock:
-            pickle.dump((kind, value), self._out, protocol=pickle.HIGHEST_PROTOCOL)
-            self._out.flush()
-
-    def call_started(self, name: str) -> None:
-        """Start the time limit of a call; an empty name ends it."""
-        self._call = (name, time.monotonic()) if name else None
-
-    def interrupted(self) -> bool:
-        """Return whether Ctrl-C was pressed."""
-        return self._interrupted
-
-    def progress(self, done: int, total: int) -> None:
-        """Send the number of finished entries and the total, at most every WATCHDOG_SECONDS."""
-        now = time.monotonic()
-        if now - self._last_progress_time > WATCHDOG_SECONDS:
-            self._last_progress_time = now
-            self.send("progress", (done, total))
-
-    def end(self) -> None:
-        """Exit without waiting for threads that the code under test started."""
-        with suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL_SECONDS)
         os._exit(0)
 
-    def _interrupt(self, _: int, __: FrameType | None) -> None:
-        self._interrupted = True
-        raise KeyboardInterrupt
-
-    def _watch(self) -> None:
-        """Exit when a call exceeds its time limit, or when the parent has closed the pipe."""
-        last_heartbeat = 0.0
-        with suppress(OSError):  # the pipe is closed: no result can be sent any more
-            while True:
-                time.sleep(WATCHDOG_SECONDS)
-                now, call = time.monotonic(), self._call
-                if call is not None and now - call[1] > self._timeout:
-                    self.send("error", f"{call[0]} did not return within {self._timeout:g} s")
-                    self.end()
-                if now - last_heartbeat > HEARTBEAT_SECONDS:
-                    self.send("alive")
-                    last_heartbeat = now
-        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def main() -> None:
-    """Run the function that the parent sends on stdin, and exit."""
-    function, arguments, timeout = pickle.load(sys.stdin.buffer)
-    channel = ParentChannel(timeout)
+class _Pipe:
+    """The pipes from and to the parent."""
+
+    def __init__(self, requests: int, answers: int) -> None:
+        self._requests, self._answers = requests, answers
+
+    def receive(self) -> tuple[Header, list[AnyArray]]:
+        """Wait for a request."""
+        return messages.receive(self._read_into, sys.maxsize)
+
+    def send(self, header: Header, arrays: Sequence[AnyArray] = ()) -> None:
+        """Send an answer."""
+        messages.send(self._write, header, arrays)
+
+    def _read_into(self, buffer: memoryview) -> None:
+        position = 0
+        while position < len(buffer):
+            count = os.readv(self._requests, [buffer[position:]])
+            if count == 0:  # the parent has closed the pipe
+                os._exit(0)
+            position += count
+
+    def _write(self, buffer: memoryview) -> None:
+        while buffer:
+            buffer = buffer[os.write(self._answers, buffer) :]
+
+
+class _Evaluator:
+    """Answers the requests of the parent."""
+
+    def __init__(self, pipe: _Pipe, status: mmap.mmap) -> None:
+        self._pipe, self._status, self._calls = pipe, status, 0
+        self._id = 0  # of the current request, repeated in every answer to it
+        self._target = LocalTarget(object(), "")
+        self._call = Call("", (), {})
+
+    def run(self, target: str) -> None:
+        """Load the target and answer requests."""
+        try:
+            self._start_call("the import")
+            namespace = load(target)
+            self._start_call("reading its attributes")
+            self._target = LocalTarget(namespace, target, on_call=self._start_call, is_interruptible=False)
+            self._answer({"names": list(self._target.names), "only": self._target.only})
+        except TargetError as error:
+            self._answer_error(error)
+        while True:
+            header, arrays = self._pipe.receive()
+            self._id = header["id"]
+            try:
+                # The code under test may have changed how NumPy reports floating-point errors.
+                with np.errstate(**header["errstate"]):
+                    getattr(self, f"_{header['request']}")(header, arrays)
+            except TargetError as error:
+                self._answer_error(error)
+            finally:
+                self._flush_output()
+
+    def _start_call(self, name: str) -> None:
+        """Write what runs now into the memory that the parent reads."""
+        self._calls += 1
+        write_status(self._status, self._calls, name)
+
+    def _answer(self, header: Header, arrays: Sequence[AnyArray] = ()) -> None:
+        self._pipe.send({**header, "id": self._id, **self._side_effects()}, arrays)
+
+    def _answer_error(self, error: TargetError) -> None:
+        kind = "not implemented" if isinstance(error, NotImplementedYet) else "error"
+        self._pipe.send({"error": kind, "text": str(error), "id": self._id, **self._side_effects()})
+
+    def _side_effects(self) -> Header:
+        """Return the modifications since the last answer."""
+        modifications, self._target.modifications = self._target.modifications, []
+        return {"modifications": modifications}
+
+    def _functions(self, header: Header, _: Sequence[AnyArray]) -> None:
+        """Describe functions by name."""
+        self._start_call("reading its attributes")
+        functions = self._target.functions(header["names"])
+        self._answer({
+            "functions": {
+                name: {
+                    "parameters": f.parameters and [[p.name, p.kind.value, p.has_default] for p in f.parameters],
+                    "has_parameters": f.parameters is not None,
+                    "is_routine": f.is_routine, "source": f.source, "words": sorted(f.words),
+                }
+                for name, f in functions.items()
+            }
+        })  # fmt: skip
+
+    def _run_pair(self, header: Header, arrays: Sequence[AnyArray]) -> None:
+        """Run a pair and send the values that it returned."""
+        self._target.max_bytes = header["max_bytes"]
+        forward, other = _parse_call(header["forward"], arrays), header["other"]
+        other = other and _parse_call(other, arrays)
+        dout, usage = arrays[header["dout"]], Usage[header["usage"]]
+        call = PairCall(forward, header["backward"], dout, usage, other, header["may_store_state"])
+        returned = self._target.run_pair(call)
+        sent: list[AnyArray] = []
+        backward = returned.backward and {
+            "description": returned.backward.description,
+            "is_sequence": returned.backward.is_sequence,
+            "keys": returned.backward.keys,
+            "values": [value and _value_to_json(value, sent) for value in returned.backward.values],
+        }
+        output = _value_to_json(returned.output, sent)
+        self._answer({"output": output, "backward": backward, "not_implemented": returned.not_implemented}, sent)
+
+    def _set_forward(self, header: Header, arrays: Sequence[AnyArray]) -> None:
+        """Store the call that the next requests perturb; there is no answer."""
+        self._call = _parse_call(header["forward"], arrays)
+
+    def _run_forward(self, header: Header, arrays: Sequence[AnyArray]) -> None:
+        """Send the outputs of perturbed forward passes, several in a message."""
+        indices, values = arrays
+        shape = tuple(header["shape"])
+        self._target.max_bytes = 8 * max(int(np.prod(shape)), 1)
+        outputs = self._target.run_forward(self._call, shape, header["position"], indices, values)
+        for batch in _batches(outputs):
+            self._answer({"outputs": len(batch)}, [np.stack(batch)])
+
+    def _flush_output(self) -> None:
+        """Write what the code under test printed, so that its order is kept."""
+        with suppress(Exception):  # it may have replaced the streams
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+
+def _batches(outputs: Iterator[AnyArray]) -> Iterator[list[AnyArray]]:
+    """Collect outputs until they are worth a message."""
+    batch: list[AnyArray] = []
+    started = time.monotonic()
     try:
-        function(channel, *arguments)
-    except BncheckError as error:
-        channel.send("error", str(error))
-    except KeyboardInterrupt:
-        channel.send("stopped")  # interrupted before there was a partial result
-    except BaseException:  # noqa: BLE001 - reported as a bug of bncheck, not as a defect of the code under test
-        channel.send("bug", traceback.format_exc())
-    finally:
-        channel.end()
+        for output in outputs:
+            batch.append(output)
+            if len(batch) * output.nbytes >= OUTPUT_BYTES or time.monotonic() - started > OUTPUT_SECONDS:
+                yield batch
+                batch, started = [], time.monotonic()
+    except TargetError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def _parse_call(content: Any, arrays: Sequence[AnyArray]) -> Call:
+    arguments = tuple(messages.from_json(argument, arrays) for argument in content["arguments"])
+    named = {name: messages.from_json(argument, arrays) for name, argument in content["named"].items()}
+    return Call(content["function"], arguments, named)
+
+
+def _value_to_json(value: Value, arrays: list[AnyArray]) -> Header:
+    """Return the JSON of a value; its array is appended to ``arrays``, unless it is described only."""
+    content: Header = {"dtype": value.dtype, "error": value.error}
+    if value.array.dtype == object:
+        description = value.array.item()
+        assert isinstance(description, Unreadable)
+        return {**content, "unreadable": description}
+    arrays.append(value.array.astype(value.array.dtype.newbyteorder("<"), copy=False))
+    return {**content, "array": len(arrays) - 1}

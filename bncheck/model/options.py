@@ -91,7 +91,11 @@ _TABLE = (
     Option("only", NAMES, GRADIENTS, METHOD, f"Gradients to check, comma-separated: {', '.join(GRADIENTS)}, or the "
            "names in the report of a file: dx, batchnorm_backward.dx.", metavar="dW,dgamma,...", default_text="all"),
     Option("edge_cases", FLAG, True, TARGET, "Skip the edge cases (small extra problems).", default_text="included"),
-    Option("timeout", REAL, 60.0, TARGET, "Time limit in seconds for each call of a function under test."),
+    Option("call_timeout", REAL, 60.0, TARGET, "Time limit in seconds for each call of a function under test."),
+    Option("timeout", REAL, 600.0, TARGET, "Time limit in seconds for all calls of a check."),
+    Option("memory", TEXT, None, TARGET, "Memory that the code under test may use, such as 1.5GB.", metavar="SIZE",
+           default_text="what the problem needs and 2 GB"),
+    Option("show_output", FLAG, False, TARGET, "Show what the code under test prints, on stderr."),
     Option("rtol", REAL, None, TOLERANCES, "Relative tolerance: accept an analytic a and a numerical n with |a - n| <= "
            "atol + rtol * max(|a|, |n|), instead of using error bounds. Without --atol, a gradient that must be 0 (db) "
            "keeps its error bound.", default_text="error bounds"),

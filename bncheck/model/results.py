@@ -17,6 +17,7 @@ from bncheck.model.document import check_document
 from bncheck.model.options import CheckOptions
 from bncheck.model.precision import Precision
 from bncheck.model.problem import FloatArray, Problem
+from bncheck.model.source import Source
 from bncheck.model.verdict import Verdict
 
 if TYPE_CHECKING:  # only needed to explain a failure
@@ -97,13 +98,6 @@ class Measurement:
     cross_check: CrossCheck | None  # None if the full engine measured the gradients
     black_box: bool  # a custom forward pass of the target was differentiated
     interrupted: bool  # Ctrl-C ended the measurement early
-
-
-class Source(NamedTuple):
-    """The place of a function in the code under test."""
-
-    file: str  # absolute path
-    line: int  # of its def, counted from 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -286,6 +280,7 @@ class CheckResult:
     interrupted: bool  # Ctrl-C ended it early, so that it cannot pass
     seconds: float  # wall-clock time
     reproduce: str | None  # command that repeats the check; None for objects given in Python
+    printed: str = ""  # what a file or module printed, at most 1 MB
     diagnosis: "tuple[Diagnosis, ...]" = ()  # in backward order
     wrong_part: "WrongPart | None" = None  # of the function of the first diagnosis; None: not located
     minimal_example: "MinimalExample | None" = None  # None: nothing smaller fails, or not searched for

@@ -5,11 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from bncheck.model.components import Forward
 from bncheck.model.problem import FloatArray
 from bncheck.model.progress import Progress
 from bncheck.numerical.error_bounds import ErrorBounds
-from bncheck.numerical.full import FiniteDifference, IndexArray, Location, SampledGradient, full_gradients
+from bncheck.numerical.full import (
+    FiniteDifference,
+    IndexArray,
+    Location,
+    PerturbedForward,
+    SampledGradient,
+    full_gradients,
+)
 from bncheck.numerical.plan import MeasurementPlan
 
 # Factor on the automatic steps: a black box may be nonlinear on a smaller scale than batch norm.
@@ -30,7 +36,7 @@ def reduce_steps(plan: MeasurementPlan) -> MeasurementPlan:
 
 
 def black_box_gradients(
-    plan: MeasurementPlan, forward: Forward, flat_indices: Mapping[str, IndexArray], progress: Progress
+    plan: MeasurementPlan, forward: PerturbedForward, flat_indices: Mapping[str, IndexArray], progress: Progress
 ) -> tuple[dict[str, SampledGradient], ErrorBounds, bool]:
     """Differentiate a black box and estimate the error bounds from several steps.
 

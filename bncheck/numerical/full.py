@@ -1,6 +1,6 @@
 """The full engine: one forward pass per perturbed entry, for any forward pass."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,6 +15,9 @@ from bncheck.numerical.plan import MeasurementPlan
 from bncheck.numerical.schemes import Quotient, Scheme
 
 IndexArray: TypeAlias = npt.NDArray[np.intp]
+# Maps the name of an input, flat indices and values to the outputs (N, H) of a custom forward pass: in each output one
+# entry of that input has the value.
+PerturbedForward: TypeAlias = Callable[[str, IndexArray, FloatArray], Iterator[FloatArray]]
 
 # Largest relative change of a step by the rounding of x + s; an entry with a larger change is unresolved.
 MAX_STEP_ROUNDING = 1 / 8
@@ -55,7 +58,7 @@ def full_gradients(
     plan: MeasurementPlan,
     flat_indices: Mapping[str, IndexArray],
     progress: Progress = silent,
-    black_box_forward: Forward | None = None,
+    black_box_forward: PerturbedForward | None = None,
 ) -> tuple[dict[str, SampledGradient], bool]:
     """Differentiate a forward pass in the given entries, with full forward passes.
 
@@ -68,7 +71,7 @@ def full_gradients(
     progress : callable, optional
         Called with the number of finished entries and the total.
     black_box_forward : callable, optional
-        Maps the input arrays, by name, to the output (N, H). The default is the forward pass of the reference.
+        A forward pass to differentiate instead of the reference's.
 
     Returns
     -------
@@ -80,16 +83,19 @@ def full_gradients(
     names = {*flat_indices, *(other for name in flat_indices for other in component.inputs_when_perturbing(name))}
     arrays = component.arrays(plan.problem, names, plan.bn_eps)
     gradients = {name: SampledGradient.empty(arrays[name].shape) for name in flat_indices}
-    forward = black_box_forward or component.forward(plan.bn_eps)
     finished, total = 0, sum(map(len, flat_indices.values()))
     try:
         for name, indices_of_input in flat_indices.items():
             inputs = {other: arrays[other] for other in component.inputs_when_perturbing(name)}
+            step = np.broadcast_to(plan.steps[name], arrays[name].shape)
+            forward = component.forward(plan.bn_eps)
+            if black_box_forward:
+                values = _perturbed_values(inputs[name], step, indices_of_input, plan.scheme)
+                forward = _replay(black_box_forward(name, *values))
             difference = FiniteDifference(
                 forward, inputs, [name], plan.problem.dout, plan.scheme,
                 has_kink=component.output == "a", base_output=None if black_box_forward else plan.output,
             )  # fmt: skip
-            step = np.broadcast_to(plan.steps[name], arrays[name].shape)
             for flat_index in indices_of_input:
                 indices = np.unravel_index(np.array([flat_index]), step.shape)
                 gradients[name].store(indices, *difference.derivative({name: Location(indices)}, step[indices]))
@@ -98,6 +104,22 @@ def full_gradients(
     except KeyboardInterrupt:
         return gradients, True
     return gradients, False
+
+
+def _perturbed_values(
+    array: FloatArray, step: FloatArray, flat_indices: IndexArray, scheme: Scheme
+) -> tuple[IndexArray, FloatArray]:
+    """Return the entries and values of all passes of ``FiniteDifference``, in its order: first one without a change."""
+    x, s = array.ravel()[flat_indices], step.ravel()[flat_indices]
+    signs = (1.0,) if scheme.quotient is Quotient.FORWARD else (1.0, -1.0)
+    values = np.stack([x + sign * (multiple * s) for multiple in scheme.multiples for sign in signs], axis=1)
+    indices = np.repeat(flat_indices, values.shape[1])
+    return np.insert(indices, 0, 0), np.insert(values.ravel(), 0, array.flat[0])
+
+
+def _replay(outputs: Iterator[FloatArray]) -> Forward:
+    """Return a forward pass whose outputs are known in the order of its calls."""
+    return lambda _: next(outputs)
 
 
 def perturb_one_entry_per_column(plan: MeasurementPlan, rows: Mapping[str, IndexArray]) -> dict[str, SampledGradient]:

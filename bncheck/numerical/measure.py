@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, BnEps, Component, Forward
+from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, BnEps, Component
 from bncheck.model.options import CheckOptions
 from bncheck.model.problem import FloatArray, Problem
 from bncheck.model.progress import Progress, silent
@@ -14,7 +14,13 @@ from bncheck.model.results import CrossCheck, Measurement, NumericalGradient
 from bncheck.numerical.basepoint import MIN_SUBNORMAL
 from bncheck.numerical.black_box import black_box_gradients, reduce_steps
 from bncheck.numerical.division import safe_divide
-from bncheck.numerical.full import SampledGradient, draw_entries, full_gradients, perturb_one_entry_per_column
+from bncheck.numerical.full import (
+    PerturbedForward,
+    SampledGradient,
+    draw_entries,
+    full_gradients,
+    perturb_one_entry_per_column,
+)
 from bncheck.numerical.linear import linear_gradients
 from bncheck.numerical.local import local_gradients
 from bncheck.numerical.plan import MeasurementPlan, plan_measurement
@@ -45,7 +51,7 @@ def measure(
     *,
     bn_eps: BnEps | None = None,
     roundoff_factor: float = 1.0,
-    black_box_forward: Forward | None = None,
+    black_box_forward: PerturbedForward | None = None,
     progress: Progress = silent,
 ) -> Measurement:
     """Measure the gradients of a component for the named inputs, with an error bound for each entry.
@@ -114,7 +120,7 @@ def measure(
 def _evaluate(
     plan: MeasurementPlan,
     options: CheckOptions,
-    black_box_forward: Forward | None,
+    black_box_forward: PerturbedForward | None,
     rng: np.random.Generator,
     progress: Progress,
 ) -> tuple[MeasurementPlan, dict[str, SampledGradient], bool]:

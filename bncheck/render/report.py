@@ -12,7 +12,7 @@ from bncheck.model.verdict import Verdict
 from bncheck.render.layout import INDENT, WIDTH, Indented, Page
 
 if TYPE_CHECKING:  # imports numpy, which a report on the catalogue does not need
-    from bncheck.model.results import Source
+    from bncheck.model.source import Source
 
 
 class ItemStatus(enum.Enum):

@@ -10,7 +10,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from bncheck.model.document import failure_document
-from bncheck.model.results import CheckResult, Source
+from bncheck.model.results import CheckResult
+from bncheck.model.source import Source
 from bncheck.model.verdict import Verdict
 from bncheck.render.layout import WORDS, Page
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bncheck.model.options import to_option_spelling
-from bncheck.model.results import Source
+from bncheck.model.source import Source
 from bncheck.model.verdict import Verdict
 from bncheck.render.format import format_tolerance_ratio
 from bncheck.render.layout import STYLES, WORDS, Command, Page, two_columns

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from bncheck.errors import InvalidInput, unknown_name
@@ -69,7 +69,7 @@ class Grid:
 
     axes: Mapping[str, Sequence[Any]]  # values by axis; a missing axis has the default value of ``SweepPoint``
     options: CheckOptions  # shared by all checks, except scheme and step, which are axes
-    timeout: float = 60.0  # time limit of each call of a function under test, in seconds
+    limits: Mapping[str, Any] = field(default_factory=dict)  # call_timeout, timeout and memory, as in ``check``
 
     def __post_init__(self) -> None:
         """Validate the axes."""

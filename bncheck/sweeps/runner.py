@@ -3,13 +3,14 @@
 import os
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from bncheck.checking.check import check
 from bncheck.errors import BncheckError
+from bncheck.execution import children
 from bncheck.execution.pool import MAX_ATTEMPTS, ProcessPool, WorkerPool, run_unordered
 from bncheck.model.options import CheckOptions, parse_gradient_names
 from bncheck.sweeps.grid import Grid, SweepPoint
@@ -22,7 +23,11 @@ CROSS_CHECK_INTERVAL, CROSS_CHECK_ENTRIES = 4, 8
 
 
 def run_point(
-    options: CheckOptions, timeout: float, first: SweepPoint, point: SweepPoint, unpacked: UnpackedBundle | None = None
+    options: CheckOptions,
+    limits: Mapping[str, Any],
+    first: SweepPoint,
+    point: SweepPoint,
+    unpacked: UnpackedBundle | None = None,
 ) -> Row:
     """Run one check; an error becomes a row without a verdict.
 
@@ -32,8 +37,8 @@ def run_point(
     ----------
     options : CheckOptions
         Its scheme and step are replaced by those of the point.
-    timeout : float
-        Time limit of each call of a function under test, in seconds.
+    limits : mapping of str to object
+        ``call_timeout``, ``timeout`` and ``memory``, as in ``check``.
     first : SweepPoint
         ``Grid.first_point``.
     point : SweepPoint
@@ -46,7 +51,8 @@ def run_point(
         entries = 0 if point.key % CROSS_CHECK_INTERVAL else CROSS_CHECK_ENTRIES
         settings = replace(options, scheme=point.scheme, step=point.step, cross_check_entries=entries).as_dict()
         target, edge_cases = unpacked.target if unpacked else point.target, point == replace(first, target=point.target)
-        result = check(point.draw(), target, **settings, edge_cases=edge_cases, timeout=timeout, explain=False)
+        with children.kept_for_next_check():
+            result = check(point.draw(), target, **settings, **limits, edge_cases=edge_cases, explain=False)
         return Row.from_result(point, result)
     except BncheckError as error:
         message = unpacked.to_local_paths(str(error), point.target) if unpacked else str(error)
@@ -75,9 +81,12 @@ def run_grid(grid: Grid, pool: WorkerPool | None = None, *, done: Collection[int
     Row
     """
     points = (point for point in grid.points() if point.key not in done)
-    run_item = partial(run_point, grid.options, grid.timeout, grid.first_point)
+    run_item = partial(run_point, grid.options, grid.limits, grid.first_point)
     on_give_up = partial(failed_row, message=f"the worker process crashed {MAX_ATTEMPTS} times on this check")
-    return map(run_item, points) if pool is None else run_unordered(run_item, points, pool, on_give_up)
+    try:
+        yield from map(run_item, points) if pool is None else run_unordered(run_item, points, pool, on_give_up)
+    finally:
+        children.terminate_idle()
 
 
 def create_pool(grid: Grid, jobs: int, dask: str | None, warn: Callable[[str], None]) -> WorkerPool | None:
@@ -114,6 +123,9 @@ def sweep(
     only: Iterable[str] | None = None,
     rtol: float | None = None,
     atol: float | None = None,
+    call_timeout: float = 60.0,
+    timeout: float = 600.0,
+    memory: str | int | None = None,
     **axes: Any,
 ) -> Iterator[Row]:
     """Run a check for every combination of settings and yield each row as it is finished.
@@ -124,7 +136,7 @@ def sweep(
         Number of worker processes; several of them finish rows in any order.
     dask : str, optional
         Address of a Dask scheduler whose workers run the checks, such as "tcp://10.0.0.1:8786".
-    engine, only, rtol, atol
+    engine, only, rtol, atol, call_timeout, timeout, memory
         Options of ``check``, shared by all checks.
     **axes
         A value or a sequence of values for target, N, D, H, bn_eps, x_mean, x_std, seed, scheme and step.
@@ -141,5 +153,6 @@ def sweep(
     """
     lists = {axis: v if isinstance(v, Iterable) and not isinstance(v, str) else (v,) for axis, v in axes.items()}
     values = {axis: tuple(os.fspath(v) if isinstance(v, os.PathLike) else v for v in vs) for axis, vs in lists.items()}
-    grid = Grid(values, CheckOptions(engine=engine, only=parse_gradient_names(only), rtol=rtol, atol=atol))
+    limits = {"call_timeout": call_timeout, "timeout": timeout, "memory": memory}
+    grid = Grid(values, CheckOptions(engine=engine, only=parse_gradient_names(only), rtol=rtol, atol=atol), limits)
     return run_grid(grid, create_pool(grid, jobs, dask, warnings.warn))

@@ -1,44 +1,58 @@
 """The arrays that the code under test receives and returns: NumPy's, and tensors of other libraries."""
 
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bncheck.errors import TargetError
 from bncheck.model.layers import Array
 from bncheck.model.problem import FloatArray
+from bncheck.targets.target import Value
 
 # Dtypes that NumPy does not have; float32 represents every value of them.
 READ_AS_FLOAT32 = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
-def read_array(name: str, value: Any) -> tuple[npt.NDArray[Any], str]:
-    """Return a copy of a value as a NumPy array, and the name of its dtype in its own library.
+class Unreadable(NamedTuple):
+    """An array that contains no real numbers, or too many of them."""
 
-    A torch tensor is detached and copied to the CPU, and bfloat16 is converted to float32. A value without numbers
-    (a ragged list, an object) becomes an array of dtype object.
+    dtype: str
+    shape: tuple[int, ...]
+    is_too_large: bool
 
-    Raises
-    ------
-    TargetError
-        The value is a tensor or an array of another library that cannot be converted.
+
+def read_value(value: Any, max_bytes: int = sys.maxsize) -> Value:
+    """Return a copy of a value as a NumPy array of real numbers, and the name of its dtype in its own library.
+
+    A torch tensor is detached and copied to the CPU, and bfloat16 is converted to float32. A value without real numbers
+    (a ragged list, strings, an object) or with more than ``max_bytes`` becomes an ``Unreadable``.
     """
     try:
         array = _copy_tensor(value) if _is_torch_tensor(value) else np.array(value)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - __array__ of an object of the code under test may raise anything
         if hasattr(value, "dtype") and hasattr(value, "shape"):
             kind = f"{type(value).__module__.partition('.')[0]} {type(value).__name__}"
             text = str(error).strip().partition("\n")[0]
-            raise TargetError(
-                f"{name} is a {kind} that cannot be read as a NumPy array ({text}); return numbers"
-            ) from error
-        return np.array(object()), "object"
+            reason = f"is a {kind} that cannot be read as a NumPy array ({text}); return numbers"
+            return Value(unreadable("object"), "object", reason)
+        return Value(unreadable("object"), "object")
     dtype = str(getattr(value, "dtype", array.dtype)).rpartition(".")[2]  # torch.float32 -> float32
     if array.dtype.name in READ_AS_FLOAT32:
         array = array.astype(np.float32)
-    return array, dtype
+    if array.dtype.kind not in "fiu":
+        is_none = array.dtype == object and array.size == 1 and array.item(0) is None
+        array = unreadable("None" if is_none else str(array.dtype), array.shape)
+    elif array.nbytes > max_bytes:
+        array = unreadable(str(array.dtype), array.shape, is_too_large=True)
+    return Value(array, dtype)
+
+
+def unreadable(dtype: str, shape: tuple[int, ...] = (), *, is_too_large: bool = False) -> npt.NDArray[Any]:
+    """Return an array of dtype object that contains an ``Unreadable``."""
+    array = np.empty((), dtype=object)
+    array[()] = Unreadable(dtype, shape, is_too_large)
+    return array
 
 
 def _is_torch_tensor(value: Any) -> bool:
@@ -64,11 +78,14 @@ def as_float64(name: str, returned: npt.NDArray[Any], shape: tuple[int, ...]) ->
     defect : str
         What is wrong with the dtype or the shape; empty if nothing is.
     """
-    if returned.dtype.kind not in "fiu":
-        is_none = returned.dtype == object and returned.size == 1 and returned.item(0) is None
-        defect = f"{name} is {None if is_none else returned.dtype}, expected real numbers of shape {shape}"
-    elif returned.shape != shape:
-        defect = f"{name} has shape {returned.shape}, expected {shape}{_probable_cause(returned.shape, shape)}"
+    content = returned.item() if returned.dtype == object and returned.size == 1 else None
+    actual, dtype = returned.shape, str(returned.dtype)
+    if isinstance(content, Unreadable):
+        actual, dtype = content.shape, content.dtype
+    if returned.dtype.kind not in "fiu" and not (isinstance(content, Unreadable) and content.is_too_large):
+        defect = f"{name} is {dtype}, expected real numbers of shape {shape}"
+    elif actual != shape:
+        defect = f"{name} has shape {actual}, expected {shape}{_probable_cause(actual, shape)}"
     else:
         return returned.astype(np.float64, copy=False), ""
     return np.full(shape, np.nan), defect

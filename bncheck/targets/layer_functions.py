@@ -1,9 +1,7 @@
 """Targets with a forward and a backward function for each layer, as in cs231n."""
 
-import inspect
 import re
-from collections.abc import Callable, Iterator
-from types import CodeType
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,9 @@ from bncheck.model.components import AFFINE, BATCHNORM, NETWORK, RELU, Component
 from bncheck.model.layers import Array, affine_forward, batchnorm_backward, batchnorm_forward
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.results import NotChecked, TargetInfo
-from bncheck.targets.calling import Target
+from bncheck.targets.interface import Interface
 from bncheck.targets.pairs import Pair, argument_names
+from bncheck.targets.target import Argument, Default, Function, PairCall, ParameterKind, Target
 
 _BN = r"(?:batch_?norm(?:alization)?(?:_?1d)?|bn)"
 _AFFINE = r"(?:affine|linear|fc|dense)"
@@ -43,7 +42,9 @@ MODE_WORDS = {"test", "eval", "inference", "train", "training", "is_training", "
 STATISTICS_WORDS = {"running_mean", "running_var", "moving_mean", "moving_var", "running_average"}
 
 
-def find_functions(namespace: Any, component: Component, direction: str) -> dict[tuple[str, str], str]:
+def find_functions(
+    functions: Mapping[str, Function], component: Component, direction: str
+) -> dict[tuple[str, str], str]:
     """Return the names of the functions of a component by stem and suffix: ("batchnorm", ""), ("bn", "_alt"), ...
 
     ``direction`` is the pattern FORWARD or BACKWARD. A function with a suffix that does not accept the arguments of the
@@ -51,25 +52,20 @@ def find_functions(namespace: Any, component: Component, direction: str) -> dict
     """
     pattern = re.compile(rf"({STEMS[component]})_?(?:{direction})(?:_pass)?(\d*|_\w+)", re.IGNORECASE)
     count = 2 if direction == BACKWARD else len(argument_names(component))
-    functions = {}
-    for name in map(str, dir(namespace)):
-        match = pattern.fullmatch(name)
-        function = getattr(namespace, name, None) if match else None
-        if match and callable(function) and (not match[2] or _accepts(function, count)):
-            functions[match[1].lower(), match[2]] = name
-    return functions
+    matches = ((name, function, pattern.fullmatch(name)) for name, function in functions.items())
+    return {(m[1].lower(), m[2]): name for name, function, m in matches if m and (not m[2] or function.accepts(count))}
 
 
-def implemented_components(namespace: Any) -> list[Component]:
-    """Return the components of which a namespace has a forward or a backward function."""
-    return [c for c in STEMS if find_functions(namespace, c, FORWARD) or find_functions(namespace, c, BACKWARD)]
+def implemented_components(functions: Mapping[str, Function]) -> list[Component]:
+    """Return the components of which there is a forward or a backward function."""
+    return [c for c in STEMS if find_functions(functions, c, FORWARD) or find_functions(functions, c, BACKWARD)]
 
 
-def unsupported_functions(namespace: Any) -> Iterator[NotChecked]:
+def unsupported_functions(functions: Mapping[str, Function]) -> Iterator[NotChecked]:
     """Yield the functions that are, by their names, one half of a layer that is not checked."""
-    for name in map(str, dir(namespace)):
+    for name, function in functions.items():
         match = LAYER_FUNCTION.fullmatch(name)
-        if match and component_of(name) is None and inspect.isroutine(getattr(namespace, name, None)):
+        if match and component_of(name) is None and function.is_routine:
             reasons = (text for stem, text in OTHER_LAYERS if stem.fullmatch(match[1]))
             yield NotChecked(name, next(reasons, "bncheck does not know this layer"))
 
@@ -80,32 +76,23 @@ def component_of(name: str) -> Component | None:
     return next((c for c, stem in STEMS.items() if re.fullmatch(f"(?:{stem}){suffix}", name, re.IGNORECASE)), None)
 
 
-def _accepts(function: Callable[..., Any], count: int) -> bool:
-    """Return whether a function can be called with a number of positional arguments, or with more."""
-    try:
-        inspect.signature(function).bind_partial(*[None] * count)
-    except TypeError:
-        return False
-    except ValueError:  # a compiled function without a signature
-        return True
-    return True
-
-
-class LayerFunctions(Target):
-    """A namespace of functions such as ``batchnorm_forward`` and ``batchnorm_backward``.
+class LayerFunctions(Interface):
+    """A target with functions such as ``batchnorm_forward`` and ``batchnorm_backward``.
 
     Parameters
     ----------
-    namespace : object
-        Has the functions as attributes.
+    target : Target
+        The code under test.
+    functions : mapping of str to Function
+        Its functions.
     name : str
         The target, as named on the command line.
     function : str, optional
         The only function to check, together with the other half of its pair.
     """
 
-    def __init__(self, namespace: Any, name: str, function: str = "") -> None:
-        super().__init__(namespace, TargetInfo(name, "layer-functions"))
+    def __init__(self, target: Target, functions: Mapping[str, Function], name: str, function: str = "") -> None:
+        super().__init__(target, functions, TargetInfo(name, "layer-functions"))
         pairs = [pair for component in STEMS for pair in self._match_pairs(component)]
         if function:
             pairs = [pair._replace(optional=False) for pair in pairs if function in (pair.forward, pair.backward)]
@@ -119,7 +106,7 @@ class LayerFunctions(Target):
         """Return the names of the gradients: dx, dgamma, dbeta."""
         return {name: LABELS.get(name, f"d{name}") for name in argument_names(pair.component)}
 
-    def more_arguments(self, pair: Pair, problem: Problem) -> tuple[list[Any], dict[str, Any]]:
+    def more_arguments(self, pair: Pair, problem: Problem) -> tuple[list[Argument], dict[str, Argument]]:
         """Return the arguments of a batch norm or composite after beta, by their names; none for other layers.
 
         cs231n passes a dict, ``bn_param``; other code takes eps, a mode, momentum and running statistics one by one.
@@ -132,26 +119,23 @@ class LayerFunctions(Target):
         for kind in ("running", "moving"):
             extra |= {f"{kind}_mean": np.zeros(H), f"{kind}_var": np.ones(H)}
         bn_param = {**extra, "eps": eps, "epsilon": eps, "bn_eps": eps}
-        try:
-            parameters = inspect.signature(getattr(self._namespace, pair.forward_name)).parameters.values()
-        except (TypeError, ValueError):
+        parameters = self._functions[pair.forward_name].parameters
+        if parameters is None:
             return [bn_param], {}
-        positional: list[Any] = []
-        named: dict[str, Any] = {}
+        positional: list[Argument] = []
+        named: dict[str, Argument] = {}
         for number, parameter in enumerate(parameters):
             name = parameter.name.lower()
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                positional.append(dict(bn_param))
-            elif parameter.kind is parameter.VAR_KEYWORD:
+            if parameter.kind is ParameterKind.VAR_POSITIONAL:
+                positional.append(bn_param)
+            elif parameter.kind is ParameterKind.VAR_KEYWORD:
                 named |= {} if positional else {"eps": eps}  # a wrapper's *args, **kwargs already has the dict
-            elif number >= len(arguments) or parameter.kind is parameter.KEYWORD_ONLY:
+            elif number >= len(arguments) or parameter.kind is ParameterKind.KEYWORD_ONLY:
                 if "eps" in name or "train" in name or name in extra:
-                    value: Any = eps if "eps" in name else extra.get(name, True)
-                elif parameter.default is parameter.empty or "param" in name:
-                    value = dict(bn_param)
+                    value: Argument = eps if "eps" in name else extra.get(name, True)
                 else:
-                    value = parameter.default
-                if parameter.kind is parameter.KEYWORD_ONLY:
+                    value = Default.DEFAULT if parameter.has_default and "param" not in name else bn_param
+                if parameter.kind is ParameterKind.KEYWORD_ONLY:
                     named[parameter.name] = value
                 else:
                     positional.append(value)
@@ -164,8 +148,8 @@ class LayerFunctions(Target):
         else of any stem, with its suffix or without one. A forward function without a backward function is a Pair whose
         ``backward`` is None.
         """
-        forwards = find_functions(self._namespace, component, FORWARD)
-        backwards = find_functions(self._namespace, component, BACKWARD)
+        forwards = find_functions(self._functions, component, FORWARD)
+        backwards = find_functions(self._functions, component, BACKWARD)
         matched = set()
         for (stem, suffix), backward in sorted(backwards.items(), key=lambda item: item[0][1]):
             keys = [(stem, suffix), (stem, ""), *((other, s) for s in (suffix, "") for other, _ in forwards)]
@@ -175,7 +159,7 @@ class LayerFunctions(Target):
                 yield Pair(component, forward, backward, optional=component is not BATCHNORM or bool(suffix))
         for forward in forwards.values():
             count = len(argument_names(component))
-            if forward not in matched and _accepts(getattr(self._namespace, forward), count):
+            if forward not in matched and self._functions[forward].accepts(count):
                 yield Pair(component, forward, None, optional=component is not BATCHNORM)
 
     def _find_missing(self) -> tuple[str, ...]:
@@ -185,22 +169,22 @@ class LayerFunctions(Target):
             return ()
         forward = pairs[0].forward if pairs else None
         missing = [] if forward else ["batchnorm_forward"]
-        if not find_functions(self._namespace, BATCHNORM, BACKWARD):
+        if not find_functions(self._functions, BATCHNORM, BACKWARD):
             missing.append(re.sub(r"(?i)forward", "backward", forward) if forward else "batchnorm_backward")
         return tuple(missing)
 
     def _not_checked(self) -> Iterator[NotChecked]:
         """Yield other layers, functions without the other half of their pair, and other modes."""
-        yield from unsupported_functions(self._namespace)
+        yield from unsupported_functions(self._functions)
         checked = {pair.backward for pair in self.pairs}
         for component in STEMS:
-            for name in find_functions(self._namespace, component, BACKWARD).values():
+            for name in find_functions(self._functions, component, BACKWARD).values():
                 if name not in checked:
                     yield NotChecked(name, "no matching forward function")
         for name in self.missing_functions:
             yield NotChecked(name, "missing", is_missing=True)
         for name in dict.fromkeys(pair.forward_name for pair in self.pairs if pair.component is BATCHNORM):
-            words = _words_in(getattr(self._namespace, name))
+            words = self._functions[name].words
             modes = ["evaluation mode"] * bool(words & MODE_WORDS)
             modes += ["running statistics"] * bool(words & STATISTICS_WORDS)
             if modes:
@@ -219,13 +203,13 @@ class LayerFunctions(Target):
         for shape in ((-1, 1), (-1,)):
             arrays = {"h": h.T.copy(), "gamma": p.gamma.reshape(shape), "beta": p.beta.reshape(shape)}
             try:
-                out, cache = self._forward(pair, arrays, p)
-                gradients = self._backward(pair, p.dout.T.copy(), cache)
-                values = [out, *map(gradients.get, BATCHNORM.inputs)]
-                returned = [self._as_array(pair.backward, value, h.T.shape)[0] for value in values]
+                call = PairCall(self._forward_call(pair, arrays, p), pair.backward, p.dout.T.copy())
+                returned = self._run(call)
+                values = self._match_gradients(pair, returned.backward) if returned.backward else {}
             except TargetError:
                 continue
-            if any(_is_transposed(returned, p, h, eps) for eps in LAYOUT_EPS):
+            gradients = [value.array for name in BATCHNORM.inputs if (value := values.get(name)) is not None]
+            if any(_is_transposed([returned.output.array, *gradients], p, h, eps) for eps in LAYOUT_EPS):
                 return True
         return False
 
@@ -238,16 +222,3 @@ def _is_transposed(arrays: list[Array], p: Problem, h: Array, eps: float) -> boo
         return False
     pairs = zip(arrays[:2], (y.T, dh.T), strict=True)
     return all(a.shape == b.shape and np.allclose(a, b, rtol=LAYOUT_RTOL, atol=LAYOUT_RTOL) for a, b in pairs)
-
-
-def _words_in(function: Any) -> set[str]:
-    """Return the names and strings in the code of a function and of the functions inside it, in lower case."""
-    words: set[str] = set()
-    pending = [getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)]
-    while pending:
-        code_object = pending.pop()
-        if isinstance(code_object, CodeType):
-            strings = {constant for constant in code_object.co_consts if isinstance(constant, str)}
-            words |= {*code_object.co_varnames, *code_object.co_names, *filter(str.isidentifier, strings)}
-            pending += code_object.co_consts
-    return {word.lower() for word in words}

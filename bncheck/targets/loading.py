@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
@@ -107,15 +106,16 @@ def split(target: str) -> tuple[str, str]:
     return (path, name) if colon and name.isidentifier() and len(path) > 1 else (target, "")
 
 
-def load(target: str, interrupted: Callable[[], bool]) -> Any:
+def load(target: str) -> Any:
     """Import a file or module, and return it or the object that the name after the colon refers to.
+
+    Every exception is that of the code, also a KeyboardInterrupt: this runs in a child process, which Ctrl-C does not
+    reach.
 
     Parameters
     ----------
     target : str
         A file or module, with an optional name: "layers.py:solution_b".
-    interrupted : callable
-        Returns whether Ctrl-C was pressed: otherwise a KeyboardInterrupt was raised by the code.
 
     Raises
     ------
@@ -130,14 +130,15 @@ def load(target: str, interrupted: Callable[[], bool]) -> Any:
     except ImportError as error:
         raise TargetError(_describe_import_error(error, path)) from error
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and interrupted():
-            raise
         raise TargetError(format_exception(path, error)) from error
     if not name:
         return module
-    if not hasattr(module, name):
-        raise TargetError(f"{path} does not define {name!r}")
-    return getattr(module, name)
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise TargetError(f"{path} does not define {name!r}") from None
+    except BaseException as error:
+        raise TargetError(format_exception(f"reading {name} of {path}", error)) from error
 
 
 def _import_module(module: str) -> ModuleType:

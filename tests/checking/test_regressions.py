@@ -16,6 +16,7 @@ from bncheck.model.layers import AffineCache, Array, BatchNormCache
 from bncheck.model.options import CheckOptions
 from bncheck.numerical.measure import measure
 from bncheck.numerical.schemes import SCHEMES
+from tests.python_targets import perturbed
 from tests.samples import LAYERS, VAR, changed
 
 
@@ -256,7 +257,8 @@ def test_the_error_bounds_of_a_black_box_forward_pass_contain_the_exact_gradient
     for seed in range(3):
         problem = random_problem(*shape, seed=seed, **settings)  # type: ignore[arg-type]  # mypy cannot match a mapping with the arguments
         names = NETWORK.inputs[:-1]
-        measured = measure(problem, NETWORK, CheckOptions(scheme=scheme), names, black_box_forward=eps_outside_the_root)
+        forward = perturbed(eps_outside_the_root, NETWORK, problem)
+        measured = measure(problem, NETWORK, CheckOptions(scheme=scheme), names, black_box_forward=forward)
         # The exact gradient, from a complex step of that forward pass in extended precision.
         wide = {name: getattr(measured.problem, name).astype(np.clongdouble) for name in names}
         for name, gradient in measured.gradients.items():
@@ -278,9 +280,9 @@ def test_no_gradient_of_a_black_box_forward_pass_is_called_an_exact_zero() -> No
         return np.where(y > 0, y, 0)
 
     for N in (1, 8):
-        measured = measure(
-            random_problem(N, 5, 4), NETWORK, CheckOptions(), NETWORK.inputs[:-1], black_box_forward=affine_then_relu
-        )
+        problem = random_problem(N, 5, 4)
+        forward = perturbed(affine_then_relu, NETWORK, problem)
+        measured = measure(problem, NETWORK, CheckOptions(), NETWORK.inputs[:-1], black_box_forward=forward)
         assert not any(gradient.exact_zero for gradient in measured.gradients.values())
 
 

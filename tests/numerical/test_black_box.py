@@ -14,6 +14,7 @@ from bncheck.numerical.full import FiniteDifference
 from bncheck.numerical.measure import measure
 from bncheck.numerical.schemes import SCHEMES
 from tests.oracles import exact_gradients
+from tests.python_targets import perturbed
 
 
 @pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "complex"])
@@ -29,8 +30,8 @@ def test_a_custom_forward_pass_is_differentiated_within_its_error_bound(scheme: 
     def unbiased(arrays: Mapping[str, Array]) -> Array:
         return BATCHNORM.forward(problem.bn_eps)(stretched(arrays))
 
-    options = CheckOptions(scheme=scheme)
-    measurement = measure(problem, BATCHNORM, options, BATCHNORM.inputs, black_box_forward=unbiased)
+    options, forward = CheckOptions(scheme=scheme), perturbed(unbiased, BATCHNORM, problem)
+    measurement = measure(problem, BATCHNORM, options, BATCHNORM.inputs, black_box_forward=forward)
     assert measurement.black_box
     exact = exact_gradients("batchnorm", stretched(BATCHNORM.arrays(problem)), problem.dout, problem.bn_eps)
     exact = {"h": stretch * exact["h"], "gamma": exact["gamma"] / stretch, "beta": exact["beta"]}

@@ -18,7 +18,7 @@ from rich.text import Text
 from bncheck import CheckResult, Problem, check
 from bncheck.checking.edge_cases import EDGE_CASES
 from bncheck.cli.main import main
-from bncheck.model.results import Source
+from bncheck.model.source import Source
 from bncheck.render import FORMATS
 from bncheck.render.ci_formats import MAX_ANNOTATIONS, github, junit
 from bncheck.render.export import markdown_blocks

@@ -40,7 +40,7 @@ def test_methods_of_a_class_are_checked_on_an_instance(check_file: CheckFile) ->
 
 def test_a_class_that_raises_or_hangs_when_it_is_instantiated_gives_an_error_message(check_file: CheckFile) -> None:
     with pytest.raises(TargetError, match=r"reading its attributes did not return within 1 s"):
-        check_file("import time\nclass Net:\n    def __init__(self): time.sleep(99)\n", "net.py:Net", timeout=1.0)
+        check_file("import time\nclass Net:\n    def __init__(self): time.sleep(99)\n", "net.py:Net", call_timeout=1.0)
     with pytest.raises(TargetError, match=r"Net\(\) raised ValueError: no; bncheck creates classes without arguments"):
         check_file("class Net:\n    def __init__(self): raise ValueError('no')\n", "net.py:Net")
 

@@ -1,5 +1,6 @@
 # expected: pass
 # checked: as a file
+# note: the code under test printed 1 line; `show_output` shows the output
 print('hello')
 import numpy as np
 

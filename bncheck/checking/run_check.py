@@ -14,7 +14,7 @@ from bncheck.model.progress import Progress, silent
 from bncheck.model.results import CheckResult, EdgeCaseResult, GradientResult, KinkExclusion, Note
 from bncheck.model.verdict import Verdict
 from bncheck.targets import BUILT_IN
-from bncheck.targets.calling import Target
+from bncheck.targets.interface import Interface
 
 # Largest value resolution of a gradient without a note.
 MAX_VALUE_RESOLUTION = 1e-2
@@ -36,9 +36,9 @@ class OptionalStages(NamedTuple):
     minimal_example: bool  # only if ``explain``
 
 
-def check_in_process(
+def run_check(
     problem: Problem,
-    target: Target,
+    interface: Interface,
     command: str | None,
     options: CheckOptions,
     stages: OptionalStages,
@@ -50,7 +50,7 @@ def check_in_process(
     ----------
     problem : Problem
         The arrays that the target is called with.
-    target : Target
+    interface : Interface
         The code under test.
     command : str or None
         The target as named on the command line; None for an object from Python.
@@ -69,7 +69,7 @@ def check_in_process(
         Ctrl-C.
     """
     started = time.perf_counter()
-    check = TargetCheck(target, options)
+    check = TargetCheck(interface, options)
     main = check.examine(problem, progress)
     if _is_nothing_judged(main, check):
         raise _explain_nothing_judged(check)
@@ -79,12 +79,12 @@ def check_in_process(
         if stages.edge_cases and not interrupted:
             for edge_case in check_edge_cases(check, main, command):
                 edge_cases.append(edge_case)  # noqa: PERF402 - list() would lose the finished ones on Ctrl-C
-        elif target.info.name not in BUILT_IN:
+        elif interface.info.name not in BUILT_IN:
             check.knowledge.leave_out(EDGE_CASES_LABEL, NOT_ASKED_FOR)
     except KeyboardInterrupt:
         interrupted = True
     reproduce = options.command(problem, command)
-    if reproduce and not stages.edge_cases and target.info.name not in BUILT_IN:
+    if reproduce and not stages.edge_cases and interface.info.name not in BUILT_IN:
         reproduce += " --no-edge-cases"
     results = tuple(checked.result for checked in edge_cases)
     result = _collect_result(main, problem, check, results, interrupted, reproduce, time.perf_counter() - started)
@@ -109,16 +109,16 @@ def _is_nothing_judged(main: ProblemResult, check: TargetCheck) -> bool:
 
 def _explain_nothing_judged(check: TargetCheck) -> BncheckError:
     """Return the reason: nothing is implemented yet, no function has a partner, or no gradient was selected."""
-    target, not_implemented = check.target, check.knowledge.not_implemented
+    interface, not_implemented = check.interface, check.knowledge.not_implemented
     if not_implemented:
         return TargetError("; ".join(f"{function} {reason}" for function, reason in not_implemented.items()))
-    if not target.pairs:
-        return TargetError("; ".join(f"{item.function}: {item.reason}" for item in target.not_checked))
-    labels = dict.fromkeys(label for pair in target.pairs for label in target.labels(pair).values())
-    optional = {"dh"} if any(pair.is_network for pair in target.pairs) else set()
+    if not interface.pairs:
+        return TargetError("; ".join(f"{item.function}: {item.reason}" for item in interface.not_checked))
+    labels = dict.fromkeys(label for pair in interface.pairs for label in interface.labels(pair).values())
+    optional = {"dh"} if any(pair.is_network for pair in interface.pairs) else set()
     available = ", ".join(label for label in labels if label not in optional)
     only = ",".join(check.options.only)
-    return InvalidInput(f"`only='{only}'` selects no gradient of {target.info.name}; it returns {available}")
+    return InvalidInput(f"`only='{only}'` selects no gradient of {interface.info.name}; it returns {available}")
 
 
 def _collect_result(
@@ -131,25 +131,25 @@ def _collect_result(
     seconds: float,
 ) -> CheckResult:
     """Return the result of a check without its explanation."""
-    target, options = check.target, check.options
+    interface, options = check.interface, check.options
     with_relu = [m for m in main.measurements if m.component.output == "a"] or main.measurements
     outputs = [case.pair_output for case in main.cases]
     complete = {(o.forward_name, o.backward_name) for o in outputs if o.gradients and not o.not_implemented}
-    required = [pair for pair in target.pairs if not pair.optional and options.only == GRADIENTS]
+    required = [pair for pair in interface.pairs if not pair.optional and options.only == GRADIENTS]
     is_incomplete = any((pair.forward, pair.backward) not in complete for pair in required)
     return CheckResult(
         problem=with_relu[-1].problem if with_relu else problem,
-        target=target.info._replace(dtype=main.precision.name),
+        target=interface.info._replace(dtype=main.precision.name),
         options=options,
         forward=tuple({(c.output.function, c.output.component): c.output for c in main.cases}.values()),
         gradients=main.gradients,
         unchecked_functions=tuple(check.unchecked_functions),
         not_checked=tuple(check.knowledge.not_checked),
-        incomplete=bool(target.missing_functions or is_incomplete) and not main.interrupted,
+        incomplete=bool(interface.missing_functions or is_incomplete) and not main.interrupted,
         kink_exclusion=with_relu[-1].kink_exclusion if with_relu else KinkExclusion(0, problem.dout.size, 0),
         cross_check=main.cross_check,
         edge_cases=edge_cases,
-        notes=(*target.notes, *check.knowledge.notes.values(), *_low_resolution_notes(main.gradients.values())),
+        notes=(*interface.notes, *check.knowledge.notes.values(), *_low_resolution_notes(main.gradients.values())),
         interrupted=interrupted,
         seconds=seconds,
         reproduce=reproduce,
