@@ -47,10 +47,7 @@ NUMBER = JsonKind("a number", _is_number)
 SECONDS = JsonKind("a number of seconds", lambda value: is_finite_number(value) and 0 <= value <= MAX_SECONDS)
 TEXT = JsonKind("a string", lambda value: isinstance(value, str))
 TEXTS = JsonKind("a list of strings", lambda value: isinstance(value, list) and all(map(TEXT.includes, value)))
-OBJECTS = JsonKind(
-    "an object of objects",
-    lambda value: isinstance(value, dict) and all(isinstance(item, dict) for item in value.values()),
-)
+OBJECT = JsonKind("an object", lambda value: isinstance(value, dict))
 VERDICT = JsonKind("pass, inconclusive or fail", lambda value: value in [verdict.value for verdict in Verdict])
 
 # The fields that are equal in a row and in its JSON.
@@ -154,11 +151,11 @@ class Row:
         """
         for axis in AXES:
             require_axis_value(axis, content[axis])
-        verdict, gradients = _read(content, "verdict", _or_null(VERDICT)), _read(content, "gradients", OBJECTS)
+        verdict, gradients = _read(content, "verdict", _or_null(VERDICT)), _read(content, "gradients", OBJECT)
         return cls(
             point=SweepPoint(**{axis: content[axis] for axis in AXES}),
             verdict=None if verdict is None else Verdict(verdict),
-            gradients={key: GradientSummary.from_dict(numbers) for key, numbers in gradients.items()},
+            gradients={key: GradientSummary.from_dict(_read(gradients, key, OBJECT)) for key in gradients},
             notes=tuple(_read(content, "notes", TEXTS)),
             **{name: _read(content, name, kind) for name, kind in UNCHANGED_FIELDS.items()},
         )
