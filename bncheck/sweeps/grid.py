@@ -120,7 +120,7 @@ def require_axis_value(axis: str, value: Any) -> None:
     """
     if axis == "target":
         if not isinstance(value, str):
-            raise InvalidInput(f"target must be the name of a file or module in a sweep, got {reprlib.repr(value)}")
+            raise InvalidInput(f"target must be the name of a file or module in a sweep, got {value!r:.100}")
     elif axis == "scheme":
         get_scheme(value if isinstance(value, str) else reprlib.repr(value))
     elif axis == "step":

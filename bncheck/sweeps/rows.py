@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -44,15 +45,19 @@ def _or_null(kind: JsonKind) -> JsonKind:
 
 COUNT = JsonKind("an integer of at least 0", lambda value: isinstance(value, int) and 0 <= value <= MAX_COUNT)
 NUMBER = JsonKind("a number", _is_number)
+# ||a - n|| / max(||a||, ||n||) is at most 2 by the triangle inequality, and then rounded; infinite if a is.
+ERROR = JsonKind("a number from 0 to 2", lambda v: _is_number(v) and not (float(v) < 0 or 2 < float(v) < math.inf))
 SECONDS = JsonKind("a number of seconds", lambda value: is_finite_number(value) and 0 <= value <= MAX_SECONDS)
 TEXT = JsonKind("a string", lambda value: isinstance(value, str))
 TEXTS = JsonKind("a list of strings", lambda value: isinstance(value, list) and all(map(TEXT.includes, value)))
+# No file name or option contains one of these halves of a surrogate pair, and no shell could pass it on.
+COMMAND = JsonKind("a command", lambda v: isinstance(v, str) and not re.search("[\ud800-\udc7f\udd00-\udfff]", v))
 OBJECT = JsonKind("an object", lambda value: isinstance(value, dict))
 VERDICT = JsonKind("pass, inconclusive or fail", lambda value: value in [verdict.value for verdict in Verdict])
 
 # The fields that are equal in a row and in its JSON.
 UNCHANGED_FIELDS = {
-    "checked": COUNT, "wrong": COUNT, "excluded": COUNT, "seconds": SECONDS, "reproduce": TEXT, "message": TEXT,
+    "checked": COUNT, "wrong": COUNT, "excluded": COUNT, "seconds": SECONDS, "reproduce": COMMAND, "message": TEXT,
     "version": _or_null(TEXT),
 }  # fmt: skip
 
@@ -83,7 +88,7 @@ class GradientSummary:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "GradientSummary":
         """Return the summary that ``to_dict`` wrote."""
-        error = _read(content, "relative_error", _or_null(NUMBER))
+        error = _read(content, "relative_error", _or_null(ERROR))
         numbers = (
             float(_read(content, name, NUMBER)) for name in ("tolerance_ratio", "resolution", "relative_error_bound")
         )
@@ -152,6 +157,8 @@ class Row:
         for axis in AXES:
             require_axis_value(axis, content[axis])
         verdict, gradients = _read(content, "verdict", _or_null(VERDICT)), _read(content, "gradients", OBJECT)
+        if unprintable := [name for name in gradients if not name.isprintable()]:
+            raise InvalidInput(f"the name of a gradient must be printable, got {reprlib.repr(unprintable[0])}")
         return cls(
             point=SweepPoint(**{axis: content[axis] for axis in AXES}),
             verdict=None if verdict is None else Verdict(verdict),

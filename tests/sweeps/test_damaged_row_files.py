@@ -126,7 +126,13 @@ def test_a_damaged_row_file_is_read_or_refused_in_one_line(
         ("seconds", 1e300, "'seconds' must be a number of seconds, got 1e+300"),
         ("notes", "none", "'notes' must be a list of strings, got 'none'"),
         ("gradients", {"dX": 3}, "'dX' must be an object, got 3"),
-        ("gradients", {"dX": {"relative_error": "0"}}, "'relative_error' must be a number, or null, got '0'"),
+        ("gradients", {"d\x00": {}}, "the name of a gradient must be printable, got 'd\\x00'"),
+        ("reproduce", "\ud800", "'reproduce' must be a command, got '\\ud800'"),
+        (
+            "gradients",
+            {"dX": {"relative_error": "0"}},
+            "'relative_error' must be a number from 0 to 2, or null, got '0'",
+        ),
     ],
 )
 def test_a_field_of_the_wrong_type_is_reported_with_its_line_and_value(
