@@ -5,9 +5,10 @@ import itertools
 import json
 import math
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 from bncheck.errors import InvalidInput, unknown_name
@@ -118,6 +119,13 @@ def require_axis_value(axis: str, value: Any) -> None:
     InvalidInput
         The value has another type, or is out of its range.
     """
+    if not isinstance(value, Hashable):
+        raise InvalidInput(f"{axis} must be a single value, got {value!r:.100}")
+    _require_hashable_value(axis, value)
+
+
+@lru_cache(typed=True)  # the rows of a file repeat the values of each axis
+def _require_hashable_value(axis: str, value: Any) -> None:
     if axis == "target":
         if not isinstance(value, str):
             raise InvalidInput(f"target must be the name of a file or module in a sweep, got {value!r:.100}")

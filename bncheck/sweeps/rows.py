@@ -36,7 +36,7 @@ class JsonKind(NamedTuple):
 
 def _is_number(value: Any) -> bool:
     """Return whether ``_rounded`` may have written a value; Python's json also reads NaN and Infinity."""
-    return value in ("nan", "inf", "-inf") or isinstance(value, float) or is_finite_number(value)
+    return isinstance(value, float) or value in ("nan", "inf", "-inf") or is_finite_number(value)
 
 
 def _or_null(kind: JsonKind) -> JsonKind:
@@ -53,7 +53,8 @@ TEXTS = JsonKind("a list of strings", lambda value: isinstance(value, list) and 
 # No file name or option contains one of these halves of a surrogate pair, and no shell could pass it on.
 COMMAND = JsonKind("a command", lambda v: isinstance(v, str) and not re.search("[\ud800-\udc7f\udd00-\udfff]", v))
 OBJECT = JsonKind("an object", lambda value: isinstance(value, dict))
-VERDICT = JsonKind("pass, inconclusive or fail", lambda value: value in [verdict.value for verdict in Verdict])
+VERDICT_VALUES = [verdict.value for verdict in Verdict]  # a list: JSON that has no hash is compared, too
+VERDICT = JsonKind("pass, inconclusive or fail", VERDICT_VALUES.__contains__)
 
 # The fields that are equal in a row and in its JSON.
 UNCHANGED_FIELDS = {
