@@ -56,9 +56,7 @@ def replace_content(path: str, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
         if status is not None:
-            with suppress(OSError, AttributeError):  # only root can give a file to another user; Windows has no owners
-                os.chown(file.name, status.st_uid, status.st_gid)
-            os.chmod(file.name, stat.S_IMODE(status.st_mode))
+            _set_permissions(file.name, status)
         file.close()
         try:
             os.replace(file.name, path)
@@ -73,6 +71,12 @@ def _status(path: str) -> os.stat_result | None:
         return os.stat(path)
     except FileNotFoundError:
         return None
+
+
+def _set_permissions(path: str, status: os.stat_result) -> None:
+    with suppress(OSError, AttributeError):  # only root can give a file to another user; Windows has no owners
+        os.chown(path, status.st_uid, status.st_gid)
+    os.chmod(path, stat.S_IMODE(status.st_mode))
 
 
 def _write_in_place(path: str, content: bytes) -> None:
