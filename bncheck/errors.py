@@ -1,6 +1,7 @@
 """The exceptions that bncheck raises; each message shows the value and says what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class BncheckError(Exception):
@@ -29,6 +30,21 @@ class TargetEnded(TargetError):
 
 class NotImplementedYet(TargetError):
     """A function of the code under test returned None: it is not implemented yet."""
+
+
+@contextmanager
+def explain_os_error(action: str) -> Iterator[None]:
+    """Raise InvalidInput for an OSError, for example "cannot write report.html: No space left on device".
+
+    Parameters
+    ----------
+    action : str
+        What the system refuses: "write report.html".
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(f"cannot {action}: {error.strerror or error}") from error
 
 
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> InvalidInput:

@@ -76,7 +76,7 @@ def check_targets(
                     summaries.append(TargetSummary.from_result(name, result))
                     codes.add(_exit_code(name, result, strict))
         finally:
-            if len(names) > 1 and not brief:
+            if summaries and len(names) > 1 and not brief:
                 output.show(Summary(summaries))
     # If a target could not run, a pass of the others is not a pass of all.
     return codes.pop() if len(codes) == 1 else ExitCode.NOT_PASSED
@@ -106,7 +106,7 @@ def _report_interruption(
         summaries.append(TargetSummary.from_result(names[0], interrupt.result))
         message, names = str(interrupt).capitalize(), names[1:]
     unchecked = f"; not checked: {', '.join(names)}" if names and summaries else ""
-    for name in names:
+    for name in names if summaries else ():
         output.show(RunFailure(name, "not checked (interrupted)"), on_stderr=True)
         summaries.append(TargetSummary.could_not_run(name))
     click.echo(f"{message}{unchecked}.", err=True)

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bncheck.cli import stdio
+from bncheck.cli import files, stdio
 from bncheck.cli.command import Command, SectionOption
 from bncheck.cli.parameters import Choice, ParamType
-from bncheck.errors import InvalidInput
+from bncheck.errors import BncheckError, InvalidInput, explain_os_error
 from bncheck.render import FORMATS, PICTURES, Format, Picture
 from bncheck.render.encoding import escape_control_chars
 
@@ -69,20 +69,11 @@ def output_options(*formats: str, streamed: tuple[str, ...] = ()) -> Callable[[C
     return decorate
 
 
-class OutputFile(NamedTuple):
-    """An open file."""
-
-    format_: Format | Picture
-    path: str
-    existed: bool  # before it was opened
-    file: BinaryIO
-
-
 class Output:
     """Writes each report at once or, in a format that is one document of all reports, at exit.
 
-    Files are opened before the command starts its work, so that a file that cannot be written is reported immediately.
-    An existing file keeps its content until there is a report to write.
+    Whether each file can be written is tested before the command starts its work, so that an error is reported
+    immediately. A file keeps its content until there is a report, which then replaces it as a unit.
 
     Parameters
     ----------
@@ -90,6 +81,8 @@ class Output:
         The format on stdout; a name that is not in ``FORMATS`` is written by the command itself.
     save, plot : sequence of str
         Files for reports and for plots.
+    rows : sequence of str
+        Files with the rows of sweeps, which no report may overwrite.
     several : bool, default False
         Whether there is more than one report: a JSON document is then an array.
     brief : bool, default False
@@ -99,29 +92,31 @@ class Output:
     ------
     InvalidInput
         If a file cannot be written.
+    click.UsageError
+        If two outputs are the same file.
     """
 
     def __init__(
-        self, format_: str, save: Sequence[str], plot: Sequence[str] = (), *, several: bool = False, brief: bool = False
-    ) -> None:
+        self, format_: str, save: Sequence[str], plot: Sequence[str] = (), rows: Sequence[str] = (), *,
+        several: bool = False, brief: bool = False,
+    ) -> None:  # fmt: skip
         self._format, self._several = FORMATS.get(format_), several
         self._brief = brief and format_ == "table"
         self._pending_reports: list[Report] = []
-        self._files: list[OutputFile] = []
+        self._job_summary_path = os.environ.get("GITHUB_STEP_SUMMARY", "") if format_ == "github" else ""
+        _require_different_files(save, plot, rows, self._job_summary_path)
         reports: dict[str, Format | Picture] = {format_.suffix: format_ for format_ in FORMATS.values()}
         pictures: dict[str, Format | Picture] = {picture.suffix: picture for picture in PICTURES}
-        for path, suffixes in [*((path, reports) for path in save), *((path, pictures) for path in plot)]:
-            try:
-                self._files.append(OutputFile(suffixes[_suffix(path)], path, os.path.exists(path), open(path, "ab")))  # noqa: SIM115 - _write_file or _close_files closes it
-            except OSError as error:
-                self._close_files()
-                raise InvalidInput(f"cannot write {path}: {error.strerror}") from error
-        self._job_summary_path = os.environ.get("GITHUB_STEP_SUMMARY", "") if format_ == "github" else ""
+        self._files = [(path, reports[_suffix(path)]) for path in save]
+        self._files += [(path, pictures[_suffix(path)]) for path in plot]
+        for path, _ in self._files:
+            with explain_os_error(f"write {path}"):
+                files.require_replaceable(path)
 
     @property
     def needs_all_rows(self) -> bool:
         """Whether a sweep must keep all its rows."""
-        formats = [self._format, *(file.format_ for file in self._files)]
+        formats = [self._format, *(format_ for _, format_ in self._files)]
         return any(format_ is not None and format_.needs_all_rows for format_ in formats)
 
     def show(self, report: "Report", *, on_stderr: bool = False) -> None:
@@ -139,35 +134,29 @@ class Output:
     def __enter__(self) -> "Output":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Write the pending reports, also after an exception; try every file, even if another one cannot be written."""
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        """Write the pending reports, also after an exception; try every output, even if another one fails."""
         if not self._pending_reports:
-            self._close_files()
             return
-        errors = [message for file in self._files if (message := self._write_file(file))]
+        failures = [failure for path, format_ in self._files if (failure := self._write_file(path, format_))]
         if self._format is not None and self._format.single_document:
-            stdio.write(self._format.show(self._pending_reports, self._several))
-        if errors:
-            raise InvalidInput("; ".join(errors))
+            try:
+                stdio.write(self._format.show(self._pending_reports, self._several))
+            except InvalidInput as failure:
+                failures.append(str(failure))
+        if failures:
+            reason = [str(error)] if isinstance(error, BncheckError) else []
+            raise InvalidInput("; ".join([*reason, *failures]))
 
-    def _write_file(self, output: OutputFile) -> str:
+    def _write_file(self, path: str, format_: Format | Picture) -> str:
         """Write a file, and return the error message, if any."""
-        content = output.format_.content(self._pending_reports, self._several)
+        content = format_.content(self._pending_reports, self._several)
         try:
-            with output.file as file:
-                if os.path.isfile(output.path):  # a pipe or a device cannot be truncated
-                    file.truncate(0)
-                file.write(content)
-        except OSError as error:
-            return f"cannot write {output.path}: {error.strerror}"
+            with explain_os_error(f"write {path}"):
+                files.replace_content(path, content)
+        except InvalidInput as failure:
+            return str(failure)
         return ""
-
-    def _close_files(self) -> None:
-        """Close the files, and remove the new ones."""
-        for output in self._files:
-            output.file.close()
-            if not output.existed:
-                os.remove(output.path)
 
     def _append_to_job_summary(self, markdown: str) -> None:
         """Append to the job summary; an error is a warning and does not change the exit code."""
@@ -179,7 +168,7 @@ class Output:
             self._job_summary_path = ""
 
 
-def require_different_files(rows: Iterable[str], save: Iterable[str], plot: Iterable[str]) -> None:
+def _require_different_files(save: Iterable[str], plot: Iterable[str], rows: Iterable[str], job_summary: str) -> None:
     """Check that no file is written twice, and that no file of rows is overwritten.
 
     Raises
@@ -187,12 +176,16 @@ def require_different_files(rows: Iterable[str], save: Iterable[str], plot: Iter
     click.UsageError
         If two of the paths are the same file.
     """
-    used = {os.path.realpath(path): f"the rows in {path}" for path in rows}
-    for option, paths in (("--save", save), ("--plot", plot)):
-        for path in paths:
-            if content := used.get(os.path.realpath(path)):
-                raise click.UsageError(f"{option} {path} would overwrite {content}; choose another file")
-        used |= {os.path.realpath(path): f"{option} {path}" for path in paths}
+    outputs = [("stdout", "/dev/stdout"), *((f"--save {path}", path) for path in save)]
+    outputs += [("the job summary", job_summary)] if job_summary else []
+    outputs += [(f"--plot {path}", path) for path in plot]
+    with explain_os_error("find the working directory"):
+        used: dict[object, str] = {files.identify(path): f"the rows in {path}" for path in rows}
+        for name, path in outputs:
+            identity = files.identify(path)
+            if identity is not None and identity in used:
+                raise click.UsageError(f"{name} would overwrite {used[identity]}; choose another file")
+            used[identity] = name
 
 
 def _suffix(path: str) -> str:

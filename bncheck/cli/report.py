@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from bncheck.cli.command import ExitCode, command
-from bncheck.cli.output import CHECK_FORMATS, Output, output_options, plot_option, require_different_files
+from bncheck.cli.output import CHECK_FORMATS, Output, output_options, plot_option
 
 
 @command(
@@ -22,14 +22,13 @@ def report(files: tuple[Path, ...], format_: str, save: tuple[str, ...], plot: t
     A check that occurs in several files is counted once. Each row is one line of JSON. Load a file with
     pandas.read_json(FILE, lines=True).
     """
-    require_different_files(map(str, files), save, plot)
     from bncheck.render.sweep_report import SweepReport  # noqa: PLC0415 - imports numpy
     from bncheck.sweeps.aggregate import SweepSummary  # noqa: PLC0415 - imports numpy
     from bncheck.sweeps.rows import Row  # noqa: PLC0415 - imports numpy
     from bncheck.sweeps.sweep_file import rows_of  # noqa: PLC0415 - imports numpy
 
     summary, keys, rows = SweepSummary(), set[int](), list[Row]()
-    with Output(format_, save, plot) as output:
+    with Output(format_, save, plot, [*map(str, files)]) as output:
         for row in (row for path in files for row in rows_of(path) if row.point.key not in keys):
             keys.add(row.point.key)
             summary.add(row)

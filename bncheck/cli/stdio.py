@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from bncheck.errors import InvalidInput
 from bncheck.render.encoding import ASCII_REPLACEMENTS
 
 if TYPE_CHECKING:
@@ -42,21 +43,23 @@ def write(content: "RenderableType | str") -> None:
 
     Raises
     ------
-    OSError
-        If stdout cannot be written, for example because the disk is full.
+    InvalidInput
+        If stdout cannot be written, for example because the disk is full; what is written later is discarded.
     """
-    if not isinstance(content, str):
-        console = console_on(sys.stdout)
-        with console.capture() as captured:
-            console.print(content, crop=False)
-        content = "\n".join(line.rstrip() for line in captured.get().split("\n"))
     if sys.stdout is None:  # the parent closed stdout
         return
     try:
+        if not isinstance(content, str):
+            console = console_on(sys.stdout)
+            with console.capture() as captured:  # rich flushes the stream at the end
+                console.print(content, crop=False)
+            content = "\n".join(line.rstrip() for line in captured.get().split("\n"))
         sys.stdout.write(content)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         redirect_stdout_to_devnull()
+        if not isinstance(error, BrokenPipeError):
+            raise InvalidInput(f"cannot write to stdout: {error.strerror}") from error
 
 
 def redirect_stdout_to_devnull() -> None:

@@ -12,7 +12,7 @@ import click
 from bncheck.cli import signals, stdio
 from bncheck.cli.checks import expand_targets
 from bncheck.cli.command import ExitCode
-from bncheck.cli.output import Output, require_different_files
+from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
 from bncheck.errors import BncheckError, InvalidInput
 from bncheck.execution.pool import WorkerPool
@@ -24,7 +24,7 @@ from bncheck.sweeps.convergence import observed_orders
 from bncheck.sweeps.grid import Grid
 from bncheck.sweeps.rows import Row
 from bncheck.sweeps.runner import create_pool, run_grid
-from bncheck.sweeps.sweep_file import SweepFile, rows_of
+from bncheck.sweeps.sweep_file import SweepFile
 
 
 class SweepRun:
@@ -58,9 +58,9 @@ class SweepRun:
         """Show the finished rows, and how to resume; raise the error if it is not an interruption."""
         # Some compiled code turns KeyboardInterrupt into another exception.
         interrupted = isinstance(error, KeyboardInterrupt) or bool(signals.received_signals)
+        self.show_report({})
         if not interrupted and not isinstance(error, BncheckError):
             raise error
-        self.show_report({})
         position = f"after {self.summary.count:,} of {self._total:,} checks."
         position += f" Resume with: {resume_command}" if resume_command else ""
         if not interrupted:
@@ -95,23 +95,22 @@ def run_sweep(
         raise click.UsageError("--resume requires --out")
     if dask is not None and jobs > 1:
         raise click.UsageError("--jobs and --dask cannot be combined")
-    require_different_files([out] if out else [], save, plot)
     options = CheckOptions(engine=engine, only=parse_gradient_names(only), rtol=rtol, atol=atol)
     grid = Grid({"target": tuple(expand_targets(targets)), **axes}, options)
     build = partial(build_command, "sweep", targets or ("reference",))
     settings = {**options.as_dict(), **axes}  # the axes scheme and step replace the defaults in the options
     with ExitStack() as stack:
-        run = SweepRun(grid, build(settings), stack.enter_context(Output(format_, save, plot)))
+        run = SweepRun(grid, build(settings), stack.enter_context(Output(format_, save, plot, [out] if out else [])))
         pool = create_pool(grid, jobs, dask, partial(click.echo, err=True))
         if pool is not None:
             stack.callback(pool.close)
-        file = None if out is None else stack.enter_context(closing(SweepFile(Path(out), grid.sweep_id, resume=resume)))
-        if resume and out is not None:
-            for row in rows_of(Path(out)):
-                run.record_row(row)
+        file = None
+        if out is not None:
+            file = stack.enter_context(closing(SweepFile(Path(out), grid.sweep_id, run.record_row, resume=resume)))
         try:
             run.run(pool, file, stream_rows=format_ == "jsonl")
+            orders = observed_orders(grid)
         except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - end_early raises it unless it is an interruption
             return run.end_early(error, build(settings | {"out": out, "resume": True}) if out else "")
-        run.show_report(observed_orders(grid))
+        run.show_report(orders)
         return ExitCode.from_passed(run.summary.passed)

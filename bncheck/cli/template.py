@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bncheck.cli import stdio
 from bncheck.cli.command import command
+from bncheck.errors import explain_os_error
 
 
 @command("bncheck template > my_layers.py")
@@ -12,4 +13,7 @@ def template() -> None:
 
     You can check it immediately: bncheck run my_layers.py lists the functions that are not implemented yet.
     """
-    stdio.write(Path(__file__).with_suffix(".txt").read_text(encoding="utf-8"))
+    path = Path(__file__).with_suffix(".txt")
+    with explain_os_error(f"read {path}"):
+        content = path.read_text(encoding="utf-8")
+    stdio.write(content)

@@ -1,5 +1,6 @@
 """The notation of several values: lists (8,64,256), integer ranges (0..9) and decades (1e-1..1e-12, 1..0.1/3)."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +32,7 @@ def decades(first: float, last: float, per_decade: int) -> list[float]:
 def format_values(values: Sequence[Any]) -> str:
     """Write values as an option accepts them: ascending integers and decades as a range, others as a list."""
     if len(values) > 2 and all(isinstance(v, int) for v in values):
-        if list(values) == list(range(values[0], values[-1] + 1)):
+        if all(b - a == 1 for a, b in itertools.pairwise(values)):
             return f"{values[0]}..{values[-1]}"
     elif len(values) > 2 and all(isinstance(v, float) and v > 0 for v in values):
         for per_decade in range(1, MAX_VALUES_PER_DECADE + 1):

@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import os
 import reprlib
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -12,15 +11,9 @@ import numpy.typing as npt
 
 from bncheck.errors import InvalidInput
 from bncheck.model import network
+from bncheck.model.memory import require_memory
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
-
-# Peak memory of a check in float64 arrays of the size of X (or dX), W and h: the problem, the analytic and numerical
-# gradients, the error bounds and their intermediate values. Measured with tracemalloc on shapes that each make one
-# kind of array dominate, rounded up (tests/model/test_problem.py checks it).
-ARRAYS_LIKE_X, ARRAYS_LIKE_W, ARRAYS_LIKE_H = 15, 17, 20
-# Physical memory that is assumed if the system does not report it (Windows): 16 GiB.
-ASSUMED_MEMORY_BYTES = 2**34
 
 # Values of eps that are commonly hard-coded; 2^-52 is the machine epsilon of float64, 2^-23 that of float32.
 COMMON_EPS = (1e-5, 1e-8, 1e-6, 1e-7, 1e-3, 2.0**-52, 2.0**-23, 1e-4, 1e-2, 0.1, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16)
@@ -29,6 +22,8 @@ COMMON_EPS = (1e-5, 1e-8, 1e-6, 1e-7, 1e-3, 2.0**-52, 2.0**-23, 1e-4, 1e-2, 0.1,
 MIN_VARIANCE = 1e-200
 # Largest magnitude of an entry, and of the terms of h = XW + b: their squares, and sums of these, do not overflow.
 MAX_MAGNITUDE = 1e150
+# Largest integer setting: NumPy recommends seeds of 128 bits, and float64 represents the size of such an array.
+MAX_INTEGER = 2**128
 # Largest bn_eps. With MIN_VARIANCE it keeps sigma between 1e-100 and 1e100 if h is moderate.
 MAX_BN_EPS = 1e200
 
@@ -126,7 +121,7 @@ def random_problem(
         float64 cannot represent its variances.
     """
     require_settings(N, D, H, seed=seed, bn_eps=bn_eps, x_mean=x_mean, x_std=x_std)
-    _require_memory(N, D, H)
+    require_memory(N, D, H)
     rng = np.random.default_rng(seed)
     with np.errstate(over="ignore", invalid="ignore"):  # _require_representable reports an overflow
         X = x_mean + x_std * rng.standard_normal((N, D))
@@ -153,10 +148,10 @@ def require_settings(N: int, D: int, H: int, *, seed: int, bn_eps: float, x_mean
     _require_sizes(N, D, H)
     _require_integer("seed", seed, 0)
     require_bn_eps(bn_eps, N)
-    if not math.isfinite(x_mean):
-        raise InvalidInput(f"x_mean must be a finite number, got {x_mean}")
-    if not (math.isfinite(x_std) and x_std > 0):
-        raise InvalidInput(f"x_std must be a positive finite number, got {x_std}")
+    if not is_finite_number(x_mean):
+        raise InvalidInput(f"x_mean must be a finite number, got {reprlib.repr(x_mean)}")
+    if not (is_finite_number(x_std) and x_std > 0):
+        raise InvalidInput(f"x_std must be a positive finite number, got {reprlib.repr(x_std)}")
 
 
 def require_bn_eps(bn_eps: float, N: int) -> None:
@@ -167,12 +162,10 @@ def require_bn_eps(bn_eps: float, N: int) -> None:
     InvalidInput
         bn_eps is negative, too large or not a number, or 0 while N = 1, where the variance is 0.
     """
-    try:
-        is_usable = isinstance(bn_eps, numbers.Real) and 0 <= float(bn_eps) <= MAX_BN_EPS
-    except OverflowError:  # an integer beyond float64
-        is_usable = False
-    if not is_usable:
-        raise InvalidInput(f"bn_eps must be a number from 0 to {MAX_BN_EPS:.0e}, such as 1e-5, got {bn_eps!r}")
+    if not (is_finite_number(bn_eps) and 0 <= bn_eps <= MAX_BN_EPS):
+        raise InvalidInput(
+            f"bn_eps must be a number from 0 to {MAX_BN_EPS:.0e}, such as 1e-5, got {reprlib.repr(bn_eps)}"
+        )
     if N == 1 and bn_eps < MIN_VARIANCE:
         raise InvalidInput(
             f"bn_eps must be at least {MIN_VARIANCE:.0e} if N = 1, because the variance is 0 and batch norm divides by "
@@ -187,29 +180,17 @@ def _require_sizes(N: int, D: int, H: int) -> None:
 
 def _require_integer(name: str, value: object, minimum: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
-        raise InvalidInput(f"{name} must be an integer of at least {minimum}, got {value!r}")
+        raise InvalidInput(f"{name} must be an integer of at least {minimum}, got {reprlib.repr(value)}")
+    if value > MAX_INTEGER:
+        raise InvalidInput(f"{name} must be at most 2**128, got an integer of {int(value).bit_length()} bits")
 
 
-def _require_memory(N: int, D: int, H: int) -> None:
-    needed, present = estimate_peak_bytes(N, D, H), _physical_memory()
-    if needed > present:
-        raise InvalidInput(
-            f"N = {N:,}, D = {D:,}, H = {H:,} needs about {needed / 1e9:,.1f} GB of memory, and this machine "
-            f"has {present / 1e9:,.1f} GB; use smaller sizes"
-        )
-
-
-def estimate_peak_bytes(N: int, D: int, H: int) -> int:
-    """Estimate the peak memory of a check of these sizes, in bytes."""
-    return 8 * (ARRAYS_LIKE_X * N * D + ARRAYS_LIKE_W * D * H + ARRAYS_LIKE_H * N * H)
-
-
-def _physical_memory() -> int:
-    """Return the physical memory of this machine, in bytes."""
+def is_finite_number(value: object) -> bool:
+    """Return whether a value is a real number that float64 can represent."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return ASSUMED_MEMORY_BYTES
+        return isinstance(value, numbers.Real) and math.isfinite(value)
+    except OverflowError:  # an integer beyond float64
+        return False
 
 
 def _as_real(name: str, values: Any) -> FloatArray:

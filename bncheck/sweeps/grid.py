@@ -4,14 +4,16 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import reprlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any
 
 from bncheck.errors import InvalidInput, unknown_name
 from bncheck.model.options import PROBLEM_DEFAULTS, PROBLEM_SETTINGS, CheckOptions
-from bncheck.model.problem import Problem, random_problem, require_settings
+from bncheck.model.problem import Problem, is_finite_number, random_problem, require_settings
 from bncheck.numerical.schemes import get_scheme
 
 # Largest number of points that are tried to find one whose problem can be drawn.
@@ -79,7 +81,7 @@ class Grid:
             if not values:
                 raise InvalidInput(f"{axis} is empty; expected at least one value")
             for value in values:
-                _require_value(axis, value)
+                require_axis_value(axis, value)
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -109,13 +111,28 @@ class Grid:
         return hashlib.blake2b(json.dumps([axes, options], sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
-def _require_value(axis: str, value: Any) -> None:
-    """Reject a value that is invalid for every check; one that is invalid for some checks makes failed rows."""
-    if axis == "scheme":
-        get_scheme(value)
+def require_axis_value(axis: str, value: Any) -> None:
+    """Reject a value that is invalid for every check; one that is invalid for some checks makes failed rows.
+
+    Raises
+    ------
+    InvalidInput
+        The value has another type, or is out of its range.
+    """
+    if not isinstance(value, Hashable):
+        raise InvalidInput(f"{axis} must be a single value, got {value!r:.100}")
+    _require_hashable_value(axis, value)
+
+
+@lru_cache(typed=True)  # the rows of a file repeat the values of each axis
+def _require_hashable_value(axis: str, value: Any) -> None:
+    if axis == "target":
+        if not isinstance(value, str):
+            raise InvalidInput(f"target must be the name of a file or module in a sweep, got {value!r:.100}")
+    elif axis == "scheme":
+        get_scheme(value if isinstance(value, str) else reprlib.repr(value))
     elif axis == "step":
-        CheckOptions(step=value)
-    elif axis != "target":
+        is_comparable = isinstance(value, str | float) or is_finite_number(value)
+        CheckOptions(step=value if is_comparable else reprlib.repr(value))
+    else:
         require_settings(**{"N": 2, "D": 1, "H": 1, "seed": 0, **PROBLEM_DEFAULTS, axis: value})
-    elif not isinstance(value, str):
-        raise InvalidInput(f"target must be the name of a file or module in a sweep, got {value!r}")

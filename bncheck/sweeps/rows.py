@@ -2,23 +2,72 @@
 
 import json
 import math
-from collections.abc import Mapping
+import re
+import reprlib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncheck.checking.target_check import NOT_ASKED_FOR
+from bncheck.errors import InvalidInput
+from bncheck.model.problem import is_finite_number
 from bncheck.model.results import CheckResult, GradientResult
 from bncheck.model.verdict import Verdict
 from bncheck.model.version import __version__
-from bncheck.sweeps.grid import AXES, SweepPoint
+from bncheck.sweeps.grid import AXES, SweepPoint, require_axis_value
 
 SWEEP_SCHEMA = "bncheck-sweep/2"
 # Smaller norm relative errors count as this in ``correct_digits``: float64 does not resolve more than 17 digits.
 MIN_RELATIVE_ERROR = 1e-17
 # Longer messages are cut off, so that a row stays short; most have under 120 characters.
 MAX_ROW_MESSAGE_CHARS = 200
+# Limits of what is read back, so that sums and times of rows do not overflow: entries, and seconds (30 years).
+MAX_COUNT, MAX_SECONDS = 2**63, 1e9
+
+
+class JsonKind(NamedTuple):
+    """What a field of a row may contain."""
+
+    description: str  # "an integer"
+    includes: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether ``_rounded`` may have written a value; Python's json also reads NaN and Infinity."""
+    return isinstance(value, float) or value in ("nan", "inf", "-inf") or is_finite_number(value)
+
+
+def _or_null(kind: JsonKind) -> JsonKind:
+    return JsonKind(f"{kind.description}, or null", lambda value: value is None or kind.includes(value))
+
+
+COUNT = JsonKind("an integer of at least 0", lambda value: isinstance(value, int) and 0 <= value <= MAX_COUNT)
+NUMBER = JsonKind("a number", _is_number)
+# ||a - n|| / max(||a||, ||n||) is at most 2 by the triangle inequality, and then rounded; infinite if a is.
+ERROR = JsonKind("a number from 0 to 2", lambda v: _is_number(v) and not (float(v) < 0 or 2 < float(v) < math.inf))
+SECONDS = JsonKind("a number of seconds", lambda value: is_finite_number(value) and 0 <= value <= MAX_SECONDS)
+TEXT = JsonKind("a string", lambda value: isinstance(value, str))
+TEXTS = JsonKind("a list of strings", lambda value: isinstance(value, list) and all(map(TEXT.includes, value)))
+# No file name or option contains one of these halves of a surrogate pair, and no shell could pass it on.
+COMMAND = JsonKind("a command", lambda v: isinstance(v, str) and not re.search("[\ud800-\udc7f\udd00-\udfff]", v))
+OBJECT = JsonKind("an object", lambda value: isinstance(value, dict))
+VERDICT_VALUES = [verdict.value for verdict in Verdict]  # a list: JSON that has no hash is compared, too
+VERDICT = JsonKind("pass, inconclusive or fail", VERDICT_VALUES.__contains__)
+
+# The fields that are equal in a row and in its JSON.
+UNCHANGED_FIELDS = {
+    "checked": COUNT, "wrong": COUNT, "excluded": COUNT, "seconds": SECONDS, "reproduce": COMMAND, "message": TEXT,
+    "version": _or_null(TEXT),
+}  # fmt: skip
+
+
+def _read(content: Mapping[str, Any], name: str, kind: JsonKind) -> Any:
+    """Return the value of a field; raise InvalidInput if it is of another kind."""
+    if not kind.includes(content[name]):
+        raise InvalidInput(f"{name!r} must be {kind.description}, got {reprlib.repr(content[name])}")
+    return content[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +89,11 @@ class GradientSummary:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "GradientSummary":
         """Return the summary that ``to_dict`` wrote."""
-        error = content["relative_error"]
-        numbers = (float(content[name]) for name in ("tolerance_ratio", "resolution", "relative_error_bound"))
-        return cls(Verdict(content["verdict"]), None if error is None else float(error), *numbers)
+        error = _read(content, "relative_error", _or_null(ERROR))
+        numbers = (
+            float(_read(content, name, NUMBER)) for name in ("tolerance_ratio", "resolution", "relative_error_bound")
+        )
+        return cls(Verdict(_read(content, "verdict", VERDICT)), None if error is None else float(error), *numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON content, with rounded numbers."""
@@ -95,14 +146,26 @@ class Row:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Row":
-        """Return the row that ``to_dict`` wrote."""
-        unchanged = ("checked", "wrong", "excluded", "seconds", "reproduce", "message", "version")
+        """Return the row that ``to_dict`` wrote.
+
+        Raises
+        ------
+        InvalidInput
+            A value has another type, or is out of its range.
+        KeyError
+            A field is missing.
+        """
+        for axis in AXES:
+            require_axis_value(axis, content[axis])
+        verdict, gradients = _read(content, "verdict", _or_null(VERDICT)), _read(content, "gradients", OBJECT)
+        if unprintable := [name for name in gradients if not name.isprintable()]:
+            raise InvalidInput(f"the name of a gradient must be printable, got {reprlib.repr(unprintable[0])}")
         return cls(
             point=SweepPoint(**{axis: content[axis] for axis in AXES}),
-            verdict=Verdict(content["verdict"]) if content["verdict"] else None,
-            gradients={key: GradientSummary.from_dict(numbers) for key, numbers in content["gradients"].items()},
-            notes=tuple(content["notes"]),
-            **{name: content[name] for name in unchanged},
+            verdict=None if verdict is None else Verdict(verdict),
+            gradients={key: GradientSummary.from_dict(_read(gradients, key, OBJECT)) for key in gradients},
+            notes=tuple(_read(content, "notes", TEXTS)),
+            **{name: _read(content, name, kind) for name, kind in UNCHANGED_FIELDS.items()},
         )
 
     def to_dict(self, sweep_id: str | None = None) -> dict[str, Any]:

@@ -54,8 +54,9 @@ def run_point(
         with children.kept_for_next_check():
             result = check(point.draw(), target, **settings, **limits, edge_cases=edge_cases, explain=False)
         return Row.from_result(point, result)
-    except BncheckError as error:
-        message = unpacked.to_local_paths(str(error), point.target) if unpacked else str(error)
+    except (BncheckError, MemoryError) as error:
+        message = str(error) or "out of memory"
+        message = unpacked.to_local_paths(message, point.target) if unpacked else message
         return failed_row(point, message, time.perf_counter() - started)
 
 

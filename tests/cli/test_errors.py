@@ -27,7 +27,7 @@ STEP = "--step must be 'auto' or a positive finite number, got"
         (["run", "--H", "6.5"], "--H must be an integer of at least 1, got '6.5'"),
         (["run", "--N", "many"], "--N must be an integer of at least 1, got 'many'"),
         (["run", "--N", "9" * 5000], "--N must be an integer of at least 1, got '999999999999...9999999999999'"),
-        (["run", "--N", "1000000", "--D", "1000000"], "GB of memory, and this machine has"),
+        (["run", "--N", "1000000", "--D", "1000000"], "GB are available ("),
         (["run", "--seed", "-1"], "--seed must be an integer of at least 0, got -1"),
         (["run", "--step", "0"], f"{STEP} 0.0"),
         (["run", "--step", "nan"], f"{STEP} nan"),

@@ -58,5 +58,5 @@ def test_a_closed_pipe_is_not_an_error() -> None:
 def test_a_full_disk_gives_a_one_line_error() -> None:
     with open("/dev/full", "wb") as full:
         result = subprocess.run([*COMMAND, *SMALL], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
-    assert result.stderr == b"Error: cannot write the result: No space left on device\n"
+    assert result.stderr == b"Error: cannot write to stdout: No space left on device\n"
     assert result.returncode == 2

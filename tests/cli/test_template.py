@@ -1,5 +1,6 @@
 """``bncheck template`` and the file that it starts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,13 @@ def test_the_template_with_correct_formulas_passes(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["run", str(path)])
     assert result.exit_code == 0, result.output
     assert "batchnorm_backward_alt: returns None: not implemented yet" in " ".join(result.stdout.split())
+
+
+def test_a_template_that_cannot_be_read_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    result = CliRunner().invoke(main, ["template"])
+    assert result.exit_code == 2
+    assert re.fullmatch(r"Error: cannot read .*template\.txt: Permission denied\n", result.stderr)

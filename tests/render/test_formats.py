@@ -480,7 +480,7 @@ def test_a_report_is_saved_even_if_stdout_cannot_be_written() -> None:
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 2
-    assert "Error: cannot write the result: No space left on device" in done.stderr
+    assert "Error: cannot write to stdout: No space left on device" in done.stderr
     assert json.loads(Path("report.json").read_text(encoding="utf-8"))["verdict"] == "pass"
 
 

@@ -7,6 +7,7 @@ import signal
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,3 +128,24 @@ def test_digits_are_v_shaped_in_the_step_and_constant_for_the_complex_step() -> 
     five = digits("five-point", [1e-1 / 4, 1e-2 / 4])
     assert five[1] - five[0] == pytest.approx(4, abs=0.3)
     assert min(digits("complex", [1e-10, 1e-20, 1e-40, 1e-80])) > 14
+
+
+def test_a_point_that_does_not_fit_into_memory_is_a_row_and_the_sweep_goes_on() -> None:
+    too_large, passed = bncheck.sweep(N=[10**12, 8], D=5, H=4)
+    assert (too_large.verdict, passed.verdict) == (None, Verdict.PASS)
+    assert "N = 1,000,000,000,000, D = 5, H = 4 needs about" in too_large.message
+
+
+@pytest.mark.parametrize(("error", "message"), [(MemoryError(), "out of memory"), (MemoryError("8 GB"), "8 GB")])
+def test_a_check_that_runs_out_of_memory_is_a_row_and_the_sweep_goes_on(
+    error: MemoryError, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check_small(problem: bncheck.Problem, target: str, **options: Any) -> bncheck.CheckResult:
+        if problem.N == 9:
+            raise error
+        return bncheck.check(problem, target, **options)
+
+    monkeypatch.setattr("bncheck.sweeps.runner.check", check_small)
+    failed, passed = bncheck.sweep(N=[9, 8], D=5, H=4)
+    assert (failed.verdict, failed.message) == (None, message)
+    assert passed.verdict is Verdict.PASS

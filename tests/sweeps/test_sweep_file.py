@@ -1,10 +1,15 @@
 """The row file of a sweep: resuming, refusing, and the files of older versions."""
 
+import errno
 import json
 import math
 import os
 import re
 import shutil
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,7 @@ import bncheck
 from bncheck import InvalidInput, Verdict
 from bncheck.sweeps.rows import Row
 from bncheck.sweeps.sweep_file import SweepFile, rows_of
-from tests.sweep_helpers import OPTIONS, invoke, without_times
+from tests.sweep_helpers import OPTIONS, count_lines, invoke, without_times
 
 # Written by bncheck 0.1, with: sweep reference wrong.py raises.py --N 8 --D 5 --H 4 --step auto,1e-14
 OLD_ROWS = Path(__file__).with_name("rows_of_bncheck_0_1.jsonl")
@@ -57,11 +62,11 @@ def test_a_file_of_another_sweep_is_refused_and_not_changed(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("hello\n", "line 1 of .* is not a sweep row"),
-        ("[1]\n", "line 1 of .* is not a sweep row"),
-        ('{"schema": "bncheck-sweep/2", "sweep_id": "a", "N": 3}\n', "line 1 of .* is not a sweep row"),
-        ('{"schema": "bncheck-sweep/1", "sweep": "a", "N": 3}\n', "line 1 of .* is not a sweep row"),
-        ('{"schema": "bncheck/1"}\n', "line 1 of .* has the schema 'bncheck/1', expected 'bncheck-sweep/2'"),
+        ("hello\n", "line 1 of .* is not a sweep row$"),
+        ("[1]\n", "line 1 of .* is not a sweep row$"),
+        ('{"schema": "bncheck-sweep/2", "N": 3}\n', "line 1 of .* is not a sweep row: 'target' is missing$"),
+        ('{"schema": "bncheck-sweep/1", "N": 3}\n', "line 1 of .* is not a sweep row: 'gradients' is missing$"),
+        ('{"schema": "bncheck/1"}\n', "is not a sweep row: the schema is 'bncheck/1', expected 'bncheck-sweep/2'$"),
     ],
 )
 def test_a_file_that_does_not_contain_rows_is_refused_and_not_changed(
@@ -72,7 +77,7 @@ def test_a_file_that_does_not_contain_rows_is_refused_and_not_changed(
     for command in (("sweep", *OPTIONS, "--out", str(path), "--resume"), ("report", str(path))):
         result = invoke(*command)
         assert result.exit_code == 2
-        assert re.search(message, result.stderr.replace("\n", " "))
+        assert re.search(message, result.stderr)
         assert path.read_text(encoding="utf-8") == content
 
 
@@ -86,14 +91,16 @@ def test_a_full_disk_gives_a_one_line_error() -> None:
 
 def test_completed_keys_are_those_of_the_rows_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    file = SweepFile(path, "abc", resume=False)
+    file = SweepFile(path, "abc", list[Row]().append, resume=False)
     (row,) = bncheck.sweep(N=4, D=3, H=2)
     file.append(row)
     file.close()
     with pytest.raises(InvalidInput, match="another sweep"):
-        SweepFile(path, "abd", resume=True)
-    resumed = SweepFile(path, "abc", resume=True)
+        SweepFile(path, "abd", list[Row]().append, resume=True)
+    rows: list[Row] = []
+    resumed = SweepFile(path, "abc", rows.append, resume=True)
     resumed.close()
+    assert [read.point for read in rows] == [row.point]
     assert resumed.completed_keys == {row.point.key}
 
 
@@ -153,3 +160,88 @@ def test_a_report_of_files_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert "no rows in" in invoke("report", str(tmp_path / "empty")).stderr
     assert "cannot read" in invoke("report", str(tmp_path / "rows"), str(tmp_path / "missing")).stderr
+
+
+def open_rows(path: Path, *, resume: bool = False) -> SweepFile:
+    return SweepFile(path, "abc", list[Row]().append, resume=resume)
+
+
+def test_a_second_sweep_is_refused_until_the_first_one_ends(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    first = open_rows(path)
+    for resume in (False, True):
+        with pytest.raises(InvalidInput, match=r"another sweep writes to .*rows\.jsonl; wait until it ends, or choose"):
+            open_rows(path, resume=resume)
+    assert path.exists()
+    first.close()
+    open_rows(path).close()
+
+
+@pytest.mark.process
+def test_a_crash_releases_the_lock_of_a_row_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    command = [sys.executable, "-m", "bncheck", "sweep", *OPTIONS, "--seed", "0..9999", "--out", str(path)]
+    running = subprocess.Popen([*command, "--jobs", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while count_lines(path) < 3:
+        time.sleep(0.01)
+    assert "another sweep writes to" in invoke("sweep", *OPTIONS, "--out", str(path), "--resume").stderr
+    running.kill()
+    running.wait()
+    assert "belongs to another sweep" in invoke("sweep", *OPTIONS, "--out", str(path), "--resume").stderr
+
+
+def test_a_row_file_that_was_removed_when_its_sweep_ended_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    monkeypatch.setattr("bncheck.sweeps.sweep_file._is_locked_elsewhere", lambda _: path.unlink())
+    with pytest.raises(InvalidInput, match="another sweep writes to"):
+        open_rows(path)
+
+
+def test_only_a_new_row_file_without_rows_is_removed(tmp_path: Path) -> None:
+    new, old, link = tmp_path / "new", tmp_path / "old", tmp_path / "link"
+    old.touch()
+    link.symlink_to(tmp_path / "target")
+    for path in (new, old, link):
+        open_rows(path).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old"]
+
+
+def test_rows_are_synced_once_a_second_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, syncs = [0.0], list[float]()
+    monkeypatch.setattr("bncheck.sweeps.sweep_file.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("bncheck.sweeps.sweep_file.os.fsync", lambda _: syncs.append(clock[0]))
+    path = tmp_path / "rows.jsonl"
+    (row,) = bncheck.sweep(N=4, D=3, H=2)
+    file = open_rows(path)
+    for clock[0] in (0.0, 0.5, 1.0, 1.1, 1.2, 2.0, 2.2):
+        file.append(row)
+    assert path.read_text(encoding="utf-8").count("\n") == 7
+    file.close()
+    assert syncs == [1.1, 2.2, 2.2]
+
+
+def test_an_error_of_the_disk_at_the_end_is_reported_a_single_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("bncheck.sweeps.sweep_file.os.fsync", fail)
+    path = tmp_path / "rows.jsonl"
+    result = invoke("sweep", *OPTIONS, "--out", str(path))
+    assert result.exit_code == 2
+    assert result.stderr == f"Error: cannot write {path}: Input/output error\n"
+    assert "1 pass" in result.stdout
+
+
+def test_a_row_file_may_be_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    os.mkfifo(path)
+    contents: list[bytes] = []
+    reader = threading.Thread(target=lambda: contents.append(path.read_bytes()))
+    reader.start()
+    assert invoke("sweep", *OPTIONS, "--seed", "0..2", "--out", str(path)).exit_code == 0
+    reader.join()
+    assert contents[0].count(b"\n") == 3

@@ -196,7 +196,7 @@ def _draw_axis(axes: Axes, panel: Panel, names: Sequence[str], automatic: Automa
     axes.set_xlim(*map(math.exp, limits) if log else limits)
     integers = all(isinstance(number, int) for number in numbers)
     if panel.axis != "step" and len(numbers) <= MAX_TICKS and smallest_gap >= MIN_LINEAR_GAP * (high - low):
-        axes.set_xticks(numbers, [format_axis_value(number) for number in numbers])
+        axes.set_xticks([float(number) for number in numbers], [format_axis_value(number) for number in numbers])
     else:
         axes.xaxis.set_major_locator(LogLocator(numticks=9) if log else MaxNLocator(8, integer=integers))
         axes.xaxis.set_major_formatter(lambda x, _: str(round(x)) if integers else _tick_label(x))

@@ -18,6 +18,8 @@ MAX_PANELS = 6
 MIN_LOG_SPAN = 10.0
 # Smallest distance of two numbers on a linear axis, as a fraction of its length; closer numbers are spaced evenly.
 MIN_LINEAR_GAP = 0.08
+# Larger numbers, and smaller ones than its inverse, are spaced evenly: the margins of an axis would overflow.
+MAX_MAGNITUDE = 1e100
 # Longer names on an axis are cut on the left, because the end of a path is more specific.
 MAX_NAME_CHARS = 24
 SHAPE_AXES = ("N", "D", "H")
@@ -43,6 +45,8 @@ class Panel:
         """The scale of the axis: "log", "linear", or "names" for evenly spaced values."""
         numbers = sorted(self.numbers)
         if not self.axis or len(numbers) < 2 or (len(numbers) < len(self.cells) and self.axis != "step"):
+            return "names"
+        if not all(1 / MAX_MAGNITUDE <= abs(number) <= MAX_MAGNITUDE for number in numbers if number):
             return "names"
         if numbers[0] > 0 and (self.axis == "step" or numbers[-1] / numbers[0] > MIN_LOG_SPAN):
             return "log"

@@ -165,3 +165,13 @@ def test_a_plot_that_cannot_be_written_does_not_affect_the_other_files() -> None
     assert result.stderr == "Error: cannot write full.png: No space left on device\n"
     assert Path("v.png").read_bytes().startswith(FILE_SIGNATURES["png"])
     assert "PASS" in Path("report.txt").read_text(encoding="utf-8") or Path("report.txt").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("axis", "values"), [("--x-mean", "1,1e308"), ("--seed", f"1,2,{2**128}"), ("--x-std", "1,1e-300")]
+)
+def test_numbers_that_would_overflow_an_axis_are_spaced_evenly(axis: str, values: str) -> None:
+    pytest.importorskip("matplotlib")
+    result = invoke("sweep", *OPTIONS, axis, values, "--plot", "v.svg")
+    assert result.stderr == ""
+    assert Path("v.svg").exists()
