@@ -21,7 +21,6 @@ class ExitCode(enum.IntEnum):
     NOT_PASSED = 1  # a check failed or was inconclusive
     COULD_NOT_RUN = 2  # invalid options, or the code under test did not load
     INTERRUPTED = 130
-    TERMINATED = 143
 
     @classmethod
     def from_passed(cls, passed: bool) -> "ExitCode":
@@ -52,6 +51,13 @@ class SectionedCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; old spellings of options are accepted."""
         return super().parse_args(ctx, [OLD_FLAGS.get(arg, arg) for arg in args])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would turn some exceptions into a closed pipe, an interruption or an exit."""
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, EOFError, SystemExit) as error:
+            raise RuntimeError(f"unhandled {error!r}") from error
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the examples, each on one line, so that it can be copied."""

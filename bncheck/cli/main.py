@@ -1,9 +1,9 @@
 """The command ``bncheck``: its subcommands, error messages and exit codes."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -46,47 +46,59 @@ class CLI(click.Group):
             sys.exit(_run_and_get_exit_code(command))
 
 
-def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - a command ends in this many ways
+def _run_and_get_exit_code(command: Callable[[], Any]) -> int:
     """Run a command and return its exit code; every exception becomes a message."""
     try:
-        code = command()
+        code = int(command() or ExitCode.PASS)
         if sys.stdout is not None:  # None: the parent closed stdout
             sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
+    except BaseException as error:  # noqa: BLE001 - Python would exit with 1, which means that a check did not pass
+        code = _get_exit_code(error)
+        with suppress(OSError):  # nobody reads stderr
+            _write_message(error)
+    if signals.received_signals and code in (ExitCode.INTERRUPTED, ExitCode.COULD_NOT_RUN):
+        return 128 + signals.received_signals[0]
+    return code
+
+
+def _get_exit_code(error: BaseException) -> ExitCode:
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    # click exits if the reader of a help text closed the pipe.
+    return ExitCode.PASS if isinstance(error, SystemExit) else ExitCode.COULD_NOT_RUN
+
+
+def _write_message(error: BaseException) -> None:
+    """Write the message of an exception to stderr."""
+    if isinstance(error, OSError | SystemExit):
+        stdio.redirect_stdout_to_devnull()
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
-        return ExitCode.COULD_NOT_RUN
-    except click.ClickException as error:
-        return _report_error(_format_click_error(error))
-    except BncheckError as error:
-        return _report_error(to_option_spelling(str(error)))
-    except (click.Abort, KeyboardInterrupt):
+    elif isinstance(error, click.Abort | KeyboardInterrupt):
         click.echo("Interrupted before any result.", err=True)
-        code = ExitCode.INTERRUPTED
-    except MemoryError:
-        return _report_error("out of memory; use a smaller --N, --D or --H")
-    except SystemExit:
-        # click exits if the reader of a help text closed the pipe.
-        stdio.redirect_stdout_to_devnull()
-        return ExitCode.PASS
-    except OSError as error:
-        stdio.redirect_stdout_to_devnull()
-        return _report_error(f"cannot write the result: {os.strerror(error.errno or 0)}")
-    except Exception:  # noqa: BLE001 - an internal error must not exit with 1, which means that a check did not pass
-        if not signals.received_signals:
-            import traceback  # noqa: PLC0415 - only needed for an internal error
-
-            traceback.print_exc()
-            return _report_error("internal error in bncheck, not in the code under test; please report it")
+    elif message := _expected_message(error):
+        click.echo(f"Error: {message}", err=True)
+    elif signals.received_signals:
         click.echo("Interrupted.", err=True)  # some compiled code turns KeyboardInterrupt into another exception
-        code = ExitCode.INTERRUPTED
-    if code == ExitCode.INTERRUPTED and signal.SIGTERM in signals.received_signals:
-        return ExitCode.TERMINATED
-    return int(code or ExitCode.PASS)
+    elif not isinstance(error, SystemExit):
+        import traceback  # noqa: PLC0415 - only needed for an internal error
+
+        traceback.print_exception(error)
+        click.echo("Error: internal error in bncheck, not in the code under test; please report it", err=True)
 
 
-def _report_error(message: str) -> ExitCode:
-    click.echo(f"Error: {message}", err=True)
-    return ExitCode.COULD_NOT_RUN
+def _expected_message(error: BaseException) -> str:
+    """Return the message of an exception that is not an internal error; the text is empty for one that is."""
+    if isinstance(error, click.ClickException):
+        return _format_click_error(error)
+    if isinstance(error, BncheckError):
+        return to_option_spelling(str(error))
+    if isinstance(error, MemoryError):
+        return "out of memory; use a smaller --N, --D or --H"
+    if isinstance(error, OSError):
+        name = "" if error.filename is None else f" on {os.fspath(error.filename)!r}"
+        return f"the system refused an operation{name}: {error.strerror or error}"
+    return ""
 
 
 def _format_click_error(error: click.ClickException) -> str:
