@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bncheck.cli.parameters import axis_type, option_type
+from bncheck.cli.parameters import FilePath, axis_type, option_type
 from bncheck.model.options import AXIS_OPTIONS, OLD_FLAGS, OPTIONS, OTHER, Kind
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -82,7 +82,7 @@ def command(*examples: str, **attributes: Any) -> Callable[[Callable[..., Any]],
     return click.command(cls=SectionedCommand, examples=examples, **attributes)
 
 
-targets_argument = click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
+targets_argument = click.argument("targets", metavar="[TARGET]...", nargs=-1, type=FilePath())
 
 
 def options(*names: str, heading: str = "", **defaults: Any) -> Callable[[Command], Command]:

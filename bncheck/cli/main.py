@@ -96,9 +96,20 @@ def _expected_message(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "out of memory; use a smaller --N, --D or --H"
     if isinstance(error, OSError):
-        name = "" if error.filename is None else f" on {os.fspath(error.filename)!r}"
-        return f"the system refused an operation{name}: {error.strerror or error}"
+        return _describe_os_error(error)
     return ""
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Return the message of an error that the place where it occurred did not describe."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"the system refused an operation on {error.filename!r}: {reason}"
+    try:
+        os.getcwd()
+    except OSError as lost:
+        return f"the working directory cannot be used ({lost.strerror}); change to another one"
+    return f"the system refused an operation: {reason}"
 
 
 def _format_click_error(error: click.ClickException) -> str:
