@@ -18,7 +18,10 @@ pytestmark = pytest.mark.process
 # Before the line is written a signal may have a traceback: of Python, which starts.
 START = "import sys; from bncheck.__main__ import main; print('ready', file=sys.stderr, flush=True); main()"
 # What the process of the tests may have inherited is undone: a background job ignores SIGINT.
-DEFAULT_SIGNALS = "import signal; [signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGHUP)]"
+DEFAULT_SIGNALS = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+)
 # A pipe ends when every process that inherited it has ended: workers, children, and the tracker of their resources.
 TIMEOUT_SECONDS = 60
 SMALL = ("--N", "8", "--D", "5", "--H", "4")
@@ -105,16 +108,21 @@ def test_a_second_signal_ends_a_command_and_its_workers_at_once(
     assert (running.returncode, out, err) == (128 + number, "", "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_two_equal_signals_at_once_are_one(number: signal.Signals, tmp_path: Path) -> None:
-    running = start(SWEEP, tmp_path)
-    wait_for_rows(tmp_path / "rows.jsonl", running)
-    running.send_signal(number)
-    running.send_signal(number)
-    _, err = running.communicate(timeout=TIMEOUT_SECONDS)
-    assert running.returncode == 128 + number
-    assert err.startswith("Interrupted after ")
-    assert err.count("\n") == 1
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("package", ["click", "bncheck.cli.signals"])
+def test_a_signal_during_the_first_imports_ends_the_command_with_one_line(
+    package: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    prelude = f"""{DEFAULT_SIGNALS}
+import os, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {package!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Finder())"""
+    running = start(("run",), tmp_path, f"{prelude}\npass")
+    out, err = running.communicate(timeout=TIMEOUT_SECONDS)
+    assert (running.returncode, out, err) == (128 + number, "", "Interrupted before any result.\n")
 
 
 def test_nohup_is_respected(tmp_path: Path) -> None:

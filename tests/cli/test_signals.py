@@ -67,11 +67,12 @@ def test_an_interruption_before_any_result_says_so(monkeypatch: pytest.MonkeyPat
     assert (result.exit_code, result.stderr) == (130, "Interrupted before any result.\n")
 
 
-def interrupt_within_section(number: int, finished: list[str]) -> None:
+def interrupt_within_section(number: int, finished: list[str] | None = None, repeats: int = 1) -> None:
     with signals.defer_signals():
-        os.kill(os.getpid(), number)
-        finished.append("file")
-        finished.append("summary")
+        for _ in range(repeats):
+            os.kill(os.getpid(), number)
+        if finished is not None:
+            finished += ["file", "summary"]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -84,6 +85,22 @@ def test_an_interruption_is_deferred_to_the_end_of_a_critical_section(number: si
         signal.signal(number, previous)
     assert finished == ["file", "summary"]
     assert signals.received_signals == [number]
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(0.01, []), (0.2, [signal.SIGTERM])])
+def test_a_second_signal_ends_the_process_unless_it_follows_at_once(
+    seconds: float, ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, ended_with = iter((5.0, 5.0 + seconds)), list[int]()
+    monkeypatch.setattr("bncheck.cli.signals.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("bncheck.cli.signals.end_process", ended_with.append)
+    previous = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with signals.handle_signals(), pytest.raises(KeyboardInterrupt):
+            interrupt_within_section(signal.SIGTERM, repeats=2)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert ended_with == ended
 
 
 def test_an_interruption_that_python_dropped_in_a_destructor_is_raised_after_the_next_section(
