@@ -36,6 +36,13 @@ class CLI(click.Group):
         command: click.Command = getattr(import_module(f"bncheck.cli.{cmd_name}"), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; for an interruption click would write an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise click.Abort from interrupt
+
     def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run the command line; click's own error handling would exit with 1 for invalid options."""
         command: Callable[[], Any] = partial(super().main, *args, standalone_mode=False, **options)

@@ -241,13 +241,33 @@ class ProcessPool:
 def block_signals_in_children() -> Iterator[None]:
     """Block the signals of a terminal while children are spawned; a child inherits this and is safe while it starts.
 
-    In this process, a signal that arrives while it is blocked is delivered afterwards.
+    In this process, a signal that arrives meanwhile is handled afterwards: an exception would leave a child without
+    its data, and the child would print a traceback.
     """
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
     try:
-        yield
+        with _postpone_handlers():  # the system gives a blocked signal to another thread, such as one of BLAS
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _postpone_handlers() -> Iterator[None]:
+    """Call the handlers of signals at the end of the section."""
+    received: list[int] = []
+    previous = {number: signal.getsignal(number) for number in (*TERMINAL_SIGNALS, signal.SIGTERM)}
+    is_main_thread = threading.current_thread() is threading.main_thread()  # no other may change a handler
+    handlers = {number: handler for number, handler in previous.items() if is_main_thread and callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for arrived in received:
+            signal.raise_signal(arrived)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def test_an_interruption_before_any_result_says_so(monkeypatch: pytest.MonkeyPat
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bncheck.cli.checks.check", interrupt)
+    monkeypatch.setattr("bncheck.model.problem.random_problem", interrupt)
     result = CliRunner().invoke(main, ["run"], prog_name="bncheck")
     assert (result.exit_code, result.stderr) == (130, "Interrupted before any result.\n")
 
