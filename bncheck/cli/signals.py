@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from bncheck.execution.processes import terminate_all
+from bncheck.execution.processes import terminate_children
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A signal that follows the first one within this time belongs to it: a shell and a terminal that closes both send
@@ -59,8 +59,8 @@ def _handle_signal(number: int, _: FrameType | None) -> None:
 
 
 def end_process(number: int) -> None:
-    """End this process with the exit code for a signal, its workers and its children, without waiting for anything."""
-    terminate_all()
+    """End this process with the exit code for a signal, and its workers and children, without waiting for results."""
+    terminate_children()
     os._exit(128 + number)
 
 

@@ -184,10 +184,10 @@ def create_process_pool(worker_count: int) -> Executor:
 
 def _start_resource_tracker() -> None:
     """Start the process that removes the semaphores of the pool if this process is killed; it need not warn of that."""
-    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     with block_signals_in_children():
+        sys.warnoptions.append("ignore:resource_tracker:UserWarning")
         resource_tracker.ensure_running()
-    sys.warnoptions.pop()
+        sys.warnoptions.pop()
 
 
 def start_worker() -> None:
@@ -203,7 +203,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
-    processes.terminate_all()
+    processes.terminate_children()
     os._exit(1)
 
 

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from pathlib import Path
 
 # Operations of prctl, from linux/prctl.h.
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
@@ -41,6 +40,13 @@ def terminate_all() -> None:
     multiprocessing = sys.modules.get("multiprocessing")  # it has a registry of its own
     for worker in multiprocessing.active_children() if multiprocessing else ():
         worker.kill()
+
+
+def terminate_children() -> None:
+    """Terminate every child process before this process ends, but the tracker of resources, which cleans up."""
+    terminate_all()
+    tracker = sys.modules.get("multiprocessing.resource_tracker")
+    terminate_strays(() if tracker is None else (tracker._resource_tracker._pid,))
 
 
 def terminate_group(pid: int) -> None:
@@ -101,6 +107,7 @@ def terminate_strays(keep: Collection[int]) -> None:
 
 def _child_pids() -> Iterator[int]:
     """Yield the process ids of the children of this process; Linux lists them by the thread that they belong to."""
-    for path in Path("/proc/self/task").glob("*/children"):
-        with suppress(OSError):  # the thread has ended
-            yield from map(int, path.read_text(encoding="ascii").split())
+    folder = "/proc/self/task"
+    for thread in os.listdir(folder) if os.path.isdir(folder) else ():
+        with suppress(OSError), open(f"{folder}/{thread}/children", encoding="ascii") as file:  # it may have ended
+            yield from map(int, file.read().split())

@@ -1,6 +1,7 @@
 """Commands as processes that are killed or interrupted: no process is left, no traceback, no lost or torn row."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -15,8 +16,8 @@ from tests.samples import LAYERS
 
 pytestmark = pytest.mark.process
 
-# Before the line is written a signal may have a traceback: of Python, which starts.
-START = "import sys; from bncheck.__main__ import main; print('ready', file=sys.stderr, flush=True); main()"
+# Before the pipe is closed a signal may have a traceback: of Python, which starts.
+START = "import os, sys; from bncheck.__main__ import main; os.close(int(sys.argv.pop(1))); main()"
 # What the process of the tests may have inherited is undone: a background job ignores SIGINT.
 DEFAULT_SIGNALS = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -45,12 +46,14 @@ COMMANDS: tuple[Sequence[str], ...] = (
 
 def start(arguments: Sequence[str], directory: Path, prelude: str = DEFAULT_SIGNALS) -> subprocess.Popen[str]:
     """Start a command, after a prelude in the same process, and return it when it handles signals."""
+    reader, writer = os.pipe()
     running = subprocess.Popen(
-        [sys.executable, "-c", f"{prelude}; {START}", *arguments], cwd=directory,
+        [sys.executable, "-c", f"{prelude}; {START}", str(writer), *arguments], cwd=directory, pass_fds=[writer],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    assert running.stderr is not None
-    assert running.stderr.readline() == "ready\n"
+    os.close(writer)
+    os.read(reader, 1)
+    os.close(reader)
     return running
 
 
@@ -96,11 +99,12 @@ def test_a_second_signal_ends_a_command_and_its_workers_at_once(
     number: signal.Signals, jobs: str, tmp_path: Path
 ) -> None:
     # The first signal arrives in a critical section, which does not end.
-    append = "lambda *_: (print('appending', file=sys.stderr, flush=True), time.sleep(99))"
-    prelude = f"import sys, time; from bncheck.sweeps.sweep_file import SweepFile; SweepFile.append = {append}"
+    append = "lambda *_: (open('appending', 'w').close(), time.sleep(99))"
+    prelude = f"import time; from bncheck.sweeps.sweep_file import SweepFile; SweepFile.append = {append}"
     running = start((*SWEEP, "--jobs", jobs), tmp_path, f"{DEFAULT_SIGNALS}; {prelude}")
-    assert running.stderr is not None
-    assert running.stderr.readline() == "appending\n"
+    while not (tmp_path / "appending").exists():
+        assert running.poll() is None
+        time.sleep(0.01)
     for _ in range(2):
         time.sleep(0.2)  # signals that follow each other more quickly are one
         running.send_signal(number)

@@ -74,3 +74,17 @@ ctypes.CDLL(None).prctl(get_subreaper, ctypes.byref(subreaper))
 print(subreaper.value, ctypes.CDLL(None).prctl(get_dumpable))
 """
     assert run_script(script) == "1 0\n"
+
+
+@on_linux
+def test_a_process_that_ends_terminates_every_child_but_the_tracker_of_resources() -> None:
+    script = """
+from multiprocessing import resource_tracker
+processes.become_subreaper()
+resource_tracker.ensure_running()
+daemon = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+assert daemon.stdout.readline() == "started\\n"
+processes.terminate_children()
+print(repr(daemon.stdout.read()), resource_tracker._resource_tracker._check_alive())
+"""
+    assert run_script(script, DAEMON) == "'' True\n"
