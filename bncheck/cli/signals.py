@@ -60,6 +60,7 @@ def _handle_signal(number: int, _: FrameType | None) -> None:
 
 def end_process(number: int) -> None:
     """End this process with the exit code for a signal, and its workers and children, without waiting for results."""
+    threading.excepthook = lambda _: None  # the thread of the pool would print that its workers are lost
     terminate_children()
     os._exit(128 + number)
 

@@ -1,6 +1,7 @@
 """Errors of the command line: one line on stderr, and exit code 2."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -127,11 +128,17 @@ def test_an_error_of_the_system_that_nothing_describes_names_the_file_and_claims
     assert (result.exit_code, result.stderr) == (2, f"Error: the system refused an operation{message}\n")
 
 
-def test_a_removed_working_directory_is_a_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_working_directory_is_named_as_the_reason_of_an_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        (tmp_path / "removed").rmdir()
+        os.getcwd()
+
     (tmp_path / "removed").mkdir()
     monkeypatch.chdir(tmp_path / "removed")
-    (tmp_path / "removed").rmdir()
-    result = invoke("sweep", "--out", "rows.jsonl")
+    monkeypatch.setattr("bncheck.cli.checks.check", fail)
+    result = invoke("run")
     message = "the working directory cannot be used (No such file or directory); change to another one"
     assert (result.exit_code, result.stderr) == (2, f"Error: {message}\n")
 

@@ -120,3 +120,19 @@ def test_an_interruption_that_python_dropped_in_a_destructor_is_raised_after_the
     finally:
         signal.signal(signal.SIGINT, previous)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.process
+def test_a_thread_that_loses_its_workers_prints_no_traceback_while_the_process_ends() -> None:
+    script = """
+import threading
+from bncheck.cli import signals
+def fail_in_thread():
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+signals.terminate_children = fail_in_thread
+signals.end_process(15)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (143, "")
