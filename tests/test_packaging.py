@@ -105,10 +105,19 @@ def test_the_workflow_and_the_hook_in_the_readme_exist() -> None:
 
 def test_ci_tests_the_lowest_versions_that_are_allowed() -> None:
     lowest = {name.replace(">=", "==") for name in PROJECT["dependencies"]}
-    (job,) = load_yaml(".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["include"]
+    jobs = load_yaml(".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["include"]
+    (job,) = (job for job in jobs if job["versions"])
     pinned = job["versions"].split()
     assert {re.sub(r"==(\d+\.\d+)\.0$", r"==\1", pin) for pin in pinned} == lowest
     assert PROJECT["requires-python"] == f">={job['python']}"
+
+
+def test_ci_tests_the_systems_of_the_classifiers() -> None:
+    matrix = load_yaml(".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]
+    systems = {*matrix["system"], *(job["system"] for job in matrix["include"])}
+    assert systems == {"ubuntu-latest", "macos-latest"}
+    names = {line.rpartition(" :: ")[2] for line in PROJECT["classifiers"] if line.startswith("Operating System")}
+    assert names == {"POSIX", "Linux", "MacOS"}
 
 
 def test_every_step_of_ci_is_an_action_or_a_command() -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bncheck.cli.parameters import axis_type, option_type
+from bncheck.cli.parameters import FilePath, axis_type, option_type
 from bncheck.model.options import AXIS_OPTIONS, OLD_FLAGS, OPTIONS, OTHER, Kind
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -21,7 +21,6 @@ class ExitCode(enum.IntEnum):
     NOT_PASSED = 1  # a check failed or was inconclusive
     COULD_NOT_RUN = 2  # invalid options, or the code under test did not load
     INTERRUPTED = 130
-    TERMINATED = 143
 
     @classmethod
     def from_passed(cls, passed: bool) -> "ExitCode":
@@ -53,6 +52,13 @@ class SectionedCommand(click.Command):
         """Parse the arguments; old spellings of options are accepted."""
         return super().parse_args(ctx, [OLD_FLAGS.get(arg, arg) for arg in args])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would turn some exceptions into a closed pipe, an interruption or an exit."""
+        try:
+            return super().invoke(ctx)
+        except (BrokenPipeError, EOFError, SystemExit) as error:
+            raise RuntimeError(f"unhandled {error!r}") from error
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the examples, each on one line, so that it can be copied."""
         with formatter.section("Examples"):
@@ -76,7 +82,7 @@ def command(*examples: str, **attributes: Any) -> Callable[[Callable[..., Any]],
     return click.command(cls=SectionedCommand, examples=examples, **attributes)
 
 
-targets_argument = click.argument("targets", metavar="[TARGET]...", nargs=-1, type=click.Path())
+targets_argument = click.argument("targets", metavar="[TARGET]...", nargs=-1, type=FilePath())
 
 
 def options(*names: str, heading: str = "", **defaults: Any) -> Callable[[Command], Command]:

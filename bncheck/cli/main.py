@@ -1,9 +1,9 @@
 """The command ``bncheck``: its subcommands, error messages and exit codes."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -36,6 +36,13 @@ class CLI(click.Group):
         command: click.Command = getattr(import_module(f"bncheck.cli.{cmd_name}"), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; for an interruption click would write an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise click.Abort from interrupt
+
     def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
         """Run the command line; click's own error handling would exit with 1 for invalid options."""
         command: Callable[[], Any] = partial(super().main, *args, standalone_mode=False, **options)
@@ -46,47 +53,70 @@ class CLI(click.Group):
             sys.exit(_run_and_get_exit_code(command))
 
 
-def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 - a command ends in this many ways
+def _run_and_get_exit_code(command: Callable[[], Any]) -> int:
     """Run a command and return its exit code; every exception becomes a message."""
     try:
-        code = command()
+        code = int(command() or ExitCode.PASS)
         if sys.stdout is not None:  # None: the parent closed stdout
             sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
+    except BaseException as error:  # noqa: BLE001 - Python would exit with 1, which means that a check did not pass
+        code = _get_exit_code(error)
+        with suppress(OSError):  # nobody reads stderr
+            _write_message(error)
+    if signals.received_signals and code in (ExitCode.INTERRUPTED, ExitCode.COULD_NOT_RUN):
+        return 128 + signals.received_signals[0]
+    return code
+
+
+def _get_exit_code(error: BaseException) -> ExitCode:
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    # click exits if the reader of a help text closed the pipe.
+    return ExitCode.PASS if isinstance(error, SystemExit) else ExitCode.COULD_NOT_RUN
+
+
+def _write_message(error: BaseException) -> None:
+    """Write the message of an exception to stderr."""
+    if isinstance(error, OSError | SystemExit):
+        stdio.redirect_stdout_to_devnull()
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
-        return ExitCode.COULD_NOT_RUN
-    except click.ClickException as error:
-        return _report_error(_format_click_error(error))
-    except BncheckError as error:
-        return _report_error(to_option_spelling(str(error)))
-    except (click.Abort, KeyboardInterrupt):
+    elif isinstance(error, click.Abort | KeyboardInterrupt):
         click.echo("Interrupted before any result.", err=True)
-        code = ExitCode.INTERRUPTED
-    except MemoryError:
-        return _report_error("out of memory; use a smaller --N, --D or --H")
-    except SystemExit:
-        # click exits if the reader of a help text closed the pipe.
-        stdio.redirect_stdout_to_devnull()
-        return ExitCode.PASS
-    except OSError as error:
-        stdio.redirect_stdout_to_devnull()
-        return _report_error(f"cannot write the result: {os.strerror(error.errno or 0)}")
-    except Exception:  # noqa: BLE001 - an internal error must not exit with 1, which means that a check did not pass
-        if not signals.received_signals:
-            import traceback  # noqa: PLC0415 - only needed for an internal error
-
-            traceback.print_exc()
-            return _report_error("internal error in bncheck, not in the code under test; please report it")
+    elif message := _expected_message(error):
+        click.echo(f"Error: {message}", err=True)
+    elif signals.received_signals:
         click.echo("Interrupted.", err=True)  # some compiled code turns KeyboardInterrupt into another exception
-        code = ExitCode.INTERRUPTED
-    if code == ExitCode.INTERRUPTED and signal.SIGTERM in signals.received_signals:
-        return ExitCode.TERMINATED
-    return int(code or ExitCode.PASS)
+    elif not isinstance(error, SystemExit):
+        import traceback  # noqa: PLC0415 - only needed for an internal error
+
+        traceback.print_exception(error)
+        click.echo("Error: internal error in bncheck, not in the code under test; please report it", err=True)
 
 
-def _report_error(message: str) -> ExitCode:
-    click.echo(f"Error: {message}", err=True)
-    return ExitCode.COULD_NOT_RUN
+def _expected_message(error: BaseException) -> str:
+    """Return the message of an exception that is not an internal error; the text is empty for one that is."""
+    if isinstance(error, click.ClickException):
+        return _format_click_error(error)
+    if isinstance(error, BncheckError):
+        return to_option_spelling(str(error))
+    if isinstance(error, MemoryError):
+        return "out of memory; use a smaller --N, --D or --H"
+    if isinstance(error, OSError):
+        return _describe_os_error(error)
+    return ""
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Return the message of an error that the place where it occurred did not describe."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"the system refused an operation on {error.filename!r}: {reason}"
+    try:
+        os.getcwd()
+    except OSError as lost:
+        return f"the working directory cannot be used ({lost.strerror}); change to another one"
+    return f"the system refused an operation: {reason}"
 
 
 def _format_click_error(error: click.ClickException) -> str:

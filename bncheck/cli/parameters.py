@@ -55,6 +55,17 @@ class Choice(click.Choice[str]):
         return str(value)
 
 
+class FilePath(click.Path):
+    """A path, which need not exist but can."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; reject a NUL character and one that the file system cannot encode."""
+        try:
+            return super().convert(value, param, ctx)
+        except ValueError as error:
+            raise click.UsageError(f"{value!r} cannot be the name of a file: {error}", ctx) from error
+
+
 def split_names(value: Any) -> tuple[str, ...]:
     """Return the names in a list with commas; the library checks them."""
     return value if isinstance(value, tuple) else tuple(name.strip() for name in str(value).split(","))
@@ -111,7 +122,7 @@ def _label(param: click.Parameter | None) -> str:
 TYPES: dict[Kind, ParamType] = {
     **{kind: Number(kind) for kind in (Kind.SIZE, Kind.SEED, Kind.REAL, Kind.STEP)},
     Kind.NAMES: click.types.FuncParamType(split_names),
-    Kind.PATH: click.Path(),
+    Kind.PATH: FilePath(),
     Kind.TEXT: click.STRING,
 }
 

@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ class ProgressDisplay:
     def __exit__(self, *_: object) -> None:
         """Remove the bar."""
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal was closed
+                self._bar.stop()
 
     def update(self, done: int, total: int, note: str = "") -> None:
         """Show the number of finished items, the total and a note."""
@@ -55,13 +57,14 @@ class ProgressDisplay:
         if now < self._next_update:
             return
         self._next_update = now + self._interval
-        if self._is_live:
-            self._show_bar(done, total, note)
-        else:
-            rate = (done - self._first) / (now - self._started)
-            left = f"{timedelta(seconds=round((total - done) / rate))} left" if rate else ""
-            parts = (f"{done:,} of {total:,} {self._unit}", f"{rate:.0f} per s", left, note)
-            click.echo("  " + "   ".join(filter(None, parts)), err=True)
+        with suppress(OSError):  # nobody reads stderr
+            if self._is_live:
+                self._show_bar(done, total, note)
+            else:
+                rate = (done - self._first) / (now - self._started)
+                left = f"{timedelta(seconds=round((total - done) / rate))} left" if rate else ""
+                parts = (f"{done:,} of {total:,} {self._unit}", f"{rate:.0f} per s", left, note)
+                click.echo("  " + "   ".join(filter(None, parts)), err=True)
 
     def _show_bar(self, done: int, total: int, note: str) -> None:
         if self._bar is None:

@@ -4,14 +4,18 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
+from multiprocessing import connection, resource_tracker
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from bncheck.execution import processes
 
 Item = TypeVar("Item", bound=Hashable)
 Result = TypeVar("Result")
@@ -24,6 +28,8 @@ BATCHES_PER_WORKER = 4
 BATCH_SECONDS, MAX_BATCH_ITEMS = 0.25, 32
 # Seconds without a result after which the pool checks that it has workers.
 IDLE_POLL_SECONDS = 5.0
+# The signals that a terminal sends to every process of a command; the parent process handles them for its workers.
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGHUP)
 # Environment variables with the number of threads of a matrix product, one for each BLAS.
 BLAS_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -171,13 +177,34 @@ class _Scheduler(Generic[Item, Result]):
 
 
 def create_process_pool(worker_count: int) -> Executor:
-    """Create an executor whose workers are new processes.
+    """Create an executor whose workers are new processes."""
+    _start_resource_tracker()
+    return ProcessPoolExecutor(worker_count, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
 
-    A worker ignores Ctrl-C, which a terminal sends to all processes: the parent process handles it.
-    ``block_sigint_in_children`` protects the worker until it has started and can ignore the signal.
-    """
-    context, ignore_sigint = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
-    return ProcessPoolExecutor(worker_count, mp_context=context, initializer=signal.signal, initargs=ignore_sigint)
+
+def _start_resource_tracker() -> None:
+    """Start the process that removes the semaphores of the pool if this process is killed; it need not warn of that."""
+    with block_signals_in_children():
+        sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+        resource_tracker.ensure_running()
+        sys.warnoptions.pop()
+
+
+def start_worker() -> None:
+    """Prepare a worker process: it ignores the signals of a terminal and ends with its parent."""
+    for number in TERMINAL_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    processes.prepare_process()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends; reading from a queue would not show that, the worker holds both ends."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    processes.terminate_children()
+    os._exit(1)
 
 
 class ProcessPool:
@@ -189,7 +216,7 @@ class ProcessPool:
 
     def submit(self, run_item: Callable[[Any], Result], batch: Sequence[Any]) -> "Future[BatchResult[Result]]":
         """Schedule a batch; the executor starts its processes here."""
-        with one_thread_each(), block_sigint_in_children():
+        with one_thread_each(), block_signals_in_children():
             return self._executor.submit(run_batch, run_item, batch)
 
     def is_worker_crash(self, error: BaseException) -> bool:
@@ -211,21 +238,36 @@ class ProcessPool:
 
 
 @contextmanager
-def block_sigint_in_children() -> Iterator[None]:
-    """Block SIGINT while children are spawned; a child inherits the blocked signal and is safe while it starts.
+def block_signals_in_children() -> Iterator[None]:
+    """Block the signals of a terminal while children are spawned; a child inherits this and is safe while it starts.
 
-    The workers also ignore SIGINT, because Windows cannot block signals. In this process, a SIGINT that arrives while
-    it is blocked is delivered afterwards.
+    In this process, a signal that arrives meanwhile is handled afterwards: an exception would leave a child without
+    its data, and the child would print a traceback.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # the first worker would start it, which unblocks the signal
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
+    try:
+        with _postpone_handlers():  # the system gives a blocked signal to another thread, such as one of BLAS
+            yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _postpone_handlers() -> Iterator[None]:
+    """Call the handlers of signals at the end of the section."""
+    received: list[int] = []
+    previous = {number: signal.getsignal(number) for number in (*TERMINAL_SIGNALS, signal.SIGTERM)}
+    is_main_thread = threading.current_thread() is threading.main_thread()  # no other may change a handler
+    handlers = {number: handler for number, handler in previous.items() if is_main_thread and callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda number, _: received.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for arrived in received:
+            signal.raise_signal(arrived)
 
 
 @contextmanager

@@ -25,8 +25,10 @@ def decades(first: float, last: float, per_decade: int) -> list[float]:
         Rounded to four digits.
     """
     direction = 1 if last >= first else -1
-    count = math.floor(abs(math.log10(last / first)) * per_decade + 1e-9)  # 1e-9: rounding of the logarithm
-    return [float(f"{first * 10 ** (direction * i / per_decade):.4g}") for i in range(count + 1)]
+    decade_count = abs(math.log10(last) - math.log10(first))  # the ratio of the ends may overflow
+    count = math.floor(decade_count * per_decade + 1e-9)  # 1e-9: rounding of the logarithms
+    roots = [10 ** (direction * i / per_decade / 2) for i in range(count + 1)]  # the square may overflow as well
+    return [float(f"{first * root * root:.4g}") for root in roots]
 
 
 def format_values(values: Sequence[Any]) -> str:

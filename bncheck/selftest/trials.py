@@ -12,7 +12,7 @@ import numpy as np
 
 from bncheck.checking.check import check
 from bncheck.errors import InvalidInput
-from bncheck.execution.pool import block_sigint_in_children, create_process_pool, one_thread_each
+from bncheck.execution.pool import block_signals_in_children, create_process_pool, one_thread_each
 from bncheck.mistakes import NO_MISTAKE, Mistake, all_mistakes
 from bncheck.mistakes.injected import FaultyNetwork, faulty_layers
 from bncheck.model.document import CHECK_SCHEMA
@@ -208,7 +208,7 @@ def _run_in_processes(trials: Sequence[Callable[[], Any]], jobs: int) -> Iterato
     with one_thread_each():
         executor = create_process_pool(jobs)
         try:
-            with block_sigint_in_children():  # submitting the trials starts the processes
+            with block_signals_in_children():  # submitting the trials starts the processes
                 results = executor.map(call, trials, chunksize=4)
             yield from results
         finally:

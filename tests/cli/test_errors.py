@@ -1,5 +1,7 @@
 """Errors of the command line: one line on stderr, and exit code 2."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,53 @@ def test_an_internal_error_does_not_exit_with_1(monkeypatch: pytest.MonkeyPatch)
     assert result.exit_code == 2
     message = "Error: internal error in bncheck, not in the code under test; please report it\n"
     assert result.stderr.endswith(message)
+
+
+@pytest.mark.parametrize("error", [EOFError(), BrokenPipeError(errno.EPIPE, "Broken pipe"), SystemExit(0)])
+def test_an_exception_by_which_click_ends_a_command_is_an_internal_error(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bncheck.cli.checks.check", fail)
+    result = invoke("run")
+    assert result.exit_code == 2
+    assert "internal error in bncheck" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/data"), " on '/data': Permission denied"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), ": Resource temporarily unavailable"),
+        (OSError("cannot load library"), ": cannot load library"),
+    ],
+)
+def test_an_error_of_the_system_that_nothing_describes_names_the_file_and_claims_no_operation(
+    error: OSError, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bncheck.cli.checks.check", fail)
+    result = invoke("run")
+    assert (result.exit_code, result.stderr) == (2, f"Error: the system refused an operation{message}\n")
+
+
+def test_a_removed_working_directory_is_named_as_the_reason_of_an_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        (tmp_path / "removed").rmdir()
+        os.getcwd()
+
+    (tmp_path / "removed").mkdir()
+    monkeypatch.chdir(tmp_path / "removed")
+    monkeypatch.setattr("bncheck.cli.checks.check", fail)
+    result = invoke("run")
+    message = "the working directory cannot be used (No such file or directory); change to another one"
+    assert (result.exit_code, result.stderr) == (2, f"Error: {message}\n")
 
 
 def test_without_a_command_the_help_is_shown_and_the_exit_code_is_2() -> None:

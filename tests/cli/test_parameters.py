@@ -33,10 +33,17 @@ def test_integers_can_be_lists_and_ranges(text: str, values: tuple[int, ...]) ->
         ("1..0.1/3", (1.0, 0.4642, 0.2154, 0.1)),
         ("auto,1e-5", ("auto", 1e-5)),
         ("5e-3..1e-5", (5e-3, 5e-4, 5e-5)),
+        ("1e300..1e303", (1e300, 1e301, 1e302, 1e303)),
     ],
 )
 def test_a_range_of_real_numbers_has_values_per_decade(text: str, values: tuple[object, ...]) -> None:
     assert axis_type(OPTIONS["step"]).convert(text, None, None) == values
+
+
+def test_a_range_can_span_every_decade_of_float64() -> None:
+    values = axis_type(OPTIONS["step"]).convert("1e308..1e-308", None, None)
+    assert list(values) == [float(f"1e{exponent}") for exponent in range(308, -309, -1)]
+    assert len(axis_type(OPTIONS["step"]).convert("5e-324..1", None, None)) == 324
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,8 @@ def test_a_range_of_real_numbers_has_values_per_decade(text: str, values: tuple[
         (["--jobs", "0"], "--jobs must be an integer of at least 1, got 0"),
         (["--out", "/nowhere/rows.jsonl"], "cannot write /nowhere/rows.jsonl: No such file or directory"),
         (["nothing.py"], "no such file: 'nothing.py'"),
+        (["layers\0.py"], r"'layers\x00.py' cannot be the name of a file: embedded null byte"),
+        (["--out", "\ud800"], r"'\ud800' cannot be the name of a file: 'utf-8' codec can't encode"),
     ],
 )
 def test_an_invalid_axis_is_a_one_line_error(arguments: list[str], message: str) -> None:

@@ -9,17 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from bncheck.cli import signals
-from bncheck.cli.command import ExitCode
 from bncheck.cli.main import main
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
-)
-def test_an_interrupted_check_reports_the_entries_that_were_checked(number: signal.Signals, code: ExitCode) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_check_reports_the_entries_that_were_checked(number: signal.Signals, code: int) -> None:
     arguments = ["run", "--engine", "full", "--N", "300", "--D", "300", "--H", "50"]
     # Progress is printed for every entry, so that the signal arrives between two entries.
     script = (
@@ -65,16 +62,17 @@ def test_an_interruption_before_any_result_says_so(monkeypatch: pytest.MonkeyPat
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bncheck.cli.checks.check", interrupt)
+    monkeypatch.setattr("bncheck.model.problem.random_problem", interrupt)
     result = CliRunner().invoke(main, ["run"], prog_name="bncheck")
     assert (result.exit_code, result.stderr) == (130, "Interrupted before any result.\n")
 
 
-def interrupt_within_section(number: int, finished: list[str]) -> None:
+def interrupt_within_section(number: int, finished: list[str] | None = None, repeats: int = 1) -> None:
     with signals.defer_signals():
-        os.kill(os.getpid(), number)
-        finished.append("file")
-        finished.append("summary")
+        for _ in range(repeats):
+            os.kill(os.getpid(), number)
+        if finished is not None:
+            finished += ["file", "summary"]
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -87,6 +85,22 @@ def test_an_interruption_is_deferred_to_the_end_of_a_critical_section(number: si
         signal.signal(number, previous)
     assert finished == ["file", "summary"]
     assert signals.received_signals == [number]
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(0.01, []), (0.2, [signal.SIGTERM])])
+def test_a_second_signal_ends_the_process_unless_it_follows_at_once(
+    seconds: float, ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, ended_with = iter((5.0, 5.0 + seconds)), list[int]()
+    monkeypatch.setattr("bncheck.cli.signals.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("bncheck.cli.signals.end_process", ended_with.append)
+    previous = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with signals.handle_signals(), pytest.raises(KeyboardInterrupt):
+            interrupt_within_section(signal.SIGTERM, repeats=2)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert ended_with == ended
 
 
 def test_an_interruption_that_python_dropped_in_a_destructor_is_raised_after_the_next_section(
@@ -106,3 +120,19 @@ def test_an_interruption_that_python_dropped_in_a_destructor_is_raised_after_the
     finally:
         signal.signal(signal.SIGINT, previous)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.process
+def test_a_thread_that_loses_its_workers_prints_no_traceback_while_the_process_ends() -> None:
+    script = """
+import threading
+from bncheck.cli import signals
+def fail_in_thread():
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+signals.terminate_children = fail_in_thread
+signals.end_process(15)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (143, "")

@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.process
 
-SLOW_PACKAGES = ("numpy", "rich", "matplotlib", "distributed")
+SLOW_PACKAGES = ("numpy", "rich", "matplotlib", "distributed", "multiprocessing", "ctypes")
 # Runs a command and prints which of the packages it imported.
 SCRIPT = f"""
 import contextlib, io, sys

@@ -60,3 +60,23 @@ def test_a_full_disk_gives_a_one_line_error() -> None:
         result = subprocess.run([*COMMAND, *SMALL], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
     assert result.stderr == b"Error: cannot write to stdout: No space left on device\n"
     assert result.returncode == 2
+
+
+def test_an_error_that_nobody_reads_keeps_its_exit_code() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([*COMMAND, "run", "--N", "0"], stderr=writer, timeout=60, check=False)
+    os.close(writer)
+    assert result.returncode == 2
+
+
+def test_a_file_does_not_get_the_number_of_a_closed_standard_stream() -> None:
+    open_file = "main.main = lambda **_: os._exit(os.open(os.devnull, os.O_RDONLY))"
+    script = f"import os; from bncheck import __main__; from bncheck.cli import main; {open_file}; __main__.main()"
+    close_streams = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    assert subprocess.run([*close_streams, sys.executable, "-c", script], timeout=60, check=False).returncode == 3
+
+
+def test_a_check_without_standard_streams_has_its_exit_code() -> None:
+    close_streams = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    assert subprocess.run([*close_streams, *COMMAND, *SMALL], timeout=60, check=False).returncode == 0

@@ -1,6 +1,7 @@
 """The scheduler of a worker pool: batches, a bounded number in flight, retries after a crash."""
 
 import itertools
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -13,6 +14,7 @@ from bncheck.execution.pool import (
     MAX_ATTEMPTS,
     MAX_BATCH_ITEMS,
     BatchResult,
+    block_signals_in_children,
     run_batch,
     run_unordered,
 )
@@ -151,6 +153,26 @@ def test_a_pool_that_is_broken_when_a_batch_is_submitted_is_restarted(moment: in
     pool = InlinePool(0.01)
     pool.broken_at = {moment}
     assert sorted(run_all(str, iter(range(60)), pool), key=int) == [str(item) for item in range(60)]
+
+
+def test_a_signal_while_workers_are_started_is_handled_afterwards() -> None:
+    finished = []
+
+    def start_workers() -> None:
+        with block_signals_in_children():
+            # In a thread that does not block it, as those of BLAS.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.raise_signal(signal.SIGINT)
+            finished.append("started")
+
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start_workers()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert finished == ["started"]
 
 
 def test_an_exception_of_the_work_is_not_a_crash() -> None:
