@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from bncheck.checking.check import check
 from bncheck.checking.in_process import InterruptedCheck
+from bncheck.cli import stdio
 from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
@@ -65,7 +64,7 @@ def check_targets(
                     return ExitCode.INTERRUPTED
                 except TargetError as error:
                     failure = RunFailure(name, str(error))
-                    click.echo(f"Error: {failure.message}", err=True)
+                    stdio.write_message(f"Error: {failure.message}")
                     output.show(failure, on_stderr=True)
                     summaries.append(TargetSummary.could_not_run(name))
                     codes.add(ExitCode.COULD_NOT_RUN)
@@ -85,11 +84,11 @@ def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
     if result.verdict is Verdict.FAIL:
         return ExitCode.NOT_PASSED
     if result.incomplete:
-        click.echo(f"{sentences.INCOMPLETE}: {name}: {sentences.missing(result)}", err=True)
+        stdio.write_message(f"{sentences.INCOMPLETE}: {name}: {sentences.missing(result)}")
         return ExitCode.COULD_NOT_RUN
     if strict and result.not_checked:
         functions = ", ".join(dict.fromkeys(item.function for item in result.not_checked))
-        click.echo(f"Not checked, which --strict does not allow: {name}: {functions}", err=True)
+        stdio.write_message(f"Not checked, which --strict does not allow: {name}: {functions}")
         return ExitCode.NOT_PASSED
     return ExitCode.from_passed(result.verdict is Verdict.PASS)
 
@@ -107,4 +106,4 @@ def _report_interruption(
     for name in names:
         output.show(RunFailure(name, "not checked (interrupted)"), on_stderr=True)
         summaries.append(TargetSummary.could_not_run(name))
-    click.echo(f"{message}{unchecked}.", err=True)
+    stdio.write_message(f"{message}{unchecked}.")

@@ -75,7 +75,7 @@ def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 
         if not signals.received_signals:
             import traceback  # noqa: PLC0415 - only needed for an internal error
 
-            traceback.print_exc()
+            stdio.write_message(traceback.format_exc())
             return _report_error("internal error in bncheck, not in the code under test; please report it")
         click.echo("Interrupted.", err=True)  # some compiled code turns KeyboardInterrupt into another exception
         code = ExitCode.INTERRUPTED
@@ -85,7 +85,7 @@ def _run_and_get_exit_code(command: Callable[[], Any]) -> int:  # noqa: PLR0911 
 
 
 def _report_error(message: str) -> ExitCode:
-    click.echo(f"Error: {message}", err=True)
+    stdio.write_message(f"Error: {message}")
     return ExitCode.COULD_NOT_RUN
 
 

@@ -6,7 +6,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from bncheck.render.encoding import ASCII_REPLACEMENTS
+import click
+
+from bncheck.render.encoding import ASCII_REPLACEMENTS, escape_commands, escape_foreign
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -37,8 +39,16 @@ def console_on(stream: TextIO) -> "Console":
     return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
+def write_message(message: str) -> None:
+    """Write a message, which may quote the code under test, as a line on stderr."""
+    click.echo(escape_foreign(message), err=True)
+
+
 def write(content: "RenderableType | str") -> None:
     """Write a result to stdout; a closed pipe is not an error.
+
+    The formats of reports escape what they quote from the code under test, each in its syntax; a string is written
+    unchanged.
 
     Raises
     ------
@@ -49,7 +59,7 @@ def write(content: "RenderableType | str") -> None:
         console = console_on(sys.stdout)
         with console.capture() as captured:
             console.print(content, crop=False)
-        content = "\n".join(line.rstrip() for line in captured.get().split("\n"))
+        content = escape_commands("\n".join(line.rstrip() for line in captured.get().split("\n")))
     if sys.stdout is None:  # the parent closed stdout
         return
     try:

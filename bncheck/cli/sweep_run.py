@@ -18,6 +18,7 @@ from bncheck.errors import BncheckError, InvalidInput
 from bncheck.execution.pool import WorkerPool
 from bncheck.model.options import CheckOptions, build_command, parse_gradient_names
 from bncheck.model.verdict import Verdict
+from bncheck.render.encoding import escape_json
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.convergence import observed_orders
@@ -49,7 +50,7 @@ class SweepRun:
                         file.append(row)
                     self.record_row(row)
                 if stream_rows:
-                    stdio.write(row.to_json(self.grid.sweep_id) + "\n")
+                    stdio.write(escape_json(row.to_json(self.grid.sweep_id)) + "\n")
                 verdicts = self.summary.total.verdicts
                 failed = verdicts[Verdict.FAIL] + verdicts[None]
                 progress.update(self.summary.count, self._total, f"{failed:,} failed")
@@ -65,7 +66,7 @@ class SweepRun:
         position += f" Resume with: {resume_command}" if resume_command else ""
         if not interrupted:
             raise InvalidInput(f"{error}; stopped {position}") from error
-        click.echo(f"Interrupted {position}", err=True)
+        stdio.write_message(f"Interrupted {position}")
         return ExitCode.INTERRUPTED
 
     def show_report(self, orders: Mapping[str, Mapping[str, float]]) -> None:
@@ -102,7 +103,7 @@ def run_sweep(
     settings = {**options.as_dict(), **axes}  # the axes scheme and step replace the defaults in the options
     with ExitStack() as stack:
         run = SweepRun(grid, build(settings), stack.enter_context(Output(format_, save, plot)))
-        pool = create_pool(grid, jobs, dask, partial(click.echo, err=True))
+        pool = create_pool(grid, jobs, dask, stdio.write_message)
         if pool is not None:
             stack.callback(pool.close)
         file = None if out is None else stack.enter_context(closing(SweepFile(Path(out), grid.sweep_id, resume=resume)))
