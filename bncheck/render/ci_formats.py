@@ -99,4 +99,6 @@ def _annotation(item: ReportItem, root: Path) -> str:
 
 def _escape(text: str) -> str:
     """Return text as data of an annotation, which GitHub decodes."""
-    return escape_control_chars(escape_commands(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
+    return escape_control_chars(
+        escape_commands(text, colon=":").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    )

@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 from bncheck import CheckResult, Verdict, check, random_problem
 from bncheck.cli import stdio
@@ -25,8 +26,9 @@ from bncheck.mistakes.injected import FaultyNetwork
 from bncheck.model.results import EdgeCaseResult, NotChecked, Note, Source, UncheckedFunction
 from bncheck.render import FORMATS
 from bncheck.render.check_report import CheckReport
+from bncheck.render.ci_formats import github
 from bncheck.render.encoding import escape_commands, escape_json
-from bncheck.render.layout import wrap_command
+from bncheck.render.layout import Page, wrap_command
 from bncheck.render.report import Report
 from bncheck.render.summary import RunFailure, Summary, TargetSummary
 from bncheck.render.sweep_report import SweepReport
@@ -159,6 +161,15 @@ def test_no_format_obeys_what_a_report_quotes(name: str, kind: str, capsys: pyte
         require_harmless(text, annotations=name == "github")
 
 
+def test_an_annotation_names_the_file_as_github_decodes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("::error::x.py").touch()
+    (annotation, headline) = github([RunFailure("::error::x.py", "100 % wrong\n::set-output name=a::b")]).splitlines()
+    assert annotation.startswith("::error file=%3A%3Aerror%3A%3Ax.py,line=1,title=%3A%3Aerror%3A%3Ax.py%3A run::")
+    assert annotation.endswith("100 %25 wrong%0A::set-output name=a::b")
+    assert headline == r"\x3a:error::x.py: 100 % wrong"
+
+
 def test_a_terminal_shows_the_colors_of_bncheck_and_no_control_character_of_the_code_under_test() -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=80, force_terminal=True, color_system="truecolor", legacy_windows=False)
@@ -166,6 +177,24 @@ def test_a_terminal_shows_the_colors_of_bncheck_and_no_control_character_of_the_
     text = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
     assert len(text) < len(stream.getvalue())
     assert not set(text) & set(CONTROLS)
+
+
+class UnescapedReport(Report):
+    """A report that passes text on to rich without a page's ``text``."""
+
+    @property
+    def headline(self) -> str:
+        return ""
+
+    def blocks(self, page: Page) -> Iterable[RenderableType]:
+        table = page.table(HOSTILE)
+        table.add_row(HOSTILE)
+        return Text(HOSTILE), table
+
+
+def test_every_block_of_a_report_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    stdio.write(FORMATS["table"].show([UnescapedReport()], False))
+    require_harmless(capsys.readouterr().out)
 
 
 def test_a_command_after_the_colors_of_a_terminal_is_escaped() -> None:
