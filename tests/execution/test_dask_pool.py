@@ -304,7 +304,6 @@ def test_rows_do_not_change_if_two_workers_crash_and_one_joins(checks: int, seco
 CRASHING = """
 import os, time
 from bncheck import Verdict
-from bncheck.execution.dask_pool import DaskPool
 from bncheck.model.options import CheckOptions
 from bncheck.sweeps import runner
 from bncheck.sweeps.grid import Grid
@@ -319,7 +318,7 @@ if __name__ == "__main__":
     import sys, crashing
     runner.run_point = crashing.run_point
     grid = Grid({"seed": tuple(range(12))}, CheckOptions())
-    rows = list(runner.run_grid(grid, DaskPool(sys.argv[1], ["reference"], print)))
+    rows = list(runner.run_grid(grid, runner.create_pool(grid, 1, sys.argv[1], print)))
     print(sorted((row.point.seed, row.message) for row in rows if row.verdict is None), len(rows))
 """
 
@@ -403,12 +402,22 @@ def test_a_sweep_waits_for_workers_and_reports_a_lost_scheduler(tmp_path: Path) 
         assert "Traceback" not in stderr
 
 
-@pytest.mark.parametrize("address", ["nonsense", "", "tcp://host", "smoke://host:1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "nonsense", "", "tcp://", "tcp://host", "tcp://host:x", "tcp://host:0", "tcp://host:65536", "tcp://::1:8786",
+        "tcp://[::1]", "smoke://host:1", "http://host:1", "ucx://host:1", "inproc://127.0.0.1/1/2", "TCP://host:1",
+        "a://b://c:1", "tcp://host:1 ", "tcp://host:1\n",
+    ],
+)  # fmt: skip
 def test_an_invalid_address_is_an_error(address: str) -> None:
     pytest.importorskip("distributed")
     result = CliRunner().invoke(main, ["sweep", "--dask", address])
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"Error: {address!r} is not the address of a Dask scheduler (")
+    assert result.stderr == (
+        f"Error: {address!r} is not the address of a Dask scheduler that bncheck can use; examples are "
+        "tcp://10.0.0.1:8786, tls://10.0.0.1:8786 and tcp://[::1]:8786\n"
+    )
 
 
 def test_a_port_that_accepts_connections_and_does_not_respond_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,9 +453,8 @@ def test_jobs_and_dask_cannot_be_combined() -> None:
     assert "--jobs and --dask cannot be combined" in result.stderr
 
 
-def test_unpickling_a_call_runs_it() -> None:
-    results, seconds = pickle.loads(
-        pickle.dumps(_PicklableCall(str, [SweepPoint(N=3)], {"reference": None}, bncheck.__version__))
-    )
-    assert results == [str(SweepPoint(N=3))]
-    assert seconds > 0
+def test_unpickling_a_call_runs_it_and_returns_json() -> None:
+    call = _PicklableCall(str, repr, [SweepPoint(N=3)], {"reference": None}, bncheck.__version__)
+    answer = json.loads(pickle.loads(pickle.dumps(call)))
+    assert answer["results"] == [repr(str(SweepPoint(N=3)))]
+    assert answer["seconds"] > 0
