@@ -96,7 +96,8 @@ class DaskPool:
         except (OSError, ValueError) as error:  # TimeoutError is an OSError
             self._restore_loggers()
             failure = f"no Dask scheduler responded at {address} within {SCHEDULER_TIMEOUT_SECONDS:g} s"
-            raise InvalidInput(f"{failure}; start one with: dask scheduler") from error
+            certificates = ", or check that both sides have certificates of the same authority" * ("tls:" in address)
+            raise InvalidInput(f"{failure}; start one with: dask scheduler{certificates}") from error
         self._responses: set[Any] = set()  # of the batches in flight
         self._count_time, self._worker_count, self._closed = -WORKER_COUNT_CACHE_SECONDS, 1, False
         atexit.register(self.close)  # before the interpreter stops Dask's own thread
@@ -338,9 +339,9 @@ def _require_security(address: str) -> "Security":
         ) from error
     is_encrypted = normalize_address(address).startswith(("tls://", "wss://"))
     if is_encrypted and connection["ssl_context"] is None:
-        names = "TLS__CA_FILE, TLS__CLIENT__CERT and TLS__CLIENT__KEY"
+        names = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
         failure = f"{address} requires certificates in Dask's configuration (distributed.comm.tls)"
-        raise InvalidInput(f"{failure}; set the environment variables DASK_DISTRIBUTED__COMM__{names} to their files")
+        raise InvalidInput(f"{failure}; set these environment variables to their files: {names}")
     if connection["require_encryption"] and not is_encrypted:
         failure = (
             f"{address} is not encrypted, which distributed.comm.require-encryption in Dask's configuration demands"
