@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from bncheck.render.encoding import ASCII_REPLACEMENTS, escape_commands, escape_foreign
+from bncheck.render.encoding import ASCII_REPLACEMENTS, escape_commands, escape_user_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -41,7 +41,7 @@ def console_on(stream: TextIO) -> "Console":
 
 def write_message(message: str) -> None:
     """Write a message, which may quote the code under test, as a line on stderr."""
-    click.echo(escape_foreign(message), err=True)
+    click.echo(escape_user_text(message), err=True)
 
 
 def write(content: "RenderableType | str") -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from bncheck.render.encoding import escape_foreign, escape_json
+from bncheck.render.encoding import escape_json, escape_user_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,7 +63,7 @@ def _json(reports: Sequence["Report"], several: bool) -> str:
 
 
 def _markdown(reports: Sequence["Report"], _: bool) -> str:
-    return "".join(escape_foreign(f"{report.markdown()}\n") for report in reports)
+    return "".join(escape_user_text(f"{report.markdown()}\n") for report in reports)
 
 
 def _latex(reports: Sequence["Report"], _: bool) -> str:

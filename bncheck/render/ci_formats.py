@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bncheck.render.encoding import escape_commands, escape_control_chars, escape_foreign
+from bncheck.render.encoding import escape_commands, escape_control_chars, escape_user_text
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 
 # The element for a status, and the attribute of a suite that counts it.
@@ -76,7 +76,7 @@ def github(reports: Iterable[Report]) -> str:
             lines += annotations[:MAX_ANNOTATIONS]
             if len(annotations) > MAX_ANNOTATIONS:
                 lines.append(f"and {len(annotations) - MAX_ANNOTATIONS:,} more that GitHub does not display")
-        lines.append(escape_foreign(report.headline.replace("\n", " ")))
+        lines.append(escape_user_text(report.headline.replace("\n", " ")))
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -43,7 +43,7 @@ def escape_commands(text: str, colon: str = r"\x3a", number_sign: str = r"\x23")
     return WORKFLOW_COMMANDS.sub(lambda match: number_sign if match[1] is None else match[1] + colon, text)
 
 
-def escape_foreign(text: str) -> str:
+def escape_user_text(text: str) -> str:
     """Return text that may quote the code under test, safe to print on a terminal and in the log of a CI service."""
     return escape_commands(escape_control_chars(text))
 

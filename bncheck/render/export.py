@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.render.encoding import escape_control_chars, escape_foreign, escape_markdown
+from bncheck.render.encoding import escape_control_chars, escape_markdown, escape_user_text
 from bncheck.render.layout import INDENT, WIDTH
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FONT_RULES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 def text(reports: Sequence["Report"]) -> str:
     """Return reports as plain text."""
-    return escape_foreign(_plain(*reports, width=WIDTH + 2 * INDENT)).rstrip("\n") + "\n"
+    return escape_user_text(_plain(*reports, width=WIDTH + 2 * INDENT)).rstrip("\n") + "\n"
 
 
 def html(reports: Sequence["Report"]) -> str:
