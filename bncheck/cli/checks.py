@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from bncheck.checking.check import check
 from bncheck.checking.run_check import InterruptedCheck
+from bncheck.cli import stdio
 from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
@@ -17,24 +16,18 @@ from bncheck.model.verdict import Verdict
 from bncheck.render import check_sentences as sentences
 from bncheck.render.check_report import CheckReport
 from bncheck.render.summary import RunFailure, Summary, TargetSummary
-from bncheck.targets.loading import expand_pattern
-
-
-def expand_targets(targets: Sequence[str]) -> list[str]:
-    """Return the targets with patterns replaced by the files that match; the reference if there is no target."""
-    return [name for target in targets or ("reference",) for name in expand_pattern(target)]
 
 
 def check_targets(
-    targets: Sequence[str], problem: Problem, format_: str, save: Sequence[str], *, strict: bool, brief: bool = False,
+    names: Sequence[str], problem: Problem, format_: str, save: Sequence[str], *, strict: bool, brief: bool = False,
     show_output: bool = False, **options: Any,
 ) -> ExitCode:  # fmt: skip
     """Check targets one after another, show a report for each and, if there are several, a summary.
 
     Parameters
     ----------
-    targets : sequence of str
-        The targets as the user typed them, patterns included.
+    names : sequence of str
+        The targets, patterns expanded.
     problem : Problem
         The problem on which they are checked.
     format_ : str
@@ -55,7 +48,7 @@ def check_targets(
     ExitCode
         The exit code of all targets if it is the same, otherwise NOT_PASSED.
     """
-    names, summaries, codes = expand_targets(targets), list[TargetSummary](), set[ExitCode]()
+    summaries, codes = list[TargetSummary](), set[ExitCode]()
     with Output(format_, save, several=len(names) > 1, brief=brief) as output:
         try:
             for number, name in enumerate(names):
@@ -63,15 +56,19 @@ def check_targets(
                     with ProgressDisplay("entries") as progress:
                         result = check(problem, name, **options, progress=progress.update)
                 except KeyboardInterrupt as interrupt:
+                    if isinstance(interrupt, InterruptedCheck) and show_output:
+                        _show_output(interrupt.result.printed)
                     _report_interruption(interrupt, names[number:], output, summaries)
                     return ExitCode.INTERRUPTED
                 except TargetError as error:
+                    _show_output(error.printed if show_output else "")
                     failure = RunFailure(name, str(error))
-                    click.echo(f"Error: {failure.message}", err=True)
+                    stdio.write_message(f"Error: {failure.message}")
                     output.show(failure, on_stderr=True)
                     summaries.append(TargetSummary.could_not_run(name))
                     codes.add(ExitCode.COULD_NOT_RUN)
                 else:
+                    _show_output(result.printed if show_output else "")
                     output.show(CheckReport(result))
                     summaries.append(TargetSummary.from_result(name, result))
                     codes.add(_exit_code(name, result, strict))
@@ -82,16 +79,22 @@ def check_targets(
     return codes.pop() if len(codes) == 1 else ExitCode.NOT_PASSED
 
 
+def _show_output(printed: str) -> None:
+    """Write what the code under test printed to stderr."""
+    if printed:
+        stdio.write_message(printed.rstrip("\n"))
+
+
 def _exit_code(name: str, result: CheckResult, strict: bool) -> ExitCode:
     """Return the exit code of a check; print the reason if a pass does not exit with 0."""
     if result.verdict is Verdict.FAIL:
         return ExitCode.NOT_PASSED
     if result.incomplete:
-        click.echo(f"{sentences.INCOMPLETE}: {name}: {sentences.missing(result)}", err=True)
+        stdio.write_message(f"{sentences.INCOMPLETE}: {name}: {sentences.missing(result)}")
         return ExitCode.COULD_NOT_RUN
     if strict and result.not_checked:
         functions = ", ".join(dict.fromkeys(item.function for item in result.not_checked))
-        click.echo(f"Not checked, which --strict does not allow: {name}: {functions}", err=True)
+        stdio.write_message(f"Not checked, which --strict does not allow: {name}: {functions}")
         return ExitCode.NOT_PASSED
     return ExitCode.from_passed(result.verdict is Verdict.PASS)
 
@@ -109,4 +112,4 @@ def _report_interruption(
     for name in names if summaries else ():
         output.show(RunFailure(name, "not checked (interrupted)"), on_stderr=True)
         summaries.append(TargetSummary.could_not_run(name))
-    click.echo(f"{message}{unchecked}.", err=True)
+    stdio.write_message(f"{message}{unchecked}.")

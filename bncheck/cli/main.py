@@ -84,13 +84,13 @@ def _write_message(error: BaseException) -> None:
     elif isinstance(error, click.Abort | KeyboardInterrupt):
         click.echo("Interrupted before any result.", err=True)
     elif message := _expected_message(error):
-        click.echo(f"Error: {message}", err=True)
+        stdio.write_message(f"Error: {message}")
     elif signals.received_signals:
         click.echo("Interrupted.", err=True)  # some compiled code turns KeyboardInterrupt into another exception
     elif not isinstance(error, SystemExit):
         import traceback  # noqa: PLC0415 - only needed for an internal error
 
-        traceback.print_exception(error)
+        stdio.write_message("".join(traceback.format_exception(error)))
         click.echo("Error: internal error in bncheck, not in the code under test; please report it", err=True)
 
 

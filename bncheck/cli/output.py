@@ -11,7 +11,7 @@ from bncheck.cli.command import Command, SectionOption
 from bncheck.cli.parameters import Choice, ParamType
 from bncheck.errors import BncheckError, InvalidInput, explain_os_error
 from bncheck.render import FORMATS, PICTURES, Format, Picture
-from bncheck.render.encoding import escape_control_chars
+from bncheck.render.encoding import escape_control_chars, escape_user_text
 
 if TYPE_CHECKING:  # rich and numpy, which help texts do not need
     from bncheck.render.report import Report
@@ -125,7 +125,7 @@ class Output:
         if self._files or is_document:
             self._pending_reports.append(report)  # before stdout, which may raise
         if self._brief and report.passed:
-            stdio.write(f"{report.headline}\n")
+            stdio.write(escape_user_text(f"{report.headline}\n"))
         elif self._format is not None and not is_document and not (on_stderr and self._format is FORMATS["table"]):
             stdio.write(self._format.show([report], self._several))
         if self._job_summary_path:
@@ -164,7 +164,7 @@ class Output:
             with open(self._job_summary_path, "a", encoding="utf-8") as summary:
                 summary.write(f"{markdown}\n")
         except OSError as error:
-            click.echo(f"GITHUB_STEP_SUMMARY {self._job_summary_path} cannot be written: {error.strerror}", err=True)
+            stdio.write_message(f"GITHUB_STEP_SUMMARY {self._job_summary_path} cannot be written: {error.strerror}")
             self._job_summary_path = ""
 
 

@@ -7,8 +7,6 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import click
-
 from bncheck.cli import stdio
 
 if TYPE_CHECKING:
@@ -64,7 +62,7 @@ class ProgressDisplay:
                 rate = (done - self._first) / (now - self._started)
                 left = f"{timedelta(seconds=round((total - done) / rate))} left" if rate else ""
                 parts = (f"{done:,} of {total:,} {self._unit}", f"{rate:.0f} per s", left, note)
-                click.echo("  " + "   ".join(filter(None, parts)), err=True)
+                stdio.write_message("  " + "   ".join(filter(None, parts)))
 
     def _show_bar(self, done: int, total: int, note: str) -> None:
         if self._bar is None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from bncheck.cli.command import ExitCode, command, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, output_options
+from bncheck.cli.targets import load_targets
 from bncheck.model.options import PROBLEM_SETTINGS
 
 
@@ -44,8 +45,9 @@ def run(
 
     Every entry of every gradient is compared with a finite difference of the forward pass, within an error bound.
     """
+    names = load_targets(targets)
     from bncheck.cli.checks import check_targets  # noqa: PLC0415 - imports numpy
     from bncheck.model.problem import random_problem  # noqa: PLC0415 - imports numpy
 
     problem = random_problem(**{name: settings.pop(name) for name in PROBLEM_SETTINGS})
-    return check_targets(targets, problem, format_, save, edge_cases=not no_edge_cases, **settings)
+    return check_targets(names, problem, format_, save, edge_cases=not no_edge_cases, **settings)

@@ -6,8 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+import click
+
 from bncheck.errors import InvalidInput
-from bncheck.render.encoding import ASCII_REPLACEMENTS
+from bncheck.render.encoding import ASCII_REPLACEMENTS, escape_commands, escape_user_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -38,8 +40,16 @@ def console_on(stream: TextIO) -> "Console":
     return Console(file=stream, highlight=False, markup=False, emoji=False)
 
 
+def write_message(message: str) -> None:
+    """Write a message, which may quote the code under test, as a line on stderr."""
+    click.echo(escape_user_text(message), err=True)
+
+
 def write(content: "RenderableType | str") -> None:
     """Write a result to stdout; a closed pipe is not an error.
+
+    The formats of reports escape what they quote from the code under test, each in its syntax; a string is written
+    unchanged.
 
     Raises
     ------
@@ -53,7 +63,7 @@ def write(content: "RenderableType | str") -> None:
             console = console_on(sys.stdout)
             with console.capture() as captured:  # rich flushes the stream at the end
                 console.print(content, crop=False)
-            content = "\n".join(line.rstrip() for line in captured.get().split("\n"))
+            content = escape_commands("\n".join(line.rstrip() for line in captured.get().split("\n")))
         sys.stdout.write(content)
         sys.stdout.flush()
     except OSError as error:

@@ -4,6 +4,7 @@ from typing import Any
 
 from bncheck.cli.command import ExitCode, axis_options, command, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, output_options, plot_option
+from bncheck.model.options import LIMITS
 
 
 @command(
@@ -18,6 +19,7 @@ from bncheck.cli.output import CHECK_FORMATS, output_options, plot_option
 @axis_options
 @options("engine", "only", "rtol", "atol", heading="Shared settings")
 @options("jobs", "dask", "out", "resume")
+@options(*LIMITS)
 @output_options(*CHECK_FORMATS, streamed=("jsonl",))
 @plot_option
 def sweep(**arguments: Any) -> ExitCode:

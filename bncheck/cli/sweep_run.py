@@ -10,14 +10,15 @@ from typing import Any
 import click
 
 from bncheck.cli import signals, stdio
-from bncheck.cli.checks import expand_targets
 from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
+from bncheck.cli.targets import expand_targets, load_targets
 from bncheck.errors import BncheckError, InvalidInput
 from bncheck.execution.pool import WorkerPool
 from bncheck.model.options import CheckOptions, build_command, parse_gradient_names
 from bncheck.model.verdict import Verdict
+from bncheck.render.encoding import escape_json
 from bncheck.render.sweep_report import SweepReport
 from bncheck.sweeps.aggregate import SweepSummary
 from bncheck.sweeps.convergence import observed_orders
@@ -49,7 +50,7 @@ class SweepRun:
                         file.append(row)
                     self.record_row(row)
                 if stream_rows:
-                    stdio.write(row.to_json(self.grid.sweep_id) + "\n")
+                    stdio.write(escape_json(row.to_json(self.grid.sweep_id)) + "\n")
                 verdicts = self.summary.total.verdicts
                 failed = verdicts[Verdict.FAIL] + verdicts[None]
                 progress.update(self.summary.count, self._total, f"{failed:,} failed")
@@ -65,7 +66,7 @@ class SweepRun:
         position += f" Resume with: {resume_command}" if resume_command else ""
         if not interrupted:
             raise InvalidInput(f"{error}; stopped {position}") from error
-        click.echo(f"Interrupted {position}", err=True)
+        stdio.write_message(f"Interrupted {position}")
         return ExitCode.INTERRUPTED
 
     def show_report(self, orders: Mapping[str, Mapping[str, float]]) -> None:
@@ -77,7 +78,7 @@ class SweepRun:
 
 def run_sweep(
     *, targets: Sequence[str], engine: str, only: Sequence[str], rtol: float | None, atol: float | None,
-    jobs: int, dask: str | None, out: str | None, resume: bool,
+    jobs: int, dask: str | None, out: str | None, resume: bool, call_timeout: float, timeout: float, memory: str | None,
     format_: str, save: Sequence[str], plot: Sequence[str], **axes: tuple[Any, ...],
 ) -> ExitCode:  # fmt: skip
     """Run a sweep and show its report, also if it is interrupted.
@@ -96,12 +97,14 @@ def run_sweep(
     if dask is not None and jobs > 1:
         raise click.UsageError("--jobs and --dask cannot be combined")
     options = CheckOptions(engine=engine, only=parse_gradient_names(only), rtol=rtol, atol=atol)
-    grid = Grid({"target": tuple(expand_targets(targets)), **axes}, options)
+    limits = {"call_timeout": call_timeout, "timeout": timeout, "memory": memory}
+    names = expand_targets(targets) if dask or jobs > 1 else load_targets(targets)
+    grid = Grid({"target": tuple(names), **axes}, options, limits)
     build = partial(build_command, "sweep", targets or ("reference",))
-    settings = {**options.as_dict(), **axes}  # the axes scheme and step replace the defaults in the options
+    settings = {**options.as_dict(), **axes, **limits}  # the axes scheme and step replace the defaults in the options
     with ExitStack() as stack:
         run = SweepRun(grid, build(settings), stack.enter_context(Output(format_, save, plot, [out] if out else [])))
-        pool = create_pool(grid, jobs, dask, partial(click.echo, err=True))
+        pool = create_pool(grid, jobs, dask, stdio.write_message)
         if pool is not None:
             stack.callback(pool.close)
         file = None

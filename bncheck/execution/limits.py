@@ -4,6 +4,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from bncheck.errors import InvalidInput
+from bncheck.model.memory import needed_bytes
 
 if TYPE_CHECKING:  # numpy, which a child process does not wait for
     from bncheck.model.problem import Problem
@@ -39,9 +40,7 @@ class Limits(NamedTuple):
                 raise InvalidInput(f"{name} must be a number of seconds above 0, {limit}, got {value}")
         if memory is not None:
             return cls(call_timeout, timeout, _parse_memory(memory))
-        from bncheck.model.problem import estimate_peak_bytes  # noqa: PLC0415 - numpy, which a child process does not wait for
-
-        return cls(call_timeout, timeout, EXTRA_MEMORY_BYTES + estimate_peak_bytes(problem.N, problem.D, problem.H))
+        return cls(call_timeout, timeout, EXTRA_MEMORY_BYTES + needed_bytes(problem.N, problem.D, problem.H))
 
 
 def _parse_memory(memory: str | int) -> int:

@@ -3,10 +3,11 @@
 It imports nothing that is slow: the command line needs it to end at a signal.
 """
 
+import atexit
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 # Operations of prctl, from linux/prctl.h.
@@ -15,6 +16,8 @@ PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 MAX_STRAY_ROUNDS = 1000
 
 _live_groups: set[int] = set()
+# Whether this process adopts the descendants whose parents end; every child that bncheck did not start is then a stray.
+_is_prepared = False
 
 
 def register(pid: int) -> None:
@@ -45,8 +48,7 @@ def terminate_all() -> None:
 def terminate_children() -> None:
     """Terminate every child process before this process ends, but the tracker of resources, which cleans up."""
     terminate_all()
-    tracker = sys.modules.get("multiprocessing.resource_tracker")
-    terminate_strays(() if tracker is None else (tracker._resource_tracker._pid,))
+    terminate_strays()
 
 
 def terminate_group(pid: int) -> None:
@@ -57,40 +59,28 @@ def terminate_group(pid: int) -> None:
 
 
 def prepare_process() -> None:
-    """Prepare this process for code under test in its children: see the two functions that it calls."""
-    become_subreaper()
-    make_undumpable()
+    """Prepare this process for code under test in its children, which must not read it or outlive it (Linux only).
 
-
-def become_subreaper() -> None:
-    """Adopt the descendants of this process whose parents end, so that they can be terminated (Linux only)."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
-
-
-def make_undumpable() -> None:
-    """Keep other processes of the user from opening the memory and files of this process (Linux only).
-
-    A process that may trace every process, such as one of root, still can.
+    It adopts the descendants whose parents end, and other processes of the user cannot open its memory and files. A
+    process that may trace every process, such as one of root, still can. Only the command line may do so: the process
+    of somebody else may have child processes that bncheck does not know.
     """
-    _prctl(PR_SET_DUMPABLE, 0)
-
-
-def _prctl(operation: int, value: int) -> None:
-    if sys.platform == "linux":
+    global _is_prepared  # noqa: PLW0603 - a property of the process
+    if sys.platform == "linux" and not _is_prepared:
         import ctypes  # noqa: PLC0415 - slow import (5 to 10 ms), only needed if code under test runs
 
-        ctypes.CDLL(None).prctl(operation, value, 0, 0, 0)
+        prctl = ctypes.CDLL(None).prctl
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        _is_prepared = True
+        atexit.register(terminate_strays)
 
 
-def terminate_strays(keep: Collection[int]) -> None:
-    """Terminate and reap every child process that is not kept (Linux only).
-
-    Parameters
-    ----------
-    keep : collection of int
-        Process ids of the other children. The workers of a pool and their resource tracker are children, too.
-    """
-    spared = set(keep)
+def terminate_strays() -> None:
+    """Terminate and reap every child process that bncheck did not start, in a process that is prepared."""
+    if not _is_prepared:
+        return
+    spared = _live_groups | _pool_processes()
     for _ in range(MAX_STRAY_ROUNDS):
         strays = set(_child_pids()) - spared
         if not strays:
@@ -103,6 +93,13 @@ def terminate_strays(keep: Collection[int]) -> None:
                 spared.add(pid)
             except (ProcessLookupError, ChildProcessError):  # another thread waited for it
                 pass
+
+
+def _pool_processes() -> set[int]:
+    """Return the process ids of the workers of this process, and of their tracker of resources."""
+    multiprocessing, tracker = map(sys.modules.get, ("multiprocessing", "multiprocessing.resource_tracker"))
+    pids = {worker.pid for worker in multiprocessing.active_children()} if multiprocessing else set()
+    return pids | ({tracker._resource_tracker._pid} if tracker else set())
 
 
 def _child_pids() -> Iterator[int]:

@@ -112,6 +112,8 @@ OPTIONS = {option.name: option for option in _TABLE}
 
 # What a sweep can vary besides its target.
 AXIS_OPTIONS = tuple(option for option in _TABLE if option.is_axis)
+# The limits of the code under test.
+LIMITS = ("call_timeout", "timeout", "memory")
 # The parameters of random_problem, and the defaults that all commands share.
 PROBLEM_SETTINGS = ("N", "D", "H", "seed", "bn_eps", "x_mean", "x_std")
 PROBLEM_DEFAULTS = {name: OPTIONS[name].default for name in PROBLEM_SETTINGS if not OPTIONS[name].always_written}

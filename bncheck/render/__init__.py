@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from bncheck.render.encoding import escape_control_chars
+from bncheck.render.encoding import escape_json, escape_user_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,11 +59,11 @@ def _json(reports: Sequence["Report"], several: bool) -> str:
 
     documents: list[Any] = [document for report in reports if (document := report.data()) is not None]
     content = documents if several else documents[0] if documents else None
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return escape_json(json.dumps(content, indent=2, allow_nan=False)) + "\n"
 
 
 def _markdown(reports: Sequence["Report"], _: bool) -> str:
-    return "".join(escape_control_chars(f"{report.markdown()}\n") for report in reports)
+    return "".join(escape_user_text(f"{report.markdown()}\n") for report in reports)
 
 
 def _latex(reports: Sequence["Report"], _: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bncheck.render.encoding import escape_control_chars
+from bncheck.render.encoding import escape_commands, escape_control_chars, escape_user_text
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
 
 # The element for a status, and the attribute of a suite that counts it.
@@ -28,7 +28,7 @@ def junit(reports: Iterable[Report]) -> str:
     ElementTree.indent(root)
     # ASCII with character references is valid in any encoding of the stream.
     text = ElementTree.tostring(root, encoding="us-ascii").decode("ascii")
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{escape_commands(text, "&#58;", "&#35;")}\n'
 
 
 def _suite(suite: Suite) -> ElementTree.Element:
@@ -76,8 +76,8 @@ def github(reports: Iterable[Report]) -> str:
             lines += annotations[:MAX_ANNOTATIONS]
             if len(annotations) > MAX_ANNOTATIONS:
                 lines.append(f"and {len(annotations) - MAX_ANNOTATIONS:,} more that GitHub does not display")
-        lines.append(report.headline.replace("\n", " "))
-    return "".join(f"{escape_control_chars(line)}\n" for line in lines)
+        lines.append(escape_user_text(report.headline.replace("\n", " ")))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _level(item: ReportItem) -> str:
@@ -98,4 +98,7 @@ def _annotation(item: ReportItem, root: Path) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """Return text as data of an annotation, which GitHub decodes."""
+    return escape_control_chars(
+        escape_commands(text, colon=":").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    )

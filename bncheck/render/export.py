@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bncheck.render.encoding import escape_control_chars
+from bncheck.render.encoding import escape_control_chars, escape_markdown, escape_user_text
 from bncheck.render.layout import INDENT, WIDTH
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FONT_RULES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 def text(reports: Sequence["Report"]) -> str:
     """Return reports as plain text."""
-    return escape_control_chars(_plain(*reports, width=WIDTH + 2 * INDENT)).rstrip("\n") + "\n"
+    return escape_user_text(_plain(*reports, width=WIDTH + 2 * INDENT)).rstrip("\n") + "\n"
 
 
 def html(reports: Sequence["Report"]) -> str:
@@ -78,8 +78,9 @@ def _markdown_block(block: RenderableType) -> str:
         return _markdown_table(block)
     content = _plain(block, width=WIDTH)
     if isinstance(block, Text) and str(block.style) == "bold":
-        return f"### {content}"
-    return f"```text\n{content}```\n" if content.strip() else ""
+        return f"### {escape_markdown(content)}\n"
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", content))])
+    return f"{fence}text\n{content}{fence}\n" if content.strip() else ""
 
 
 def _markdown_table(table: Table) -> str:
@@ -90,5 +91,4 @@ def _markdown_table(table: Table) -> str:
 
 
 def _markdown_cell(cell: RenderableType) -> str:
-    content = cell.plain if isinstance(cell, Text) else str(cell)
-    return content.replace("|", "\\|").strip()
+    return escape_markdown(cell.plain if isinstance(cell, Text) else str(cell))

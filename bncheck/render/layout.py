@@ -1,9 +1,11 @@
 """Shared page layout: width, ASCII fallback, tables, and commands that can be pasted."""
 
+import re
 import shlex
 import string
 import textwrap
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rich.box import Box
@@ -14,7 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from bncheck.model.verdict import Verdict
-from bncheck.render.encoding import to_ascii
+from bncheck.render.encoding import escape_commands, escape_control_chars, to_ascii
 
 # In columns: a report occupies the columns 3 to 78, so that it fits a terminal of 80.
 INDENT, WIDTH = 2, 76
@@ -31,8 +33,8 @@ ASCII_RULE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 # The end of a line that continues, and the beginning of the next one.
 CONTINUED, CONTINUATION = " \\", "  "
-# Characters without a special meaning in a shell's $'...'.
-PLAIN = frozenset(string.ascii_letters + string.digits + ' !#%&()*+,-./:;<=>?@[]^_`{|}~"$')
+# Characters without a special meaning in a shell's $'...', nor in the log of a CI service.
+PLAIN = frozenset(string.ascii_letters + string.digits + ' !%&()*+,-./;<=>?@[]^_`{|}~"$')
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Page:
     width: int  # columns, without the indentation
 
     def text(self, sentence: str, style: str = "") -> Text:
-        """Return a text, in ASCII if the stream needs it."""
-        return Text(to_ascii(sentence, ascii_only=self.ascii_only), style=style)
+        """Return a text without control characters, in ASCII if the stream needs it."""
+        return Text(to_ascii(escape_control_chars(sentence), ascii_only=self.ascii_only), style=style)
 
     def prose(self, paragraphs: Iterable[str]) -> Text:
         """Return paragraphs filled to the width. One that begins with two spaces is a formula and keeps its indent."""
@@ -69,7 +71,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Indented:
-    """A block within the margins of the page; text that must not be wrapped exceeds the right margin."""
+    """A block within the margins of the page; text that must not be wrapped exceeds the right margin.
+
+    Every block of every report passes through it, so that none writes a control character.
+    """
 
     block: RenderableType
     width: int
@@ -77,7 +82,8 @@ class Indented:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         margin = Segment(" " * INDENT)
         for line in Segment.split_lines(console.render(self.block, options.update(width=self.width))):
-            yield from (margin, *line, Segment.line())
+            escaped = (Segment(escape_control_chars(text), style) for text, style, _ in line)
+            yield from (margin, *escaped, Segment.line())
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ def _unbreakable(command: str, width: int, ascii_only: bool) -> list[str]:
     """Return the parts of a command that are not broken: an option with its value, or a single word."""
     parts: list[str] = []
     expects_value = False
-    for word in shlex.split(command):
+    for word in _words(command):
         quoted, is_option = _quoted(word, ascii_only), word.startswith("--")
         if expects_value and not is_option and cell_len(f"{CONTINUATION}{parts[-1]} {quoted}{CONTINUED}") <= width:
             parts[-1] += f" {quoted}"
@@ -157,9 +163,17 @@ def _unbreakable(command: str, width: int, ascii_only: bool) -> list[str]:
     return parts
 
 
+def _words(command: str) -> list[str]:
+    """Split a command; one that cannot be split, for example from an edited row file, is a single word."""
+    with suppress(ValueError):
+        return shlex.split(command) or [command]
+    return [command]
+
+
 def _quoted(word: str, ascii_only: bool) -> str:
-    """Quote a word for a shell; unprintable characters become the octal codes of their bytes."""
-    if word.isprintable() and (word.isascii() or not ascii_only):
+    """Quote a word for a shell; a word that must not be printed unchanged has the octal codes of some bytes."""
+    if word.isprintable() and (word.isascii() or not ascii_only) and escape_commands(word) == word:
         return shlex.quote(word)
-    codes = (chr(b) if chr(b) in PLAIN else f"\\{b:03o}" for b in word.encode("utf-8", "surrogateescape"))
+    decodable = re.sub("[\ud800-\udc7f\udd00-\udfff]", "\ufffd", word)  # no name of a file contains these
+    codes = (chr(b) if chr(b) in PLAIN else f"\\{b:03o}" for b in decodable.encode("utf-8", "surrogateescape"))
     return f"$'{''.join(codes)}'"

@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from bncheck.model.verdict import Verdict
+from bncheck.render.encoding import escape_markdown
 from bncheck.render.layout import INDENT, WIDTH, Indented, Page
 
 if TYPE_CHECKING:  # imports numpy, which a report on the catalogue does not need
@@ -87,7 +88,7 @@ class Report(ABC):
         from bncheck.render.export import markdown_blocks  # noqa: PLC0415 - slow import, most reports are tables
 
         page = Page(ascii_only=False, width=WIDTH)
-        return f"## {' '.join(self.headline.split())}\n\n{markdown_blocks(self.blocks(page))}"
+        return f"## {escape_markdown(self.headline)}\n\n{markdown_blocks(self.blocks(page))}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Lay out the blocks for the width and the encoding of a stream, each followed by an empty line."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import RenderableType
-from rich.text import Text
 
 from bncheck.model.document import failure_document
 from bncheck.model.results import CheckResult
@@ -59,10 +58,10 @@ class Summary(Report):
         table.columns[0].overflow, table.columns[0].no_wrap, table.columns[-1].justify = "fold", False, "left"
         for line in self.lines:
             if line.verdict is None:
-                table.add_row(Text(line.target), "", "", "", WORDS[None])
+                table.add_row(page.text(line.target), "", "", "", WORDS[None])
             else:
                 counts = (f"{count:,}" for count in (line.entries, line.wrong, line.not_checked))
-                table.add_row(Text(line.target), *counts, page.verdict(line.verdict))
+                table.add_row(page.text(line.target), *counts, page.verdict(line.verdict))
         return (table,)
 
 
@@ -93,10 +92,11 @@ class RunFailure(Report):
 
     def suites(self) -> Iterable[Suite]:
         """Return one item, an error at the last line of the target's file that the message names."""
-        path = os.path.realpath(self.target)
-        lines = re.findall(
-            rf'(?:File "{re.escape(path)}", |{re.escape(os.path.basename(path))}(?:, | [^\n]*\())line (\d+)', self.error
-        )
-        source = Source(path, int(lines[-1]) if lines else 1) if os.path.isfile(path) else None
+        source = None
+        if os.path.isfile(self.target):
+            path = os.path.realpath(self.target)
+            name = re.escape(os.path.basename(path))
+            lines = re.findall(rf'(?:File "{re.escape(path)}", |{name}(?:, | [^\n]*\())line (\d+)', self.error)
+            source = Source(path, int(lines[-1]) if lines else 1)
         detail = self.error.partition("\n")[2]
         return (Suite(self.target, (ReportItem(self.target, "run", ItemStatus.ERROR, self.headline, detail, source),)),)

@@ -13,6 +13,7 @@ from rich.text import Text
 from bncheck.model.options import to_option_spelling
 from bncheck.model.source import Source
 from bncheck.model.verdict import Verdict
+from bncheck.render.encoding import escape_control_chars
 from bncheck.render.format import format_tolerance_ratio
 from bncheck.render.layout import STYLES, WORDS, Command, Page, two_columns
 from bncheck.render.report import ItemStatus, Report, ReportItem, Suite
@@ -244,9 +245,9 @@ def axis_label(axis: str) -> str:
 
 
 def format_axis_value(value: Any) -> str:
-    """Format a value of an axis; a power of ten in scientific notation, such as 1e-04."""
+    """Format a value of an axis on one line; a power of ten in scientific notation, such as 1e-04."""
     if not isinstance(value, float):
-        return str(value)
+        return escape_control_chars(str(value)).replace("\n", " ")
     power = f"{value:.0e}"
     return power if float(power) == value and not 0.1 < abs(value) < 1000 and value else f"{value:.3g}"
 

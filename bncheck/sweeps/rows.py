@@ -23,6 +23,8 @@ SWEEP_SCHEMA = "bncheck-sweep/2"
 MIN_RELATIVE_ERROR = 1e-17
 # Longer messages are cut off, so that a row stays short; most have under 120 characters.
 MAX_ROW_MESSAGE_CHARS = 200
+# A float64 with this many decimals of its scientific notation is read back as the same number.
+EXACT_DECIMALS = 16
 # Limits of what is read back, so that sums and times of rows do not overflow: entries, and seconds (30 years).
 MAX_COUNT, MAX_SECONDS = 2**63, 1e9
 
@@ -95,14 +97,15 @@ class GradientSummary:
         )
         return cls(Verdict(_read(content, "verdict", VERDICT)), None if error is None else float(error), *numbers)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON content, with rounded numbers."""
+    def to_dict(self, *, exact: bool = False) -> dict[str, Any]:
+        """Return the JSON content, with rounded numbers unless they must be exact."""
+        decimals, bound_decimals = (EXACT_DECIMALS, EXACT_DECIMALS) if exact else (3, 1)
         return {
             "verdict": self.verdict.value,
-            "relative_error": _rounded(self.norm_relative_error),
-            "tolerance_ratio": _rounded(self.tolerance_ratio),
-            "resolution": _rounded(self.resolution),
-            "relative_error_bound": _rounded(self.relative_error_bound, 1),
+            "relative_error": _rounded(self.norm_relative_error, decimals),
+            "tolerance_ratio": _rounded(self.tolerance_ratio, decimals),
+            "resolution": _rounded(self.resolution, decimals),
+            "relative_error_bound": _rounded(self.relative_error_bound, bound_decimals),
         }
 
     @property
@@ -168,15 +171,22 @@ class Row:
             **{name: _read(content, name, kind) for name, kind in UNCHANGED_FIELDS.items()},
         )
 
-    def to_dict(self, sweep_id: str | None = None) -> dict[str, Any]:
-        """Return the JSON content, with rounded numbers."""
-        gradients = {key: gradient.to_dict() for key, gradient in self.gradients.items()}
+    def to_dict(self, sweep_id: str | None = None, *, exact: bool = False) -> dict[str, Any]:
+        """Return the JSON content, with rounded numbers and a short message unless it must be exact."""
+        gradients = {key: gradient.to_dict(exact=exact) for key, gradient in self.gradients.items()}
+        message = self.message if exact else self.message[:MAX_ROW_MESSAGE_CHARS]
+        seconds = _rounded(self.seconds, EXACT_DECIMALS if exact else 3)
         return {
             "schema": SWEEP_SCHEMA, "sweep_id": sweep_id, "version": self.version, **asdict(self.point),
             "verdict": self.verdict and self.verdict.value, "gradients": gradients, "checked": self.checked,
-            "wrong": self.wrong, "excluded": self.excluded, "seconds": _rounded(self.seconds),
-            "reproduce": self.reproduce, "message": self.message[:MAX_ROW_MESSAGE_CHARS], "notes": list(self.notes),
+            "wrong": self.wrong, "excluded": self.excluded, "seconds": seconds,
+            "reproduce": self.reproduce, "message": message, "notes": list(self.notes),
         }  # fmt: skip
+
+    @classmethod
+    def from_worker(cls, point: SweepPoint, content: Mapping[str, Any]) -> "Row":
+        """Return the row that a worker wrote with ``exact``, for the point whose check was requested."""
+        return cls.from_dict({**content, **asdict(point)})
 
     def to_json(self, sweep_id: str) -> str:
         """Return the line of a row file, without the line end."""

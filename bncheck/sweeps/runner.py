@@ -113,7 +113,8 @@ def create_pool(grid: Grid, jobs: int, dask: str | None, warn: Callable[[str], N
         return ProcessPool(jobs) if jobs > 1 else None
     from bncheck.execution.dask_pool import DaskPool  # noqa: PLC0415 - asyncio and logging are only needed for Dask
 
-    return DaskPool(dask, grid.axes.get("target", (SweepPoint().target,)), warn)
+    encode = partial(Row.to_dict, exact=True)
+    return DaskPool(dask, grid.axes.get("target", (SweepPoint().target,)), warn, encode=encode, decode=Row.from_worker)
 
 
 def sweep(

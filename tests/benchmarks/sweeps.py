@@ -99,7 +99,7 @@ def cluster(repeat: int, _: int) -> Iterator[dict[str, Any]]:
 
 def scheduling_rate(address: str) -> float:
     """Return the number of items per second that can be scheduled, with work that takes almost no time."""
-    pool = DaskPool(address, [SweepPoint().target], print)
+    pool = DaskPool(address, [SweepPoint().target], print, encode=str, decode=lambda _, text: text)
     started, points = time.perf_counter(), (SweepPoint(seed=seed) for seed in range(2000))
     return len(list(run_unordered(repr, points, pool, repr))) / (time.perf_counter() - started)
 

@@ -263,9 +263,9 @@ def test_the_error_bounds_of_a_black_box_forward_pass_contain_the_exact_gradient
         wide = {name: getattr(measured.problem, name).astype(np.clongdouble) for name in names}
         for name, gradient in measured.gradients.items():
             for index in np.ndindex(gradient.value.shape):
-                perturbed = wide[name].copy()
-                perturbed[index] += 1e-40j
-                h = {**wide, name: perturbed}
+                array = wide[name].copy()
+                array[index] += 1e-40j
+                h = {**wide, name: array}
                 total = h["X"] @ h["W"] + h["b"]
                 c = total - total.mean(axis=0)
                 root = np.sqrt((c * c).mean(axis=0))

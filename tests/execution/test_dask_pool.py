@@ -12,8 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -304,7 +308,6 @@ def test_rows_do_not_change_if_two_workers_crash_and_one_joins(checks: int, seco
 CRASHING = """
 import os, time
 from bncheck import Verdict
-from bncheck.execution.dask_pool import DaskPool
 from bncheck.model.options import CheckOptions
 from bncheck.sweeps import runner
 from bncheck.sweeps.grid import Grid
@@ -319,7 +322,7 @@ if __name__ == "__main__":
     import sys, crashing
     runner.run_point = crashing.run_point
     grid = Grid({"seed": tuple(range(12))}, CheckOptions())
-    rows = list(runner.run_grid(grid, DaskPool(sys.argv[1], ["reference"], print)))
+    rows = list(runner.run_grid(grid, runner.create_pool(grid, 1, sys.argv[1], print)))
     print(sorted((row.point.seed, row.message) for row in rows if row.verdict is None), len(rows))
 """
 
@@ -403,12 +406,122 @@ def test_a_sweep_waits_for_workers_and_reports_a_lost_scheduler(tmp_path: Path) 
         assert "Traceback" not in stderr
 
 
-@pytest.mark.parametrize("address", ["nonsense", "", "tcp://host", "smoke://host:1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "nonsense", "", "tcp://", "tcp://host", "tcp://host:x", "tcp://host:0", "tcp://host:65536", "tcp://::1:8786",
+        "tcp://[::1]", "smoke://host:1", "http://host:1", "ucx://host:1", "inproc://127.0.0.1/1/2", "TCP://host:1",
+        "a://b://c:1", "tcp://host:1 ", "tcp://host:1\n",
+    ],
+)  # fmt: skip
 def test_an_invalid_address_is_an_error(address: str) -> None:
     pytest.importorskip("distributed")
     result = CliRunner().invoke(main, ["sweep", "--dask", address])
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"Error: {address!r} is not the address of a Dask scheduler (")
+    assert result.stderr == (
+        f"Error: {address!r} is not the address of a Dask scheduler that bncheck can use; examples are "
+        "tcp://10.0.0.1:8786, tls://10.0.0.1:8786 and tcp://[::1]:8786\n"
+    )
+
+
+FORGED_ROW = """lambda *_: __import__("json").dumps({"seconds": 1, "results": [%s]})"""
+PICKLED = """
+class Evil:
+    def __reduce__(self):
+        return (__import__("os").mkdir, ("unpickled",))
+p.run_on_worker = lambda *_: Evil()
+import distributed.worker as w
+get_data = w.Worker.get_data
+w.Worker.get_data = lambda self, comm, keys, who=None, serializers=None: get_data(self, comm, keys, who, ["pickle"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("forgery", "message"),
+    [
+        ("p.run_on_worker = lambda *_: 'nonsense'", "returned 'nonsense', which are not the results of the checks"),
+        ("p.run_on_worker = lambda *_: 3", "returned 3, which are not the results of the checks"),
+        ("p.run_on_worker = lambda *_: '{}'", "returned '{}', which are not the results of the checks"),
+        (f"p.run_on_worker = {FORGED_ROW % ('{}, ' * 99)}", "which are not the results of the checks"),
+        (f"p.run_on_worker = {FORGED_ROW % {'verdict': 'great'}}", "which are not the results of the checks"),
+        ("p.run_on_worker = lambda *_: '[' * 100_000", "which are not the results of the checks"),
+        (PICKLED, "returned an object that must be unpickled, which bncheck refuses"),
+    ],
+)
+def test_a_forged_answer_of_a_worker_is_neither_unpickled_nor_believed(
+    forgery: str, message: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed")
+    with start_cluster(tmp_path) as started:
+        started.start_workers(before=f"exec({'import bncheck.execution.dask_pool as p' + chr(10) + forgery!r})")
+        running = started.sweep()
+        _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert re.fullmatch(
+        rf"Error: a worker of tcp://[\d.:]+ .*{re.escape(message)}.*; stopped after 0 of 1 checks\.\n", stderr
+    )
+    assert not list(tmp_path.rglob("unpickled"))
+
+
+def test_rows_from_a_cluster_have_the_full_precision_and_the_settings_of_the_caller(cluster: Cluster) -> None:
+    axes: dict[str, Any] = {"N": np.arange(4, 7), "D": 3, "H": 2, "bn_eps": [1e-5, 0.1 + 0.2]}
+    rows = {row.point: replace(row, seconds=0.0) for row in bncheck.sweep(**axes, dask=cluster.address)}
+    assert rows == {row.point: replace(row, seconds=0.0) for row in bncheck.sweep(**axes)}
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables with which Dask uses a certificate that signs itself."""
+    folder = tmp_path_factory.mktemp("certificates")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    subprocess.run(command.split(), cwd=folder, capture_output=True, check=True)
+    files = {"CA_FILE": "cert.pem"}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        files |= {f"{role}__CERT": "cert.pem", f"{role}__KEY": "key.pem"}
+    return {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(folder / file) for name, file in files.items()}
+
+
+def test_a_tls_address_uses_the_certificates_of_dask_or_the_error_says_what_is_missing(
+    certificates: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed")
+    protocol = {"DASK_DISTRIBUTED__COMM__DEFAULT_SCHEME": "tls"}
+    with start_cluster(tmp_path, **certificates, **protocol) as started:
+        started.start_workers(1)
+        assert started.address.startswith("tls://")
+        command = [sys.executable, "-m", "bncheck", "sweep", *OPTIONS, "--dask", started.address]
+
+        def run(**environment: str) -> str:
+            result = subprocess.run(
+                command, capture_output=True, text=True, env=os.environ | environment, cwd=tmp_path, check=False
+            )
+            return f"{result.returncode} {result.stderr}"
+
+        assert run(**certificates) == "0 "
+        assert run() == (
+            f"2 Error: {started.address} requires certificates in Dask's configuration (distributed.comm.tls); set "
+            "these environment variables to their files: DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+            "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT, DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY\n"
+        )
+        unreadable = certificates | {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(tmp_path / "missing.pem")}
+        assert run(**unreadable) == (
+            "2 Error: cannot use the certificates of distributed.comm.tls in Dask's configuration: "
+            "[Errno 2] No such file or directory\n"
+        )
+
+
+def test_an_address_without_encryption_is_refused_if_dask_requires_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+    security = partial(distributed.Security, require_encryption=True)
+    monkeypatch.setattr(distributed, "Security", security)
+    result = CliRunner().invoke(main, ["sweep", "--dask", "tcp://127.0.0.1:8786"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "Error: tcp://127.0.0.1:8786 is not encrypted, which distributed.comm.require-encryption in Dask's "
+        "configuration demands; use a tls:// address\n"
+    )
 
 
 def test_a_port_that_accepts_connections_and_does_not_respond_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,9 +557,8 @@ def test_jobs_and_dask_cannot_be_combined() -> None:
     assert "--jobs and --dask cannot be combined" in result.stderr
 
 
-def test_unpickling_a_call_runs_it() -> None:
-    results, seconds = pickle.loads(
-        pickle.dumps(_PicklableCall(str, [SweepPoint(N=3)], {"reference": None}, bncheck.__version__))
-    )
-    assert results == [str(SweepPoint(N=3))]
-    assert seconds > 0
+def test_unpickling_a_call_runs_it_and_returns_json() -> None:
+    call = _PicklableCall(str, repr, [SweepPoint(N=3)], {"reference": None}, bncheck.__version__)
+    answer = json.loads(pickle.loads(pickle.dumps(call)))
+    assert answer["results"] == [repr(str(SweepPoint(N=3)))]
+    assert answer["seconds"] > 0

@@ -53,12 +53,14 @@ def run_script(script: str, *arguments: str) -> str:
 @on_linux
 def test_a_process_that_left_its_session_and_its_parent_is_terminated_as_a_stray() -> None:
     script = """
-processes.become_subreaper()
+processes.prepare_process()
 kept = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+processes.register(kept.pid)
+processes.register(kept.pid)
 daemon = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
 assert daemon.stdout.readline() == "started\\n"
 daemon.wait()
-processes.terminate_strays([kept.pid])
+processes.terminate_strays()
 print(repr(daemon.stdout.read()), kept.poll())
 kept.kill()
 """
@@ -80,7 +82,7 @@ print(subreaper.value, ctypes.CDLL(None).prctl(get_dumpable))
 def test_a_process_that_ends_terminates_every_child_but_the_tracker_of_resources() -> None:
     script = """
 from multiprocessing import resource_tracker
-processes.become_subreaper()
+processes.prepare_process()
 resource_tracker.ensure_running()
 daemon = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
 assert daemon.stdout.readline() == "started\\n"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bncheck.model.options import GRADIENTS
-from bncheck.render.encoding import escape_control_chars
 from bncheck.render.layout import WORDS
 from bncheck.render.sweep_report import SIGNS, axis_label, exact_zeros, format_axis_value, listed_axes
 from bncheck.sweeps.aggregate import MAX_LISTED_VALUES, Aggregate, SweepSummary
@@ -72,7 +71,7 @@ class Heatmap:
 
 def name_of(value: Any) -> str:
     """Return a value as a tick label."""
-    name = escape_control_chars(format_axis_value(value)).replace("\n", " ")
+    name = format_axis_value(value)
     return name if len(name) <= MAX_NAME_CHARS else f"…{name[1 - MAX_NAME_CHARS :]}"
 
 

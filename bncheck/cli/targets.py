@@ -1,0 +1,29 @@
+"""The targets of a command: patterns are expanded, and the first file begins to load before slow imports."""
+
+from collections.abc import Sequence
+
+from bncheck.targets import BUILT_IN
+from bncheck.targets.loading import expand_pattern
+
+
+def expand_targets(targets: Sequence[str]) -> list[str]:
+    """Return the targets with patterns replaced by the files that match; the reference if there is no target."""
+    return [name for target in targets or ("reference",) for name in expand_pattern(target)]
+
+
+def load_targets(targets: Sequence[str]) -> list[str]:
+    """Expand the targets, and start the child process of the first one if it is a file.
+
+    Raises
+    ------
+    InvalidInput
+        A pattern matches nothing, or a target is neither a Python file, a module nor built in.
+    """
+    names = expand_targets(targets)
+    if any(name not in BUILT_IN for name in names):
+        from bncheck.execution import children, processes  # noqa: PLC0415 - slow import, only needed for a file
+
+        if names[0] not in BUILT_IN:
+            children.start(names[0])
+        processes.prepare_process()
+    return names
