@@ -1,9 +1,14 @@
 """The targets of a command: patterns are expanded, and the first file begins to load before slow imports."""
 
+import os
 from collections.abc import Sequence
 
 from bncheck.targets import BUILT_IN
 from bncheck.targets.loading import expand_pattern
+
+# A thread of OpenBLAS waits for 2^26 clock cycles in a loop before it sleeps; on two cores, it then takes the time that
+# the child process needs: a check of a small file takes 15 % longer. After 2^14 cycles it does not.
+BLAS_WAIT = ("OPENBLAS_THREAD_TIMEOUT", "14")
 
 
 def expand_targets(targets: Sequence[str]) -> list[str]:
@@ -23,6 +28,7 @@ def load_targets(targets: Sequence[str]) -> list[str]:
     if any(name not in BUILT_IN for name in names):
         from bncheck.execution import children, processes  # noqa: PLC0415 - slow import, only needed for a file
 
+        os.environ.setdefault(*BLAS_WAIT)
         if names[0] not in BUILT_IN:
             children.start(names[0])
         processes.prepare_process()

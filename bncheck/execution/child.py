@@ -82,7 +82,7 @@ class _Pipe:
     """The pipes from and to the parent."""
 
     def __init__(self, requests: int, answers: int) -> None:
-        self._requests, self._answers = requests, answers
+        self._requests, self._answers = io.BufferedReader(io.FileIO(requests), 2**16), answers
 
     def receive(self) -> tuple[Header, list[AnyArray]]:
         """Wait for a request."""
@@ -93,12 +93,8 @@ class _Pipe:
         messages.send(self._write, header, arrays)
 
     def _read_into(self, buffer: memoryview) -> None:
-        position = 0
-        while position < len(buffer):
-            count = os.readv(self._requests, [buffer[position:]])
-            if count == 0:  # the parent has closed the pipe
-                os._exit(0)
-            position += count
+        if self._requests.readinto(buffer) != len(buffer):  # the parent has closed the pipe
+            os._exit(0)
 
     def _write(self, buffer: memoryview) -> None:
         while buffer:

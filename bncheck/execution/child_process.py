@@ -71,6 +71,7 @@ class ChildProcess:
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._poll.register(self._printed, select.POLLIN)
         self._calls, self._call_started, self._is_terminated = -1, time.monotonic(), False
+        self._read_buffer, self._received = bytearray(READ_BYTES), memoryview(b"")
 
     def begin(self, limits: Limits) -> None:
         """Start the time limits of a check."""
@@ -89,16 +90,29 @@ class ChildProcess:
         TargetEnded
             The child has ended, or a limit is exceeded and it was terminated.
         """
-        position = 0
-        while position < len(buffer):
-            self._wait(self._answers, select.POLLIN)
-            try:
-                count = os.readv(self._answers, [buffer[position:]])
-            except BlockingIOError:
-                continue
-            if count == 0:
-                raise self.end(self._describe_exit())
-            position += count
+        while buffer:
+            if not self._received:
+                self._wait(self._answers, select.POLLIN)
+            if len(buffer) > READ_BYTES and not self._received:
+                count = self._read(buffer)
+            else:  # a message is read in one piece, if it is short
+                if not self._received:
+                    count = self._read(memoryview(self._read_buffer))
+                    self._received = memoryview(self._read_buffer)[:count]
+                count = min(len(buffer), len(self._received))
+                buffer[:count] = self._received[:count]
+                self._received = self._received[count:]
+            buffer = buffer[count:]
+
+    def _read(self, buffer: memoryview) -> int:
+        """Read what the pipe contains; 0 if it is not ready."""
+        try:
+            count = os.readv(self._answers, [buffer])
+        except BlockingIOError:
+            return 0
+        if count == 0:
+            raise self.end(self._describe_exit())
+        return count
 
     def write(self, buffer: memoryview) -> None:
         """Write bytes to the child.
@@ -108,12 +122,13 @@ class ChildProcess:
         TargetEnded
             As for ``read_into``.
         """
+        if self.failure:
+            raise TargetEnded(self.failure)
         while buffer:
-            self._wait(self._requests, select.POLLOUT)
             try:
                 buffer = buffer[os.write(self._requests, buffer) :]
             except BlockingIOError:
-                continue
+                self._wait(self._requests, select.POLLOUT)
             except BrokenPipeError:
                 raise self.end(self._describe_exit()) from None
 

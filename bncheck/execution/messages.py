@@ -21,6 +21,8 @@ DTYPES = {np.dtype(code).str: np.dtype(code) for code in "efdbhiqBHIQ"}
 # Bytes of a header; that with all names of a module has about 20 kB.
 MAX_HEADER_BYTES = 2**22
 LENGTH = struct.Struct("<I")
+# Messages up to this size are written in one piece.
+MAX_JOINED_BYTES = 2**18
 
 
 class MessageError(ValueError):
@@ -46,10 +48,15 @@ def send(write: Callable[[memoryview], None], header: Header, arrays: Sequence[A
         described.append([array.dtype.str, array.shape, is_transposed])
         buffers.append(contiguous)
     text = json.dumps({**header, "arrays": described}).encode()
-    write(memoryview(LENGTH.pack(len(text)) + text))
-    for buffer in buffers:
-        if buffer.size:
-            write(buffer.reshape(-1).view(np.uint8).data)
+    parts: list[bytes | memoryview] = [
+        LENGTH.pack(len(text)),
+        text,
+        *(buffer.reshape(-1).view(np.uint8).data for buffer in buffers),
+    ]
+    if sum(buffer.nbytes for buffer in buffers) <= MAX_JOINED_BYTES:  # a copy takes less time than a system call
+        parts = [b"".join(parts)]
+    for part in parts:
+        write(memoryview(part))
 
 
 def receive(read_into: Callable[[memoryview], None], max_bytes: int) -> tuple[Header, list[AnyArray]]:

@@ -116,23 +116,23 @@ class LocalTarget(Target):
         """Yield the outputs of forward calls in each of which one entry of one array has another value."""
         array = np.array(call.arguments[position], order="C")
         perturbed = call._replace(arguments=(*call.arguments[:position], array, *call.arguments[position + 1 :]))
-        flat = array.reshape(-1)
+        flat, notes_side_effects = array.reshape(-1), False  # the first run of the pair has noted them
         for index, value in zip(indices, values, strict=True):
             original, flat[index] = flat[index], value
-            output = self._read(call.function, self._forward(perturbed)[0]).array
+            output = self._read(call.function, self._forward(perturbed, notes_side_effects)[0]).array
             flat[index] = original
             if output.shape != shape or output.dtype.kind not in "fiu":
                 returned = f"{call.function} returned {output.dtype} of shape {output.shape}"
                 raise TargetError(f"{returned}, expected numbers of shape {shape}")
             yield output.astype(np.float64, copy=False)
 
-    def _forward(self, call: Call) -> tuple[Any, Any]:
+    def _forward(self, call: Call, notes_side_effects: bool = True) -> tuple[Any, Any]:
         """Return the output and the cache of a forward function."""
         self._previous_arguments = []
         function = self._guard(call.function, lambda: getattr(self._namespace, call.function))
         arguments = tuple(_prepare(function, key, value) for key, value in enumerate(call.arguments))
         named = {key: _prepare(function, key, value) for key, value in call.named.items()}
-        returned = self._call(call.function, arguments, named)
+        returned = self._call(call.function, arguments, named, notes_side_effects)
         if returned is not None and (not isinstance(returned, tuple | list) or len(returned) != 2):
             raise TargetError(f"{call.function} returned {_describe_value(returned)}; expected a tuple (out, cache)")
         if returned is None or returned[0] is None:
@@ -170,12 +170,15 @@ class LocalTarget(Target):
         self._on_call(name)
         return self._guard(name, lambda: read_value(value, self.max_bytes))
 
-    def _call(self, name: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+    def _call(
+        self, name: str, arguments: tuple[Any, ...], named: Mapping[str, Any], notes_side_effects: bool = True
+    ) -> Any:
         """Call a function with copies of the arrays, which it may modify."""
         copies = [copy_with_strides(a) if isinstance(a, np.ndarray) else a for a in arguments]
         self._on_call(name)
         returned = self._guard(name, lambda: getattr(self._namespace, name)(*copies, **named))
-        self._note_side_effects(name, arguments, copies)
+        if notes_side_effects:
+            self._note_side_effects(name, arguments, copies)
         return returned
 
     def _guard(self, name: str, function: Callable[[], T]) -> T:
