@@ -25,7 +25,11 @@ class TargetError(BncheckError):
 
 
 class TargetEnded(TargetError):
-    """The process of the code under test has ended, or was terminated at a limit; it answers nothing any more."""
+    """The process of the code under test has ended; it answers nothing any more."""
+
+
+class LimitExceeded(TargetEnded):
+    """The process of the code under test was terminated because it exceeded a limit of bncheck."""
 
 
 class NotImplementedYet(TargetError):

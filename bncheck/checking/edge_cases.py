@@ -8,7 +8,7 @@ import numpy as np
 
 from bncheck.checking.knowledge import function_and_reason
 from bncheck.checking.target_check import ProblemResult, TargetCheck
-from bncheck.errors import TargetError
+from bncheck.errors import LimitExceeded, TargetEnded, TargetError
 from bncheck.model.precision import FLOAT64
 from bncheck.model.problem import Problem, random_problem
 from bncheck.model.results import EdgeCaseResult, UncheckedFunction
@@ -144,10 +144,22 @@ def check_edge_cases(check: TargetCheck, main: ProblemResult, command: str | Non
         check.knowledge.leave_out(EDGE_CASES_LABEL, f"the code computes in {main.precision.name}")
         return
     for edge_case in EDGE_CASES:
-        with np.errstate(all="ignore"):  # the user did not choose this problem, so its warnings are not helpful
-            checked = _check_edge_case(check, edge_case, command)
+        try:
+            with np.errstate(all="ignore"):  # the user did not choose this problem, so its warnings are not helpful
+                checked = _check_edge_case(check, edge_case, command)
+        except TargetEnded as error:
+            yield _ended_at(edge_case, error)
+            check.knowledge.leave_out(EDGE_CASES_LABEL, f"not those after {edge_case.name}, at which the target ended")
+            return
         if checked is not None:
             yield checked
+
+
+def _ended_at(edge_case: EdgeCase, error: TargetEnded) -> CheckedEdgeCase:
+    """Return the result of an edge case at which the target ended; a limit of bncheck does not make code fail."""
+    verdict = Verdict.INCONCLUSIVE if isinstance(error, LimitExceeded) else Verdict.FAIL
+    result = EdgeCaseResult(edge_case.name, verdict, (str(error),), None, edge_case.sizes, edge_case.about)
+    return CheckedEdgeCase(edge_case, result, ProblemResult((), (), ()))
 
 
 def _check_edge_case(check: TargetCheck, edge_case: EdgeCase, command: str | None) -> CheckedEdgeCase | None:
@@ -160,6 +172,8 @@ def _check_edge_case(check: TargetCheck, edge_case: EdgeCase, command: str | Non
     other = TargetCheck(check.interface, options, knowledge, tuple(check.ended), black_box=edge_case.typical)
     try:
         outcome = other.examine(problem, usages=edge_case.usages)
+    except TargetEnded:
+        raise
     except TargetError as error:
         other.unchecked_functions.append(UncheckedFunction(*function_and_reason(error), Verdict.FAIL))
         outcome = ProblemResult((), (), ())

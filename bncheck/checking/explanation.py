@@ -11,7 +11,7 @@ from bncheck.checking.minimal_example import find_minimal_example
 from bncheck.checking.target_check import ProblemResult, TargetCheck
 from bncheck.diagnosis import diagnose, diagnose_side_effects
 from bncheck.diagnosis.wrong_part import find_wrong_part
-from bncheck.errors import TargetError
+from bncheck.errors import TargetEnded, TargetError
 from bncheck.model.components import NETWORK
 from bncheck.model.diagnosis_records import Diagnosis, MinimalExample
 from bncheck.model.options import CheckOptions
@@ -179,6 +179,8 @@ def _fails_at(sizes: Sizes, options: CheckOptions, checked: TargetCheck) -> bool
     try:
         with np.errstate(all="ignore"):  # warnings about a problem that the user did not request are of no use
             return check.examine(random_problem(*sizes)).verdict is Verdict.FAIL or bool(check.unchecked_functions)
+    except TargetEnded:
+        raise
     except TargetError:
         return True
 

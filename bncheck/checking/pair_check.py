@@ -10,7 +10,7 @@ from bncheck.checking.arithmetic import infer_precision
 from bncheck.checking.judge import LAYER_TITLES, compare, compare_forward
 from bncheck.checking.knowledge import Measurements, TargetKnowledge, function_and_reason
 from bncheck.checking.recognition import EpsKnowledge, recognize
-from bncheck.errors import NotImplementedYet, TargetError
+from bncheck.errors import NotImplementedYet, TargetEnded, TargetError
 from bncheck.model.components import BATCHNORM, NETWORK
 from bncheck.model.precision import FLOAT64, Precision
 from bncheck.model.problem import Problem
@@ -121,7 +121,7 @@ class PairCheck:
             try:
                 other = self.interface.run(self.pair, problem, usage)
             except TargetError as error:
-                if usage is Usage.REPEATED:
+                if usage is Usage.REPEATED or isinstance(error, TargetEnded):
                     raise
                 function, reason = function_and_reason(error)
                 self.knowledge.leave_out(function, f"{usage.value}: it {reason}")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bncheck.checking.edge_cases import EDGE_CASES_LABEL, CheckedEdgeCase, check_edge_cases
 from bncheck.checking.target_check import NOT_ASKED_FOR, ProblemResult, TargetCheck
-from bncheck.errors import BncheckError, InvalidInput, TargetError
+from bncheck.errors import BncheckError, InvalidInput, TargetEnded, TargetError
 from bncheck.model.options import GRADIENTS, CheckOptions
 from bncheck.model.problem import Problem
 from bncheck.model.progress import Progress, silent
@@ -96,7 +96,9 @@ def run_check(
 
     try:
         return explain_failure(result, main, edge_cases, problem, check, command, stages.minimal_example)
-    except KeyboardInterrupt:  # the verdict does not depend on the explanation
+    except TargetEnded:  # the verdict does not depend on the explanation
+        return result
+    except KeyboardInterrupt:
         raise InterruptedCheck(result) from None
 
 

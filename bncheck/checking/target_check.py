@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from bncheck.checking.knowledge import Measurements, TargetKnowledge, function_and_reason
 from bncheck.checking.pair_check import PairCheck
-from bncheck.errors import NotImplementedYet, TargetError
+from bncheck.errors import NotImplementedYet, TargetEnded, TargetError
 from bncheck.model.components import NETWORK
 from bncheck.model.options import GRADIENTS, CheckOptions
 from bncheck.model.precision import Precision
@@ -120,6 +120,8 @@ class TargetCheck:
             check = PairCheck(self.interface, pair, problem, inputs, self.knowledge, measurements, self.black_box)
             try:
                 results = check.run(usages)
+            except TargetEnded:
+                raise
             except TargetError as error:
                 self.ended.add(pair)
                 self._leave_out(pair, error)

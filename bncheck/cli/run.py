@@ -5,7 +5,8 @@ from typing import Any
 from bncheck.cli.command import ExitCode, command, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, output_options
 from bncheck.cli.targets import load_targets
-from bncheck.model.options import PROBLEM_SETTINGS
+from bncheck.cli.targets import load_targets
+from bncheck.model.options import LIMITS, PROBLEM_SETTINGS
 
 
 @command(
@@ -14,24 +15,12 @@ from bncheck.model.options import PROBLEM_SETTINGS
     "bncheck run --scheme five-point --step 1e-3 --only dW,dgamma",
     "bncheck run --engine full --sample 20 --rtol 1e-5 --atol 1e-8",
     "bncheck run layers.py wrong.py --no-edge-cases --call-timeout 10",
-    "bncheck run layers.py --strict",
+    "bncheck run layers.py --strict --timeout 120 --memory 1.5GB --show-output",
     "bncheck run layers.py --only batchnorm_backward.dx",
     "bncheck run layers.py --format junit --save report.html",
 )
 @targets_argument
-@options(
-    *PROBLEM_SETTINGS,
-    "scheme",
-    "step",
-    "engine",
-    "sample",
-    "only",
-    "edge_cases",
-    "call_timeout",
-    "timeout",
-    "memory",
-    "show_output",
-)
+@options(*PROBLEM_SETTINGS, "scheme", "step", "engine", "sample", "only", "edge_cases", *LIMITS, "show_output")
 @options("rtol", "atol", "strict")
 @output_options(*CHECK_FORMATS)
 def run(

@@ -11,6 +11,7 @@ from bncheck.model.options import LIMITS
     "bncheck sweep --step 1e-1..1e-12 --scheme central,five-point",
     "bncheck sweep --N 8,64 --D 20 --H 10 --bn-eps 1e-5,1 --seed 0..9 --jobs 2",
     "bncheck sweep layers.py --x-mean 0,100 --x-std 1,10 --only dX,dh",
+    "bncheck sweep layers.py --N 8,64 --call-timeout 10 --timeout 60 --memory 1GB",
     "bncheck sweep --N 8 --D 5 --H 4 --engine full --rtol 1e-5 --atol 1e-8",
     "bncheck sweep --N 8 --seed 0..99 --out more.jsonl --resume --format jsonl",
     "bncheck sweep --N 8,64 --format markdown --save table.svg --plot v.png",

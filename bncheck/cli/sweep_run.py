@@ -13,7 +13,7 @@ from bncheck.cli import signals, stdio
 from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
-from bncheck.cli.targets import expand_targets, load_targets
+from bncheck.cli.targets import expand_targets, prepare_for
 from bncheck.errors import BncheckError, InvalidInput
 from bncheck.execution.pool import WorkerPool
 from bncheck.model.options import CheckOptions, build_command, parse_gradient_names
@@ -98,7 +98,8 @@ def run_sweep(
         raise click.UsageError("--jobs and --dask cannot be combined")
     options = CheckOptions(engine=engine, only=parse_gradient_names(only), rtol=rtol, atol=atol)
     limits = {"call_timeout": call_timeout, "timeout": timeout, "memory": memory}
-    names = expand_targets(targets) if dask or jobs > 1 else load_targets(targets)
+    names = expand_targets(targets)
+    prepare_for(names)
     grid = Grid({"target": tuple(names), **axes}, options, limits)
     build = partial(build_command, "sweep", targets or ("reference",))
     settings = {**options.as_dict(), **axes, **limits}  # the axes scheme and step replace the defaults in the options

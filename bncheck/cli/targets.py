@@ -16,6 +16,14 @@ def expand_targets(targets: Sequence[str]) -> list[str]:
     return [name for target in targets or ("reference",) for name in expand_pattern(target)]
 
 
+def prepare_for(names: Sequence[str]) -> None:
+    """Prepare this process for the code under test, if a target is not built in."""
+    if any(name not in BUILT_IN for name in names):
+        from bncheck.execution.processes import prepare_process  # noqa: PLC0415 - slow import, only needed for a file
+
+        prepare_process()
+
+
 def load_targets(targets: Sequence[str]) -> list[str]:
     """Expand the targets, and start the child process of the first one if it is a file.
 
@@ -25,11 +33,10 @@ def load_targets(targets: Sequence[str]) -> list[str]:
         A pattern matches nothing, or a target is neither a Python file, a module nor built in.
     """
     names = expand_targets(targets)
-    if any(name not in BUILT_IN for name in names):
-        from bncheck.execution import children, processes  # noqa: PLC0415 - slow import, only needed for a file
+    if names[0] not in BUILT_IN:
+        from bncheck.execution import children  # noqa: PLC0415 - slow import, only needed for a file
 
         os.environ.setdefault(*BLAS_WAIT)
-        if names[0] not in BUILT_IN:
-            children.start(names[0])
-        processes.prepare_process()
+        children.start(names[0])
+    prepare_for(names)
     return names

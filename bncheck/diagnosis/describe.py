@@ -13,6 +13,7 @@ from bncheck.diagnosis.match import infer_hard_coded_eps
 from bncheck.diagnosis.terms import term_arrays
 from bncheck.model.diagnosis_records import Terms
 from bncheck.model.problem import FloatArray
+from bncheck.targets.arrays import describe_dtype
 
 # Relative residual with which a multiple of an input explains the error.
 MAX_DECAY_RESIDUAL = 1e-4
@@ -98,8 +99,8 @@ def _describe_shape(p: ProblemEvidence, name: str) -> str:
     returned, measurement = p.returned[name], p.result.measurement
     value, expected = returned.value, measurement.output if name == OUTPUT else measurement.gradients[name].value
     if not returned.is_real:
-        is_none = value.dtype == object and value.size == 1 and value.item() is None
-        kind = "None" if is_none else f"of type {value.dtype}"
+        dtype = describe_dtype(value)
+        kind = dtype if dtype == "None" else f"of type {dtype}"
         return f"it is {kind}, expected real numbers of shape {expected.shape}"
     text = f"its shape is {value.shape}, expected {expected.shape}"
     if value.shape == (measurement.problem.N, *expected.shape):

@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 
-from bncheck.errors import TargetEnded
+from bncheck.errors import LimitExceeded, TargetEnded
 from bncheck.execution import processes
 from bncheck.execution.limits import Limits
 from bncheck.execution.memory import limit_data, used_memory, uses_cuda
@@ -41,7 +41,7 @@ class ChildProcess:
 
     def __init__(self, target: str) -> None:
         self.target, self.output = target, Output()
-        self.failure = ""  # why the process ended; "" while it runs
+        self.failure: TargetEnded | None = None  # why the process ended; None while it runs
         status = create_status_file()
         self._status = mmap.mmap(status, STATUS_BYTES)
         requests, self._requests = os.pipe()
@@ -123,7 +123,7 @@ class ChildProcess:
             As for ``read_into``.
         """
         if self.failure:
-            raise TargetEnded(self.failure)
+            raise self.failure
         while buffer:
             try:
                 buffer = buffer[os.write(self._requests, buffer) :]
@@ -135,7 +135,7 @@ class ChildProcess:
     def _wait(self, descriptor: int, event: int) -> None:
         """Wait until a pipe is ready, and collect output meanwhile."""
         if self.failure:
-            raise TargetEnded(self.failure)
+            raise self.failure
         self._poll.register(descriptor, event)
         try:
             while True:
@@ -146,8 +146,8 @@ class ChildProcess:
                     return
                 if not ready and self._process.poll() is not None:  # another process keeps the pipe open
                     raise self.end(self._describe_exit())
-                if failure := self._exceeded_limit():
-                    raise self.end(failure)
+                if limit := self._exceeded_limit():
+                    raise self.end(limit, LimitExceeded)
         finally:
             self._poll.unregister(descriptor)
 
@@ -197,18 +197,18 @@ class ChildProcess:
             name = f"signal {-code}"
         return f"{self.target} was terminated by {name}{SIGNAL_MEANINGS.get(name, '')}"
 
-    def end(self, failure: str) -> TargetEnded:
+    def end(self, failure: str, kind: type[TargetEnded] = TargetEnded) -> TargetEnded:
         """Terminate the process, and return the error of every later use."""
         self.terminate()
-        self.failure = failure
-        return TargetEnded(failure)
+        self.failure = kind(failure)
+        return self.failure
 
     def terminate(self) -> None:
         """Terminate the process and the processes that it started; it is the leader of their session."""
         if self._is_terminated:
             return
         self._is_terminated = True
-        self.failure = self.failure or f"{self.target} was terminated"
+        self.failure = self.failure or TargetEnded(f"{self.target} was terminated")
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()

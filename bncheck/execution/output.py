@@ -1,6 +1,6 @@
 """What the code under test printed."""
 
-# Output that is kept, in bytes.
+# Output that is content, in bytes.
 MAX_OUTPUT_BYTES = 10**6
 
 
@@ -8,25 +8,25 @@ class Output:
     """The first part of what the code under test printed, and how much there was."""
 
     def __init__(self) -> None:
-        self.kept = bytearray()  # the first MAX_OUTPUT_BYTES
+        self.content = bytearray()  # the first MAX_OUTPUT_BYTES
         self.bytes = self.lines = 0  # of all
 
     def add(self, data: bytes) -> None:
         """Add output."""
-        self.kept += data[: MAX_OUTPUT_BYTES - len(self.kept)]
+        self.content += data[: MAX_OUTPUT_BYTES - len(self.content)]
         self.bytes += len(data)
         self.lines += data.count(b"\n")
 
     @property
     def text(self) -> str:
-        """The output that is kept, and how much there was."""
-        text = self.kept.decode(errors="backslashreplace")
-        if self.bytes > len(self.kept):
-            text += f"\n... (the first {len(self.kept):,} of {self.bytes:,} bytes)"
+        """The output that is content, and how much there was."""
+        text = self.content.decode(errors="backslashreplace")
+        if self.bytes > len(self.content):
+            text += f"\n... (the first {len(self.content):,} of {self.bytes:,} bytes)"
         return text
 
     @property
     def summary(self) -> str:
         """How much was printed: "190 lines"; empty if nothing was."""
-        lines = self.lines + (self.bytes <= MAX_OUTPUT_BYTES and not self.kept.endswith(b"\n"))
+        lines = self.lines + (self.bytes <= MAX_OUTPUT_BYTES and not self.content.endswith(b"\n"))
         return f"{lines:,} line{'s' * (lines != 1)}" if self.bytes else ""

@@ -162,7 +162,7 @@ def require_bn_eps(bn_eps: float, N: int) -> None:
     InvalidInput
         bn_eps is negative, too large or not a number, or 0 while N = 1, where the variance is 0.
     """
-    if not (is_finite_number(bn_eps) and 0 <= bn_eps <= MAX_BN_EPS):
+    if not (is_finite_number(bn_eps) and 0 <= float(bn_eps) <= MAX_BN_EPS):
         raise InvalidInput(
             f"bn_eps must be a number from 0 to {MAX_BN_EPS:.0e}, such as 1e-5, got {reprlib.repr(bn_eps)}"
         )

@@ -55,6 +55,12 @@ def unreadable(dtype: str, shape: tuple[int, ...] = (), *, is_too_large: bool = 
     return array
 
 
+def describe_dtype(returned: npt.NDArray[Any]) -> str:
+    """Return the dtype of a returned array, or None for a value that is None."""
+    content = returned.item() if returned.dtype == object and returned.size == 1 else None
+    return content.dtype if isinstance(content, Unreadable) else str(returned.dtype)
+
+
 def _is_torch_tensor(value: Any) -> bool:
     """Return whether a value is a torch tensor; torch is not imported, since code that returns one has imported it."""
     torch = sys.modules.get("torch")

@@ -103,7 +103,7 @@ class LocalTarget(Target):
         """Call a forward function and its backward function on copies of the arrays."""
         out, cache = self._forward(call.forward)
         output = self._read(call.forward.function, out)  # the function may reuse the buffer in the next call
-        if call.backward is None:
+        if call.backward is None or output.error:
             return PairReturn(output, None, "")
         try:
             return PairReturn(output, self._backward(call, call.backward, cache), "")

@@ -128,4 +128,4 @@ def test_the_options_of_run_are_grouped_by_heading() -> None:
 def test_the_options_of_sweep_are_grouped_by_heading() -> None:
     axes, *others = headings("sweep")
     assert axes.startswith("Axes (a value, a list such as 8,64,256, or a range such as 0..9)")
-    assert others == ["Shared settings", "Execution", "Output", "Options", "Examples"]
+    assert others == ["Shared settings", "Execution", "Target", "Output", "Options", "Examples"]

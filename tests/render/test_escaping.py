@@ -85,7 +85,7 @@ def infected_check() -> CheckReport:
 def infected_row(seed: int, verdict: Verdict | None = Verdict.FAIL) -> Row:
     gradient = GradientSummary(Verdict.FAIL, 0.1, 5.0, 1e-5, 1e-9)
     return Row(
-        SweepPoint(target=f"{seed} {HOSTILE}", seed=seed, scheme="central"), verdict, {HOSTILE: gradient}, 3, 2, 0, 0.5,
+        SweepPoint(target=f"{seed} {HOSTILE}", seed=seed, scheme="central"), verdict, {"".join(filter(str.isprintable, HOSTILE)): gradient}, 3, 2, 0, 0.5,
         COMMAND, HOSTILE, (HOSTILE,),
     )  # fmt: skip
 
