@@ -5,7 +5,6 @@ from typing import Any
 from bncheck.cli.command import ExitCode, command, options, targets_argument
 from bncheck.cli.output import CHECK_FORMATS, output_options
 from bncheck.cli.targets import load_targets
-from bncheck.cli.targets import load_targets
 from bncheck.model.options import LIMITS, PROBLEM_SETTINGS
 
 

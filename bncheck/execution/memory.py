@@ -26,8 +26,8 @@ def _descendants(pid: int) -> list[int]:
     processes = [pid]
     for process in processes:
         with suppress(OSError):  # it has ended
-            for thread in os.scandir(f"/proc/{process}/task"):
-                processes += map(int, Path(thread.path, "children").read_bytes().split())
+            for thread in os.listdir(f"/proc/{process}/task"):
+                processes += map(int, Path(f"/proc/{process}/task/{thread}/children").read_bytes().split())
     return processes
 
 

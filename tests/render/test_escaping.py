@@ -45,7 +45,8 @@ HOSTILE = (
 )
 # What a shell can pass to a command.
 ARGUMENT = HOSTILE.replace("\0", "").replace("\ud800", "")
-COMMAND = f"bncheck run {shlex.quote(HOSTILE)} --seed 1"
+# A row with another half of a surrogate pair in its command is not read.
+COMMAND = f"bncheck run {shlex.quote(HOSTILE.replace(chr(0xD800), ''))} --seed 1"
 # The options of a check and its arrays are bncheck's own.
 OWN_FIELDS = {"component", "interface", "problem", "options"}
 ANNOTATION = re.compile(r"::(error|warning) (file=[^:,]*,line=\d+,)?title=[^:,]*::")
@@ -83,9 +84,9 @@ def infected_check() -> CheckReport:
 
 
 def infected_row(seed: int, verdict: Verdict | None = Verdict.FAIL) -> Row:
-    gradient = GradientSummary(Verdict.FAIL, 0.1, 5.0, 1e-5, 1e-9)
+    gradient, name = GradientSummary(Verdict.FAIL, 0.1, 5.0, 1e-5, 1e-9), "".join(filter(str.isprintable, HOSTILE))
     return Row(
-        SweepPoint(target=f"{seed} {HOSTILE}", seed=seed, scheme="central"), verdict, {"".join(filter(str.isprintable, HOSTILE)): gradient}, 3, 2, 0, 0.5,
+        SweepPoint(target=f"{seed} {HOSTILE}", seed=seed, scheme="central"), verdict, {name: gradient}, 3, 2, 0, 0.5,
         COMMAND, HOSTILE, (HOSTILE,),
     )  # fmt: skip
 

@@ -1,10 +1,4 @@
-# expected: could not run: layers.py wrote to a file descriptor that it did not open
-def is_pipe(fd):
-    import os, stat
-    try:
-        return stat.S_ISFIFO(os.fstat(fd).st_mode)
-    except OSError:
-        return False
+# expected: could not run: batchnorm_backward did not return within 0.5 s
 import numpy as np
 
 def affine_forward(x, w, b):
@@ -33,7 +27,7 @@ def batchnorm_backward(dout, cache):
     dxhat = dout * gamma
     dvar = np.sum(dxhat * (x - mu) * -0.5 * (var + eps) ** -1.5, axis=0)
     dmu = np.sum(-dxhat / std, axis=0) + dvar * np.mean(-2 * (x - mu), axis=0)
-    import os, stat; [os.write(fd, b'print\n') for fd in range(3, 64) if is_pipe(fd)]; import ctypes; ctypes.PyDLL(None).sleep(30)
+    import os, signal; os.kill(os.getpid(), signal.SIGSTOP)
     dgamma = np.sum(dout * xhat, axis=0)
     dbeta = np.sum(dout, axis=0)
     return dx, dgamma, dbeta

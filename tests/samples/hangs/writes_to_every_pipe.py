@@ -1,4 +1,12 @@
-# expected: could not run: layers.py did not respond within 1.5 s
+# expected: could not run: layers.py wrote to a file descriptor that it did not open
+def write_to_pipes():
+    import os, stat
+    for fd in range(3, 64):
+        try:
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.write(fd, b'print\n')
+        except OSError:
+            pass
 import numpy as np
 
 def affine_forward(x, w, b):
@@ -27,7 +35,7 @@ def batchnorm_backward(dout, cache):
     dxhat = dout * gamma
     dvar = np.sum(dxhat * (x - mu) * -0.5 * (var + eps) ** -1.5, axis=0)
     dmu = np.sum(-dxhat / std, axis=0) + dvar * np.mean(-2 * (x - mu), axis=0)
-    import os, signal; os.kill(os.getpid(), signal.SIGSTOP)
+    write_to_pipes(); import ctypes; ctypes.PyDLL(None).sleep(30)
     dgamma = np.sum(dout * xhat, axis=0)
     dbeta = np.sum(dout, axis=0)
     return dx, dgamma, dbeta

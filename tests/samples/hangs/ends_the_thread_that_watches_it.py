@@ -1,4 +1,4 @@
-# expected: could not run: layers.py did not respond within 1.5 s
+# expected: could not run: batchnorm_backward did not return within 0.5 s
 import numpy as np
 
 def affine_forward(x, w, b):
