@@ -9,6 +9,7 @@ from bncheck.cli.output import Output, output_options
 @command(
     "bncheck guide",
     "bncheck guide contributing",
+    "bncheck guide security",
     "bncheck guide contributing --format markdown --save contributing.html",
 )
 @click.argument("topic", required=False)
