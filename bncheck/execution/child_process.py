@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 
-from bncheck.errors import LimitExceeded, TargetEnded
+from bncheck.errors import LimitExceeded, TargetEnded, explain_os_error
 from bncheck.execution import processes
 from bncheck.execution.limits import Limits
 from bncheck.execution.memory import limit_data, used_memory, uses_cuda
@@ -20,6 +20,8 @@ from bncheck.model.version import PACKAGE_DIR
 
 # How often the limits are checked while the parent waits.
 POLL_SECONDS = 0.05
+# A poll that takes longer than POLL_SECONDS by this time was stopped; on a busy machine it may take a little longer.
+MIN_PAUSE_SECONDS = 1.0
 # How long an exit may take after the pipe is closed.
 EXIT_SECONDS = 2.0
 # Size of the pipes: with the default of 64 kB, an array of 1 MB needs 16 changes between the processes.
@@ -42,6 +44,19 @@ class ChildProcess:
     def __init__(self, target: str) -> None:
         self.target, self.output = target, Output()
         self.failure: TargetEnded | None = None  # why the process ended; None while it runs
+        with explain_os_error(f"start a process for {target}"):
+            self._start(target)
+        self._poll = select.poll()
+        for descriptor in (self._requests, self._answers, self._printed):
+            os.set_blocking(descriptor, False)
+            with suppress(OSError, AttributeError):  # not Linux, or the user's limit on pipes is reached
+                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._poll.register(self._printed, select.POLLIN)
+        self._calls, self._call_started, self._is_terminated = -1, time.monotonic(), False
+        self._read_buffer, self._received = bytearray(READ_BYTES), memoryview(b"")
+
+    def _start(self, target: str) -> None:
+        """Create the pipes and start the process."""
         status = create_status_file()
         self._status = mmap.mmap(status, STATUS_BYTES)
         requests, self._requests = os.pipe()
@@ -64,14 +79,6 @@ class ChildProcess:
             for descriptor in (requests, answers, printed, status):
                 os.close(descriptor)
         processes.register(self._process.pid)
-        self._poll = select.poll()
-        for descriptor in (self._requests, self._answers, self._printed):
-            os.set_blocking(descriptor, False)
-            with suppress(OSError, AttributeError):  # not Linux, or the user's limit on pipes is reached
-                fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._poll.register(self._printed, select.POLLIN)
-        self._calls, self._call_started, self._is_terminated = -1, time.monotonic(), False
-        self._read_buffer, self._received = bytearray(READ_BYTES), memoryview(b"")
 
     def begin(self, limits: Limits) -> None:
         """Start the time limits of a check."""
@@ -139,7 +146,9 @@ class ChildProcess:
         self._poll.register(descriptor, event)
         try:
             while True:
+                started = time.monotonic()
                 ready = dict(self._poll.poll(1000 * POLL_SECONDS))
+                self._exclude_pause(time.monotonic() - started - POLL_SECONDS)
                 if self._printed in ready:
                     self._collect_output()
                 if descriptor in ready:
@@ -150,6 +159,12 @@ class ChildProcess:
                     raise self.end(limit, LimitExceeded)
         finally:
             self._poll.unregister(descriptor)
+
+    def _exclude_pause(self, seconds: float) -> None:
+        """Exclude a time in which this process was stopped, for example by Ctrl-Z, from the limits."""
+        if seconds > MIN_PAUSE_SECONDS:
+            self._deadline += seconds
+            self._call_started += seconds
 
     def _exceeded_limit(self) -> str:
         """Return which limit is exceeded; empty if none is."""

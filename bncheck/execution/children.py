@@ -17,7 +17,9 @@ _keeps_children: ContextVar[bool] = ContextVar("keeps_children", default=False)
 _lock = threading.Lock()
 # Children that no check uses, by target: those that load, and those that a check has used.
 _started: dict[str, ChildProcess] = {}
-_idle: dict[str, list["RemoteTarget"]] = {}
+_idle: dict[str, list[tuple["RemoteTarget", threading.Timer]]] = {}
+# An idle child that no check uses for this time is terminated; the worker of a cluster may live for months.
+MAX_IDLE_SECONDS = 10.0
 
 
 def start(target: str) -> None:
@@ -59,23 +61,44 @@ def use(target: str, limits: Limits) -> Iterator["RemoteTarget"]:
         is_finished = True
     finally:
         if is_finished and _keeps_children.get() and not remote.child.failure:
-            with _lock:
-                _idle.setdefault(target, []).append(remote)
+            _keep_idle(remote)
         else:
             remote.child.terminate()
 
 
+def _keep_idle(remote: "RemoteTarget") -> None:
+    timer = threading.Timer(MAX_IDLE_SECONDS, _terminate_if_idle, (remote,))
+    timer.daemon = True
+    with _lock:
+        _idle.setdefault(remote.child.target, []).append((remote, timer))
+    timer.start()
+
+
 def _take_idle(target: str) -> "RemoteTarget | None":
     with _lock:
-        idle = _idle.get(target)
-        return idle.pop() if idle else None
+        if not _idle.get(target):
+            return None
+        remote, timer = _idle[target].pop()
+    timer.cancel()
+    return remote
+
+
+def _terminate_if_idle(remote: "RemoteTarget") -> None:
+    """Terminate a child, unless a check uses it."""
+    with _lock:
+        idle = _idle.get(remote.child.target, [])
+        others = [item for item in idle if item[0] is not remote]
+        is_idle = len(others) < len(idle)
+        idle[:] = others
+    if is_idle:
+        remote.child.terminate()
 
 
 @atexit.register
 def terminate_idle() -> None:
     """Terminate all children that no check uses."""
     with _lock:
-        children = [*_started.values(), *(remote.child for idle in _idle.values() for remote in idle)]
+        children = [*_started.values(), *(remote.child for idle in _idle.values() for remote, _ in idle)]
         _started.clear()
         _idle.clear()
     for child in children:
