@@ -109,6 +109,12 @@ class _Evaluator:
         self._id = 0  # of the current request, repeated in every answer to it
         self._target = LocalTarget(object(), "")
         self._call = Call("", (), {})
+        self._requests = {
+            "functions": self._functions,
+            "run_pair": self._run_pair,
+            "set_forward": self._set_forward,
+            "run_forward": self._run_forward,
+        }
 
     def run(self, target: str) -> None:
         """Load the target and answer requests."""
@@ -126,7 +132,7 @@ class _Evaluator:
             try:
                 # The code under test may have changed how NumPy reports floating-point errors.
                 with np.errstate(**header["errstate"]):
-                    getattr(self, f"_{header['request']}")(header, arrays)
+                    self._requests[header["request"]](header, arrays)
             except TargetError as error:
                 self._answer_error(error)
             finally:

@@ -53,7 +53,7 @@ class ChildProcess:
                 fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._poll.register(self._printed, select.POLLIN)
         self._calls, self._call_started, self._is_terminated = -1, time.monotonic(), False
-        self._read_buffer, self._received = bytearray(READ_BYTES), memoryview(b"")
+        self._read_buffer, self._received = bytearray(PIPE_BYTES), memoryview(b"")
 
     def _start(self, target: str) -> None:
         """Create the pipes and start the process."""
@@ -100,26 +100,20 @@ class ChildProcess:
         while buffer:
             if not self._received:
                 self._wait(self._answers, select.POLLIN)
-            if len(buffer) > READ_BYTES and not self._received:
-                count = self._read(buffer)
-            else:  # a message is read in one piece, if it is short
-                if not self._received:
-                    count = self._read(memoryview(self._read_buffer))
-                    self._received = memoryview(self._read_buffer)[:count]
-                count = min(len(buffer), len(self._received))
-                buffer[:count] = self._received[:count]
-                self._received = self._received[count:]
-            buffer = buffer[count:]
+                self._received = self._read()
+            count = min(len(buffer), len(self._received))
+            buffer[:count] = self._received[:count]
+            buffer, self._received = buffer[count:], self._received[count:]
 
-    def _read(self, buffer: memoryview) -> int:
-        """Read what the pipe contains; 0 if it is not ready."""
+    def _read(self) -> memoryview:
+        """Read what the pipe contains; a short message is read in one piece."""
         try:
-            count = os.readv(self._answers, [buffer])
+            count = os.readv(self._answers, [self._read_buffer])
         except BlockingIOError:
-            return 0
+            return memoryview(b"")
         if count == 0:
             raise self.end(self._describe_exit())
-        return count
+        return memoryview(self._read_buffer)[:count]
 
     def write(self, buffer: memoryview) -> None:
         """Write bytes to the child.
