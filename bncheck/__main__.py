@@ -1,11 +1,13 @@
 """The entry point of the command ``bncheck`` and of ``python -m bncheck``."""
 
+import atexit
 import os
 import signal
 
 
 def main() -> None:
     """Run the command line; before and after it, a signal ends the process without a traceback."""
+    atexit.register(_ignore_signals)  # the first that is registered runs last
     _end_at_signals(b"Interrupted before any result.\n")
     _open_standard_streams()
     from bncheck.cli import signals  # noqa: PLC0415 - slow imports, during which a signal must not raise an exception
@@ -31,6 +33,12 @@ def _end_at_signals(message: bytes) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, end)
+
+
+def _ignore_signals() -> None:
+    """Ignore the signals: while Python ends, it removes their handlers, and the exit code would be lost."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _open_standard_streams() -> None:

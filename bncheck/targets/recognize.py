@@ -1,5 +1,6 @@
 """What the functions of a target are taken for, by their names and parameters."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from bncheck.errors import InvalidInput
@@ -42,7 +43,8 @@ def resolve(target: Any) -> Interface:
         return recognize(LocalTarget(graph, target), target)
     if target == "reference":
         return recognize(LocalTarget(network, target), target)
-    name = str(getattr(target, "__name__", type(target).__name__))
+    named = target.get("__name__") if isinstance(target, Mapping) else getattr(target, "__name__", None)
+    name = str(named or type(target).__name__)
     return recognize(LocalTarget(target, name), name)
 
 

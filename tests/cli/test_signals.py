@@ -136,3 +136,21 @@ signals.end_process(15)
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (143, "")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_python_ends_does_not_change_the_exit_code(number: signal.Signals) -> None:
+    script = f"""
+import builtins, os, sys
+from bncheck.__main__ import main
+class Signaling:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, {int(number)})
+builtins.signaling = Signaling()
+sys.argv = ["bncheck", "explain", "BN999"]
+main()
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
