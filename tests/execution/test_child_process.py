@@ -97,6 +97,16 @@ def test_the_command_shows_the_output_on_stderr_only_if_it_is_asked_for(tmp_path
     assert completed.stderr == "\\x3a:error::hello\n"
 
 
+@pytest.mark.process
+def test_an_error_at_a_limit_names_the_option_of_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "layers.py"
+    path.write_text("import time; time.sleep(60)\n", encoding="utf-8")
+    command = [sys.executable, "-m", "bncheck", "smoke", str(path), "--call-timeout", "0.3"]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    error = "Error: the import did not return within 0.3 s; allow more with --call-timeout\n"
+    assert (completed.returncode, completed.stderr) == (2, error)
+
+
 DAEMON = """
 import os, subprocess, sys
 if os.fork() == 0:
