@@ -4,6 +4,7 @@ A message is the length of its header in 4 bytes, the header in JSON, and the by
 """
 
 import json
+import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -100,15 +101,16 @@ def receive(read_into: Callable[[memoryview], None], max_bytes: int) -> tuple[He
 def _parse_array(code: str, shape: list[int], is_transposed: bool) -> tuple[np.dtype[Any], tuple[int, ...], int, bool]:
     """Return the dtype, the shape, the number of entries and the order of an array in a message."""
     sizes, count = tuple(map(require_count, shape)), 1
-    if len(sizes) > MAX_DIMENSIONS:
+    if len(sizes) > MAX_DIMENSIONS or math.prod(max(size, 1) for size in sizes) > MAX_SIZES_PRODUCT:
         raise MessageError
     for size in sizes:
         count *= size
     return DTYPES[code], sizes, count, is_transposed is True
 
 
-# NumPy 1 has at most 32 dimensions.
-MAX_DIMENSIONS = 32
+# NumPy 1 has at most 32 dimensions. The product of the sizes, except those of 0, is limited by its 63-bit addresses,
+# also for an array without entries; an entry has at most 8 bytes.
+MAX_DIMENSIONS, MAX_SIZES_PRODUCT = 32, 2**59
 
 
 def require_count(value: object) -> int:

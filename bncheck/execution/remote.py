@@ -14,6 +14,7 @@ from bncheck.execution.limits import Limits
 from bncheck.execution.messages import AnyArray, Header, MessageError, require_count, require_text, to_json
 from bncheck.model.source import Source
 from bncheck.targets.arrays import unreadable
+from bncheck.targets.loading import split
 from bncheck.targets.target import (
     Call,
     FloatArray,
@@ -71,7 +72,9 @@ class RemoteTarget(Target):
         if not self._is_open:
             content, _ = self._receive(0)
             self.names = self._parse(lambda: tuple(map(require_text, content["names"][:MAX_NAMES])))
-            self.only = self._parse(lambda: require_text(content["only"]))
+            # The user selects a function, and not the code: a file could replace itself with its only correct function.
+            is_function = self._parse(lambda: require_text(content["only"])) != ""
+            self.only = split(self.child.target)[1] if is_function else ""
             self.child.limit_memory()
             self._is_open = True
 
@@ -90,8 +93,9 @@ class RemoteTarget(Target):
         """Describe the names that are functions."""
         wanted = list(names)
         content, _ = self._request("functions", names=wanted)
-        functions = self._parse(content["functions"].items)
-        return self._parse(lambda: {require_text(name): _parse_function(function) for name, function in functions})
+        return self._parse(
+            lambda: {require_text(name): _parse_function(value) for name, value in content["functions"].items()}
+        )
 
     def run_pair(self, call: PairCall) -> PairReturn:
         """Call a forward function and its backward function."""
@@ -144,8 +148,10 @@ class RemoteTarget(Target):
         except TargetError:
             pending.popleft()
             raise
-        (outputs,) = self._parse(lambda: arrays)
         count = self._parse(lambda: require_count(content["outputs"]))
+        if len(arrays) != 1:
+            raise self._violation()
+        (outputs,) = arrays
         if not 0 < count <= missing or outputs.shape != (count, *shape) or outputs.dtype != np.float64:
             raise self._violation()
         if missing > count:

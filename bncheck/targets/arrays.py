@@ -40,6 +40,9 @@ def read_value(value: Any, max_bytes: int = sys.maxsize) -> Value:
     dtype = str(getattr(value, "dtype", array.dtype)).rpartition(".")[2]  # torch.float32 -> float32
     if array.dtype.name in READ_AS_FLOAT32:
         array = array.astype(np.float32)
+    if array.dtype == np.longdouble:  # it is compared in float64, and has no common size
+        with np.errstate(over="ignore", under="ignore"):
+            array = array.astype(np.float64)
     if array.dtype.kind not in "fiu":
         is_none = array.dtype == object and array.size == 1 and array.item(0) is None
         array = unreadable("None" if is_none else str(array.dtype), array.shape)
@@ -88,7 +91,8 @@ def as_float64(name: str, returned: npt.NDArray[Any], shape: tuple[int, ...]) ->
     actual, dtype = returned.shape, str(returned.dtype)
     if isinstance(content, Unreadable):
         actual, dtype = content.shape, content.dtype
-    if returned.dtype.kind not in "fiu" and not (isinstance(content, Unreadable) and content.is_too_large):
+    is_too_large = isinstance(content, Unreadable) and content.is_too_large and actual != shape
+    if returned.dtype.kind not in "fiu" and not is_too_large:
         defect = f"{name} is {dtype}, expected real numbers of shape {shape}"
     elif actual != shape:
         defect = f"{name} has shape {actual}, expected {shape}{_probable_cause(actual, shape)}"

@@ -1,0 +1,3 @@
+# expected: fail
+import atexit, os, sys
+atexit.register(lambda: os.abort())

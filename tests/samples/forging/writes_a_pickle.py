@@ -1,0 +1,17 @@
+# expected: could not run: wrote to a file descriptor that it did not open and that bncheck uses for its results
+import json, os, pickle, struct
+def message(header, data=b""):
+    text = json.dumps(header).encode()
+    return struct.pack("<I", len(text)) + text + data
+def write(data):
+    for descriptor in range(3, 64):
+        try:
+            os.set_blocking(descriptor, False)
+            os.write(descriptor, data)
+        except OSError:
+            pass
+class Passed:
+    def __reduce__(self):
+        return os._exit, (0,)
+data = pickle.dumps(("result", Passed()))
+write(struct.pack("<I", len(data)) + data + data)
