@@ -103,7 +103,7 @@ def test_an_error_at_a_limit_names_the_option_of_the_command(tmp_path: Path) -> 
     path.write_text("import time; time.sleep(60)\n", encoding="utf-8")
     command = [sys.executable, "-m", "bncheck", "smoke", str(path), "--call-timeout", "0.3"]
     completed = subprocess.run(command, capture_output=True, text=True, check=False)
-    error = "Error: the import did not return within 0.3 s; allow more with --call-timeout\n"
+    error = f"Error: {path}: the import did not return within 0.3 s; allow more with --call-timeout\n"
     assert (completed.returncode, completed.stderr) == (2, error)
 
 
