@@ -108,6 +108,17 @@ def test_a_command_whose_process_the_code_kills_ends_by_the_signal(name: str, co
     assert ended.returncode in {code, -15} if name == "SIGTERM" else ended.returncode == code
 
 
+@pytest.mark.process
+def test_a_sweep_goes_on_after_the_code_killed_its_workers(tmp_path: Path) -> None:
+    (tmp_path / "kills.py").write_text(WRONG_LAYERS + KILL_THE_PARENT.format(name="SIGKILL"), encoding="utf-8")
+    (tmp_path / "good.py").write_text(LAYERS, encoding="utf-8")
+    arguments = ("sweep", "kills.py", "good.py", *SMALL, "--seed", "0,1", "--jobs", "2", "--out", "rows.jsonl")
+    assert run_bncheck(*arguments, directory=tmp_path).returncode == 1
+    rows = map(json.loads, (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines())
+    verdicts = sorted((row["target"], row["verdict"]) for row in rows)
+    assert verdicts == [("good.py", "pass")] * 2 + [("kills.py", None)] * 2
+
+
 def _right_messages() -> tuple[Call, PairCall, list[bytes]]:
     """Return a pair call and the messages of right answers: names, functions, and the values of the pair."""
     p = random_problem(4, 3, 2)
