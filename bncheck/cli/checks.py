@@ -10,6 +10,7 @@ from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
 from bncheck.errors import TargetError
+from bncheck.model.options import to_option_spelling
 from bncheck.model.problem import Problem
 from bncheck.model.results import CheckResult
 from bncheck.model.verdict import Verdict
@@ -62,7 +63,7 @@ def check_targets(
                     return ExitCode.INTERRUPTED
                 except TargetError as error:
                     _show_output(error.printed if show_output else "")
-                    failure = RunFailure(name, str(error))
+                    failure = RunFailure(name, to_option_spelling(str(error)))
                     stdio.write_message(f"Error: {failure.message}")
                     output.show(failure, on_stderr=True)
                     summaries.append(TargetSummary.could_not_run(name))

@@ -57,7 +57,7 @@ def limit_data(pid: int, memory: int) -> None:
         return
     import resource  # noqa: PLC0415 - not on Windows
 
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, StopIteration):  # it has ended
         lines = Path(f"/proc/{pid}/status").read_bytes().splitlines()
         reserved = next(1024 * int(line.split()[1]) for line in lines if line.startswith(b"VmData:"))
         limit = reserved + memory + RESERVED_BYTES_PER_CPU * (os.cpu_count() or 1)

@@ -40,6 +40,8 @@ def read_value(value: Any, max_bytes: int = sys.maxsize) -> Value:
     dtype = str(getattr(value, "dtype", array.dtype)).rpartition(".")[2]  # torch.float32 -> float32
     if array.dtype.name in READ_AS_FLOAT32:
         array = array.astype(np.float32)
+    if array.dtype.kind == "f" and array.itemsize > 8:  # long double
+        array = array.astype(np.float64)
     if array.dtype.kind not in "fiu":
         is_none = array.dtype == object and array.size == 1 and array.item(0) is None
         array = unreadable("None" if is_none else str(array.dtype), array.shape)
@@ -82,7 +84,8 @@ def as_float64(name: str, returned: npt.NDArray[Any], shape: tuple[int, ...]) ->
     actual, dtype = returned.shape, str(returned.dtype)
     if isinstance(content, Unreadable):
         actual, dtype = content.shape, content.dtype
-    if returned.dtype.kind not in "fiu" and not (isinstance(content, Unreadable) and content.is_too_large):
+    has_wrong_shape = isinstance(content, Unreadable) and content.is_too_large and actual != shape
+    if returned.dtype.kind not in "fiu" and not has_wrong_shape:
         defect = f"{name} is {dtype}, expected real numbers of shape {shape}"
     elif actual != shape:
         defect = f"{name} has shape {actual}, expected {shape}{_probable_cause(actual, shape)}"
