@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bncheck.targets.arrays import as_float64, unreadable
 from tests.samples import BATCHNORM
 
 pytestmark = pytest.mark.process
@@ -175,3 +177,9 @@ def test_each_hostile_file_ends_with_its_message_and_leaves_no_process(
     assert sorted(os.listdir(tmp_path)) == sorted(files)
     expected = {2 if part else 0 for _, _, part in cases}
     assert finished.returncode == (expected.pop() if len(expected) == 1 else 1)  # 1: some could not run
+
+
+def test_an_array_that_is_reported_as_too_large_in_the_expected_shape_is_a_defect_and_not_an_internal_error() -> None:
+    values, defect = as_float64("dx", unreadable("float64", (3,), is_too_large=True), (3,))
+    assert np.isnan(values).all()
+    assert defect == "dx is float64, expected real numbers of shape (3,)"
