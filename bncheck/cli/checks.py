@@ -9,7 +9,7 @@ from bncheck.cli import stdio
 from bncheck.cli.command import ExitCode
 from bncheck.cli.output import Output
 from bncheck.cli.progress import ProgressDisplay
-from bncheck.errors import LimitExceeded, TargetError
+from bncheck.errors import TargetEnded, TargetError
 from bncheck.model.options import to_option_spelling
 from bncheck.model.problem import Problem
 from bncheck.model.results import CheckResult
@@ -63,8 +63,8 @@ def check_targets(
                     return ExitCode.INTERRUPTED
                 except TargetError as error:
                     _show_output(error.printed if show_output else "")
-                    # Only a limit names an option; other messages quote the code under test.
-                    message = to_option_spelling(str(error)) if isinstance(error, LimitExceeded) else str(error)
+                    # Other messages quote the code under test, which may use the same names.
+                    message = to_option_spelling(str(error)) if isinstance(error, TargetEnded) else str(error)
                     failure = RunFailure(name, message)
                     stdio.write_message(f"Error: {failure.message}")
                     output.show(failure, on_stderr=True)

@@ -29,6 +29,8 @@ from bncheck.targets.usage import Usage
 PIPE_CLOSED = 81
 # Outputs of perturbed forward passes are sent when they have this number of bytes, or after this time.
 OUTPUT_BYTES, OUTPUT_SECONDS = 2**20, 0.02
+# Characters of an error message.
+MAX_TEXT_CHARS = 20_000
 # How often a child on another system than Linux checks that its parent still exists.
 PARENT_POLL_SECONDS = 0.5
 # The signal that Linux sends to a process when its parent ends: an option of prctl.
@@ -83,14 +85,22 @@ class _Pipe:
 
     def __init__(self, requests: int, answers: int) -> None:
         self._requests, self._answers = io.BufferedReader(io.FileIO(requests), 2**16), answers
+        self._pid = os.getpid()
 
     def receive(self) -> tuple[Header, list[AnyArray]]:
         """Wait for a request."""
+        self._end_copy()
         return messages.receive(self._read_into, sys.maxsize)
 
     def send(self, header: Header, arrays: Sequence[AnyArray] = ()) -> None:
         """Send an answer."""
+        self._end_copy()
         messages.send(self._write, header, arrays)
+
+    def _end_copy(self) -> None:
+        """End this process if the code under test has forked it: only the original answers."""
+        if os.getpid() != self._pid:
+            os._exit(0)
 
     def _read_into(self, buffer: memoryview) -> None:
         if self._requests.readinto(buffer) != len(buffer):  # the parent has closed the pipe
@@ -135,8 +145,6 @@ class _Evaluator:
                     self._requests[header["request"]](header, arrays)
             except TargetError as error:
                 self._answer_error(error)
-            finally:
-                self._flush_output()
 
     def _start_call(self, name: str) -> None:
         """Write what runs now into the memory that the parent reads."""
@@ -144,11 +152,15 @@ class _Evaluator:
         write_status(self._status, self._calls, name)
 
     def _answer(self, header: Header, arrays: Sequence[AnyArray] = ()) -> None:
-        self._pipe.send({**header, "id": self._id, **self._side_effects()}, arrays)
+        try:
+            self._pipe.send({**header, "id": self._id, **self._side_effects()}, arrays)
+        except messages.MessageError:
+            size = f"more than {messages.MAX_HEADER_BYTES / 1e6:.0f} MB"
+            self._answer_error(TargetError(f"the names and keys of the code have {size}; shorten them"))
 
     def _answer_error(self, error: TargetError) -> None:
         kind = "not implemented" if isinstance(error, NotImplementedYet) else "error"
-        self._pipe.send({"error": kind, "text": str(error), "id": self._id, **self._side_effects()})
+        self._pipe.send({"error": kind, "text": str(error)[:MAX_TEXT_CHARS], "id": self._id, **self._side_effects()})
 
     def _side_effects(self) -> Header:
         """Return the modifications since the last answer."""

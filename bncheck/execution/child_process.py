@@ -199,7 +199,9 @@ class ChildProcess:
         if code == PIPE_CLOSED:
             return f"{self.target} closed a file descriptor that it did not open"
         if code >= 0:
-            return f"{self.target} exited with code {code}"
+            self._collect_output()
+            hint = "; see what it printed with `show_output`" if self.output.bytes else ""
+            return f"{self.target} exited with code {code}{hint}"
         try:
             name = signal.Signals(-code).name
         except ValueError:  # a real-time signal

@@ -14,7 +14,10 @@ RESERVED_BYTES_PER_CPU = 2**26
 def used_memory(pid: int) -> int:
     """Return the resident memory of a process and of all processes that it started, in bytes; 0 if it is unknown."""
     if sys.platform == "linux":
-        return sum(_resident_bytes(process) for process in _descendants(pid))
+        processes = _descendants(pid)
+        if len(processes) == 1:
+            return _resident_bytes(pid)
+        return sum(_proportional_bytes(process) for process in processes)
     with suppress(OSError, ValueError, subprocess.SubprocessError):
         listing = subprocess.run(["/bin/ps", "-o", "rss=", "-g", str(pid)], capture_output=True, check=False, timeout=5)
         return 1024 * sum(map(int, listing.stdout.split()))
@@ -39,6 +42,15 @@ def _resident_bytes(pid: int) -> int:
             if line.startswith((b"RssAnon:", b"RssShmem:")):
                 total += 1024 * int(line.split()[1])
     return total
+
+
+def _proportional_bytes(pid: int) -> int:
+    """Return the memory of a process as ``_resident_bytes`` does, with a share of each page that a fork shares."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines()
+    except OSError:  # it has ended, or does not let others read it
+        return _resident_bytes(pid)
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith((b"Pss_Anon:", b"Pss_Shmem:")))
 
 
 def uses_cuda(pid: int) -> bool:

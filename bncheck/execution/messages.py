@@ -41,6 +41,11 @@ def send(write: Callable[[memoryview], None], header: Header, arrays: Sequence[A
         JSON content without the key "arrays".
     arrays : sequence of ndarray
         Arrays with a dtype in ``DTYPES``.
+
+    Raises
+    ------
+    MessageError
+        The header is too long; no bytes are written.
     """
     described, buffers = [], []
     for array in arrays:
@@ -49,6 +54,8 @@ def send(write: Callable[[memoryview], None], header: Header, arrays: Sequence[A
         described.append([array.dtype.str, array.shape, is_transposed])
         buffers.append(contiguous)
     text = json.dumps({**header, "arrays": described}).encode()
+    if len(text) > MAX_HEADER_BYTES:
+        raise MessageError
     parts: list[bytes | memoryview] = [
         LENGTH.pack(len(text)),
         text,

@@ -8,25 +8,25 @@ class Output:
     """The first part of what the code under test printed, and how much there was."""
 
     def __init__(self) -> None:
-        self.content = bytearray()  # the first MAX_OUTPUT_BYTES
+        self.beginning = bytearray()  # the first MAX_OUTPUT_BYTES
         self.bytes = self.lines = 0  # of all
 
     def add(self, data: bytes) -> None:
         """Add output."""
-        self.content += data[: MAX_OUTPUT_BYTES - len(self.content)]
+        self.beginning += data[: MAX_OUTPUT_BYTES - len(self.beginning)]
         self.bytes += len(data)
         self.lines += data.count(b"\n")
 
     @property
     def text(self) -> str:
-        """The output that is content, and how much there was."""
-        text = self.content.decode(errors="backslashreplace")
-        if self.bytes > len(self.content):
-            text += f"\n... (the first {len(self.content):,} of {self.bytes:,} bytes)"
+        """The first part of the output, and how much there was."""
+        text = self.beginning.decode(errors="backslashreplace")
+        if self.bytes > len(self.beginning):
+            text += f"\n... (the first {len(self.beginning):,} of {self.bytes:,} bytes)"
         return text
 
     @property
     def summary(self) -> str:
         """How much was printed: "190 lines"; empty if nothing was."""
-        lines = self.lines + (self.bytes <= MAX_OUTPUT_BYTES and not self.content.endswith(b"\n"))
+        lines = self.lines + (self.bytes <= MAX_OUTPUT_BYTES and not self.beginning.endswith(b"\n"))
         return f"{lines:,} line{'s' * (lines != 1)}" if self.bytes else ""

@@ -36,8 +36,10 @@ T = TypeVar("T")
 # The id and the number of passes of each request without an answer.
 Requests: TypeAlias = deque[tuple[int, int]]
 
-# Names of a module that are read, and characters of a text.
-MAX_NAMES, MAX_TEXT_CHARS = 100_000, 100_000
+# Names of a module that are read.
+MAX_NAMES = 100_000
+# Characters of an error message that are shown.
+MAX_RECEIVED_CHARS = 100_000
 # Perturbed forward passes of one request; the first requests are smaller, so that an interruption ends soon.
 MAX_PASSES = 256
 # Largest array of a call whose answer is remembered, see ``repeats_its_answers``.
@@ -201,7 +203,7 @@ class RemoteTarget(Target):
             raise self._violation()
         self.modifications += self._parse(lambda: [_parse_modification(*m) for m in content["modifications"]])
         if "error" in content:
-            text = self._parse(lambda: require_text(content["text"])[:MAX_TEXT_CHARS])
+            text = self._parse(lambda: require_text(content["text"])[:MAX_RECEIVED_CHARS])
             raise NotImplementedYet(text) if content["error"] == "not implemented" else TargetError(text)
         return content, arrays
 

@@ -26,15 +26,25 @@ def format_exception(name: str, error: BaseException) -> str:
     error : BaseException
         The exception.
     """
-    if isinstance(error, SystemExit):
-        return f"{name} called sys.exit({error.code!r})"
+    try:
+        return _format_exception(name, error)
+    except BaseException:  # noqa: BLE001 - attributes of an exception of the code under test may raise anything
+        return f"{name} raised an exception that cannot be described"
+
+
+def _format_exception(name: str, error: BaseException) -> str:
+    if issubclass(type(error), SystemExit):
+        return f"{name} called sys.exit({_shorten(repr(getattr(error, 'code', None)))})"
     try:
         message = str(error)
-    except Exception:  # noqa: BLE001 - __str__ of an exception of the code under test may raise anything
+    except BaseException:  # noqa: BLE001 - __str__ of an exception of the code under test may raise anything
         message = "(its message cannot be read)"
-    shortened = message[:MAX_MESSAGE_CHARS] + "..." * (len(message) > MAX_MESSAGE_CHARS)
-    text = f"{name} raised {type(error).__name__}: {shortened}{_hint(error, message)}"
+    text = f"{name} raised {_shorten(type(error).__name__)}: {_shorten(message)}{_hint(error, message)}"
     return "\n".join([text, *_format_frames(error.__traceback__)])
+
+
+def _shorten(text: str) -> str:
+    return text[:MAX_MESSAGE_CHARS] + "..." * (len(text) > MAX_MESSAGE_CHARS)
 
 
 def _hint(error: BaseException, message: str) -> str:

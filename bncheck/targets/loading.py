@@ -164,7 +164,7 @@ def _import_file(target: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-        return sys.modules[name]  # a module may replace itself there
+        return sys.modules.get(name, module)  # a module may replace or remove itself there
     except ImportError as error:
         sys.modules.pop(name, None)
         imports_own_package = error.name is not None and error.name.split(".")[0] in path.parts
