@@ -20,6 +20,8 @@ from bncheck.model.version import PACKAGE_DIR
 
 # How often the limits are checked while the parent waits.
 POLL_SECONDS = 0.05
+# How often the limits are checked while the child answers sooner than that.
+LIMIT_CHECK_SECONDS = 0.25
 # A poll that takes longer than POLL_SECONDS by this time was stopped; on a busy machine it may take a little longer.
 MIN_PAUSE_SECONDS = 1.0
 # How long an exit may take after the pipe is closed.
@@ -83,7 +85,15 @@ class ChildProcess:
     def begin(self, limits: Limits) -> None:
         """Start the time limits of a check."""
         self._limits, self._deadline, self.output = limits, time.monotonic() + limits.timeout, Output()
-        self._call_started = time.monotonic()
+        self._call_started = self._next_check = time.monotonic()
+
+    def replace(self) -> "ChildProcess":
+        """Terminate the process, and start another one for the same check."""
+        self.terminate()
+        other = ChildProcess(self.target)
+        other.begin(self._limits)
+        other.output = self.output
+        return other
 
     def limit_memory(self) -> None:
         """Limit the memory of the process, after the code under test is loaded."""
@@ -145,12 +155,16 @@ class ChildProcess:
                 self._exclude_pause(time.monotonic() - started - POLL_SECONDS)
                 if self._printed in ready:
                     self._collect_output()
-                if descriptor in ready:
+                is_ready = descriptor in ready
+                if is_ready and started < self._next_check:
                     return
                 if not ready and self._process.poll() is not None:  # another process keeps the pipe open
                     raise self.end(self._describe_exit())
                 if limit := self._exceeded_limit():
                     raise self.end(limit, LimitExceeded)
+                self._next_check = started + LIMIT_CHECK_SECONDS
+                if is_ready:
+                    return
         finally:
             self._poll.unregister(descriptor)
 
@@ -197,7 +211,7 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             return f"{self.target} closed a file descriptor that it did not open, and did not exit"
         if code == PIPE_CLOSED:
-            return f"{self.target} closed a file descriptor that it did not open"
+            return f"{self.target} closed a file descriptor that it did not open, or exited with code {code}"
         if code >= 0:
             self._collect_output()
             hint = "; see what it printed with `show_output`" if self.output.bytes else ""

@@ -60,6 +60,7 @@ class RemoteTarget(Target):
         self.child, self._ids = child, itertools.count(1)
         self._answers: dict[str, tuple[PairCall, PairReturn]] = {}  # by function: a call, and what it returned
         self.names, self.only, self._is_open = (), "", False
+        self._is_exchanging = False  # between a request and its last answer
 
     def open(self) -> None:
         """Wait until the target is loaded.
@@ -123,6 +124,7 @@ class RemoteTarget(Target):
         self, call: Call, shape: tuple[int, ...], position: int, indices: IndexArray, values: FloatArray
     ) -> Iterator[FloatArray]:
         """Yield the outputs of perturbed forward calls; the child computes the next ones meanwhile."""
+        self._begin_exchange()
         arrays: list[AnyArray] = []
         self._send("set_forward", arrays, forward=_call_to_json(call, arrays))
         pending: Requests = deque()
@@ -137,9 +139,13 @@ class RemoteTarget(Target):
                     )
                     pending.append((request, len(indices[part])))
                     started, size = started + size, min(2 * size, MAX_PASSES)
-                yield from self._receive_outputs(pending, shape)
-        finally:
+                outputs = self._receive_outputs(pending, shape)
+                self._is_exchanging = started < len(indices) or bool(pending)
+                yield from outputs
+        except TargetError:
             self._discard_outputs(pending, shape)
+            self._is_exchanging = False
+            raise
 
     def _receive_outputs(self, pending: Requests, shape: tuple[int, ...]) -> FloatArray:
         """Return the next outputs, shape (outputs, *shape)."""
@@ -163,7 +169,7 @@ class RemoteTarget(Target):
         return outputs
 
     def _discard_outputs(self, pending: Requests, shape: tuple[int, ...]) -> None:
-        """Receive the outputs of requests that are not needed any more, because of an error or an interruption."""
+        """Receive the outputs of requests that are not needed any more, because of an error."""
         while pending and not self.child.failure:
             try:
                 self._receive_outputs(pending, shape)
@@ -176,7 +182,22 @@ class RemoteTarget(Target):
         self, request: str, arrays: Sequence[AnyArray] = (), *, max_reply_bytes: int = 0, **content: Any
     ) -> tuple[Header, list[AnyArray]]:
         """Send a request and return its answer."""
-        return self._receive(self._send(request, arrays, **content), max_reply_bytes)
+        self._begin_exchange()
+        try:
+            answer = self._receive(self._send(request, arrays, **content), max_reply_bytes)
+        except TargetError:
+            self._is_exchanging = False
+            raise
+        self._is_exchanging = False
+        return answer
+
+    def _begin_exchange(self) -> None:
+        """Replace the child if an exchange with it was interrupted: a part of an answer may be lost."""
+        if self._is_exchanging and not self.child.failure:
+            self.child = self.child.replace()
+            self._is_open = False
+            self.open()
+        self._is_exchanging = True
 
     def _send(self, request: str, arrays: Sequence[AnyArray] = (), **content: Any) -> int:
         """Send a request and return its id."""
