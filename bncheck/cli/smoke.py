@@ -15,7 +15,8 @@ SMOKE_SHAPE = {"N": 16, "D": 6, "H": 8, "seed": 0}
     "bncheck smoke",
     "bncheck smoke layers.py",
     "bncheck smoke layers.py --strict --format github --save smoke.xml",
-    "bncheck smoke layers.py --call-timeout 9 --timeout 60 --memory 1GB --show-output",
+    "bncheck smoke layers.py --call-timeout 10 --timeout 60 --memory 1GB",
+    "bncheck smoke layers.py --show-output",
 )
 @targets_argument
 @options("strict", *LIMITS, "show_output")
