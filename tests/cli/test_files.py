@@ -18,6 +18,7 @@ from bncheck.cli.files import replace_content, require_replaceable
 from tests.sweep_helpers import OPTIONS, invoke
 
 RUN = ("run", *OPTIONS)
+NOBODY = 65534  # the id of a user without rights
 
 
 @pytest.fixture(autouse=True)
@@ -91,11 +92,17 @@ def test_a_pipe_is_written_directly_and_not_opened_before() -> None:
     assert stat.S_ISFIFO(Path("pipe.json").stat().st_mode)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can write to every folder")
 def test_a_read_only_folder_is_reported_before_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bncheck.cli.checks.check", lambda *_, **__: pytest.fail("the check started"))
-    Path("folder").mkdir(mode=0o500)
-    result = invoke(*RUN, "--save", "folder/new.json")
+    Path("folder").mkdir(mode=0o555)
+    Path.cwd().chmod(0o755)
+    user = os.geteuid()
+    try:
+        if user == 0:  # root can write to every folder
+            os.seteuid(NOBODY)
+        result = invoke(*RUN, "--save", "folder/new.json")
+    finally:
+        os.seteuid(user)
     assert (result.exit_code, result.stderr) == (2, "Error: cannot write folder/new.json: Permission denied\n")
 
 

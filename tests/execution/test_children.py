@@ -88,3 +88,12 @@ def test_an_idle_child_ends_after_a_while(tmp_path: Path, monkeypatch: pytest.Mo
         time.sleep(0.02)
     assert remote.child.failure is not None
     assert children._idle[path] == []
+
+
+def test_a_child_that_only_received_large_arrays_is_not_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bncheck.execution.remote.MAX_REMEMBERED_BYTES", 0)
+    path = write(tmp_path / "layers.py", COUNTING + LAYERS)
+    assert {row.verdict for row in sweep(target=path, N=[4, 5, 6], D=3, H=2)} == {Verdict.PASS}
+    assert len(set(pids(path))) == 3
