@@ -99,3 +99,9 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
         report.outcome = "failed"
         report.longrepr = f"skipped although {NO_SKIPS} is set: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _keep_other_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a command that runs in the process of pytest from terminating the processes that other tests started."""
+    monkeypatch.setattr("bncheck.execution.processes.prepare_process", lambda: None)

@@ -68,19 +68,21 @@ class ChildProcess:
         script = f"import sys; sys.path.append({os.path.dirname(PACKAGE_DIR)!r}); "
         script += "from bncheck.execution.child import main; "
         script += f"main({requests}, {answers}, {status}, {os.getpid()}, sys.argv[1])"
+        command = [sys.executable, "-P", "-c", script, target]
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", script, target],
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=printed,
-                pass_fds=(requests, answers, status),
-                start_new_session=True,  # the terminal does not send Ctrl-C to the child, only to this process
-            )
+            with processes.start_lock:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=printed,
+                    stderr=printed,
+                    pass_fds=(requests, answers, status),
+                    start_new_session=True,  # the terminal does not send Ctrl-C to the child, only to this process
+                )
+                processes.register(self._process.pid)
         finally:
             for descriptor in (requests, answers, printed, status):
                 os.close(descriptor)
-        processes.register(self._process.pid)
 
     def begin(self, limits: Limits) -> None:
         """Start the time limits of a check."""

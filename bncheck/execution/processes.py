@@ -7,6 +7,7 @@ import atexit
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -16,6 +17,8 @@ PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 MAX_STRAY_ROUNDS = 1000
 
 _live_groups: set[int] = set()
+# Held while a process is started and registered: until then it would be taken for a stray.
+start_lock = threading.RLock()
 # Whether this process adopts the descendants whose parents end; every child that bncheck did not start is then a stray.
 _is_prepared = False
 
@@ -78,9 +81,12 @@ def prepare_process() -> None:
 
 def terminate_strays() -> None:
     """Terminate and reap every child process that bncheck did not start, in a process that is prepared."""
-    if not _is_prepared:
-        return
-    spared = _live_groups | _pool_processes()
+    if _is_prepared:
+        with start_lock:
+            _terminate_strays(_live_groups | _pool_processes())
+
+
+def _terminate_strays(spared: set[int]) -> None:
     for _ in range(MAX_STRAY_ROUNDS):
         strays = set(_child_pids()) - spared
         if not strays:

@@ -212,3 +212,27 @@ def test_a_time_limit_outside_its_range_is_refused(name: str, value: float) -> N
     limits = {"call_timeout": 1.0, "timeout": 1.0, name: value}
     with pytest.raises(InvalidInput, match=f"^{name} must be a number of seconds above 0, at most 604,800, got"):
         Limits.parse(**limits, memory=None, problem=random_problem(2, 1, 1))
+
+
+@pytest.mark.process
+@on_linux
+def test_a_child_that_is_being_started_is_not_taken_for_a_stray() -> None:
+    script = """
+import subprocess, sys, threading, time
+from bncheck.execution import child_process, processes
+processes.prepare_process()
+start = subprocess.Popen
+def start_slowly(*arguments, **options):
+    process = start(*arguments, **options)
+    thread = threading.Thread(target=processes.terminate_strays)
+    thread.start()
+    thread.join(0.3)
+    return process
+subprocess.Popen = start_slowly
+child = child_process.ChildProcess("nowhere.py")
+time.sleep(0.3)
+print(child._process.poll())
+child.terminate()
+"""
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert completed.stdout == "None\n"
