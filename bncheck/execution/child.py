@@ -18,15 +18,13 @@ import numpy as np
 from bncheck.errors import NotImplementedYet, TargetError
 from bncheck.execution import messages
 from bncheck.execution.messages import AnyArray, Header
-from bncheck.execution.status import STATUS_BYTES, write_status
+from bncheck.execution.status import PIPE_CLOSED, STATUS_BYTES, write_status
 from bncheck.targets.arrays import Unreadable
 from bncheck.targets.loading import load
 from bncheck.targets.local import LocalTarget
 from bncheck.targets.target import Call, PairCall, Value
 from bncheck.targets.usage import Usage
 
-# The exit code if the code under test has closed the pipe.
-PIPE_CLOSED = 81
 # Outputs of perturbed forward passes are sent when they have this number of bytes, or after this time.
 OUTPUT_BYTES, OUTPUT_SECONDS = 2**20, 0.02
 # Characters of an error message.
@@ -201,7 +199,7 @@ class _Evaluator:
         self._answer({"output": output, "backward": backward, "not_implemented": returned.not_implemented}, sent)
 
     def _set_forward(self, header: Header, arrays: Sequence[AnyArray]) -> None:
-        """Store the call that the next requests perturb; there is no answer."""
+        """Store the call that the next requests perturb, without an answer."""
         self._call = _parse_call(header["forward"], arrays)
 
     def _run_forward(self, header: Header, arrays: Sequence[AnyArray]) -> None:

@@ -15,7 +15,7 @@ from bncheck.execution import processes
 from bncheck.execution.limits import Limits
 from bncheck.execution.memory import limit_data, used_memory, uses_cuda
 from bncheck.execution.output import Output
-from bncheck.execution.status import STATUS_BYTES, create_status_file, read_call_count, read_call_name
+from bncheck.execution.status import PIPE_CLOSED, STATUS_BYTES, create_status_file, read_call_count, read_call_name
 from bncheck.model.version import PACKAGE_DIR
 
 # How often the limits are checked while the parent waits.
@@ -28,8 +28,6 @@ MIN_PAUSE_SECONDS = 1.0
 EXIT_SECONDS = 2.0
 # Size of the pipes: with the default of 64 kB, an array of 1 MB needs 16 changes between the processes.
 PIPE_BYTES, READ_BYTES = 2**20, 2**16
-# Exit code of a child whose pipe the code under test has closed: PIPE_CLOSED of the child.
-PIPE_CLOSED = 81
 
 SIGNAL_MEANINGS = {"SIGSEGV": " (segmentation fault)", "SIGABRT": " (abort)"}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # numpy, which need not be imported before a child is started
 
 _keeps_children: ContextVar[bool] = ContextVar("keeps_children", default=False)
 _lock = threading.Lock()
-# Children that no check uses, by target: those that load, and those that a check has used.
+# Children that no check uses, by target: children that load, and children that an earlier check has used.
 _started: dict[str, ChildProcess] = {}
 _idle: dict[str, list[tuple["RemoteTarget", threading.Timer]]] = {}
 # An idle child that no check uses for this time is terminated; the worker of a cluster may live for months.

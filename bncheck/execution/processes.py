@@ -43,7 +43,7 @@ def terminate_all() -> None:
     """Terminate the registered processes and the workers of this process with SIGKILL; do not wait for them."""
     while _live_groups:
         terminate_group(_live_groups.pop())
-    multiprocessing = sys.modules.get("multiprocessing")  # it has a registry of its own
+    multiprocessing = sys.modules.get("multiprocessing")  # it has another registry
     for worker in multiprocessing.active_children() if multiprocessing else ():
         worker.kill()
 

@@ -1,6 +1,7 @@
-"""Memory that a child process shares with its parent: how many calls it has begun, and the name of the last one.
+"""What a parent knows of its child process without a message: the number and name of its calls, and its exit code.
 
-The parent can read it at any time, also while the code under test holds the interpreter.
+The calls are in memory that both processes share. The parent can read it at any time, also while the code under test
+holds the interpreter.
 """
 
 import mmap
@@ -9,6 +10,8 @@ import struct
 import sys
 
 STATUS_BYTES = 4096
+# The exit code of a child if the code under test has closed its pipe.
+PIPE_CLOSED = 81
 _COUNTER = struct.Struct("<Q")
 # Bytes of the name.
 _MAX_NAME = 200

@@ -105,7 +105,7 @@ def _physical_memory() -> int:
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Return the numbers of a file of the kernel by name, in bytes where it writes kB; empty if there is no file."""
+    """Return the numbers of a kernel file by name, in bytes if its unit is kB; empty if the file does not exist."""
     numbers = {}
     for name, number, *unit in (words for line in _read(path).splitlines() if len(words := line.split()) > 1):
         if number.isdigit():

@@ -40,7 +40,7 @@ class LocalTarget(Target):
     Parameters
     ----------
     target : object
-        The code under test. A class is instantiated without arguments; a function stands for its module, of which the
+        The code under test. A class is instantiated without arguments; a function represents its module, of which the
         other functions are not checked.
     name : str
         Its name in messages.

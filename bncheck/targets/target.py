@@ -58,7 +58,7 @@ class Function(NamedTuple):
 
 
 class Default(enum.Enum):
-    """An argument that stands for the default value of its parameter."""
+    """An argument that represents the default value of its parameter."""
 
     DEFAULT = "default"
 
